@@ -1,0 +1,236 @@
+#include "core/python.h"
+
+#include <pybind11/numpy.h>
+
+#include <atomic>
+#include <bit>
+
+#include "core/memory.h"
+#include "core/parallel.h"
+
+namespace pyfast {
+
+namespace {
+
+using Api = py::detail::npy_api;
+
+bool is_array(py::handle object) {
+  return PyObject_TypeCheck(object.ptr(), Api::get().PyArray_Type_) != 0;
+}
+
+py::dtype dtype_of_array(py::handle array) {
+  return py::reinterpret_borrow<py::dtype>(py::detail::array_proxy(array.ptr())->descr);
+}
+
+std::string type_text(py::handle object) {
+  if (is_array(object)) return concat(py::str(dtype_of_array(object)).cast<std::string>());
+  return concat(Py_TYPE(object.ptr())->tp_name);
+}
+
+bool matches(Kind kind, DType dtype) {
+  switch (kind) {
+    case Kind::floating: return is_floating(dtype);
+    case Kind::index: return dtype == DType::i64;
+    case Kind::mask: return dtype == DType::b8 || is_floating(dtype);
+  }
+  return false;
+}
+
+const char* wanted(Kind kind) {
+  switch (kind) {
+    case Kind::floating: return " must be a float32 or float64 array, got ";
+    case Kind::index: return " must be an array of integers, got ";
+    case Kind::mask: return " must be a bool, float32 or float64 array, got ";
+  }
+  return "";
+}
+
+// The DType of a NumPy type number; false for the ones kernels don't take.
+bool to_dtype(int type_num, DType& dtype) {
+  if (type_num == Api::NPY_FLOAT_) return dtype = DType::f32, true;
+  if (type_num == Api::NPY_DOUBLE_) return dtype = DType::f64, true;
+  if (type_num == Api::NPY_BOOL_) return dtype = DType::b8, true;
+  const bool long_is_64 = sizeof(long) == 8;
+  if (type_num == (long_is_64 ? Api::NPY_LONG_ : Api::NPY_LONGLONG_) ||
+      type_num == Api::NPY_LONGLONG_)
+    return dtype = DType::i64, true;
+  return false;
+}
+
+bool native_byte_order(py::handle descr) {
+  const char order = py::reinterpret_borrow<py::dtype>(descr).byteorder();
+  return order != (std::endian::native == std::endian::little ? '>' : '<');
+}
+
+// Fills `view` when the array can be read in place: known dtype, native order, whole-element
+// strides.
+bool view_in_place(py::handle object, TensorView& view) {
+  const auto* array = py::detail::array_proxy(object.ptr());
+  const auto* descr = py::detail::array_descriptor_proxy(array->descr);
+  DType dtype;
+  if (array->nd > kMaxRank || !to_dtype(descr->type_num, dtype)) return false;
+  if ((array->flags & Api::NPY_ARRAY_ALIGNED_) == 0 || !native_byte_order(array->descr))
+    return false;
+  const auto size = item_size(dtype);
+  Dims shape, strides;
+  for (int i = 0; i < array->nd; ++i) {
+    if (array->strides[i] % size != 0 && array->dimensions[i] > 1) return false;
+    shape.push_back(array->dimensions[i]);
+    strides.push_back(array->strides[i] / size);
+  }
+  view = TensorView(array->data, dtype, shape, strides);
+  return true;
+}
+
+// A well-behaved copy for the arrays view_in_place declines; None when the dtype is not wanted.
+py::object plain_copy(py::handle object, Kind kind) {
+  const py::dtype dtype = dtype_of_array(object);
+  const char code = dtype.kind();
+  const int type = dtype.num();
+  int target = -1;
+  if (kind == Kind::index && (code == 'i' || code == 'u')) target = Api::NPY_INT64_;
+  if (kind != Kind::index && (type == Api::NPY_FLOAT_ || type == Api::NPY_DOUBLE_)) target = type;
+  if (kind == Kind::mask && type == Api::NPY_BOOL_) target = type;
+  if (target < 0) return py::none();
+  auto& api = Api::get();
+  constexpr int kForce =
+      Api::NPY_ARRAY_C_CONTIGUOUS_ | Api::NPY_ARRAY_ALIGNED_ | Api::NPY_ARRAY_FORCECAST_;
+  PyObject* copy =
+      api.PyArray_FromAny_(object.ptr(), api.PyArray_DescrFromType_(target), 0, 0, kForce, nullptr);
+  if (!copy) throw py::error_already_set();
+  return py::reinterpret_steal<py::object>(copy);
+}
+
+thread_local PyThreadState* released_state = nullptr;
+
+// Runs Python's signal handlers; true when one raised (KeyboardInterrupt is then set).
+bool poll_signals() {
+  if (!released_state) return false;
+  PyEval_RestoreThread(released_state);
+  const bool raised = PyErr_CheckSignals() != 0;
+  released_state = PyEval_SaveThread();
+  return raised;
+}
+
+std::atomic<bool> reference_flag{false};
+
+constexpr std::int64_t kSmallOutput = 16 << 10;
+
+void free_capsule(PyObject* capsule) { pool_free(PyCapsule_GetPointer(capsule, nullptr)); }
+
+int type_number(DType dtype) {
+  switch (dtype) {
+    case DType::f32: return Api::NPY_FLOAT_;
+    case DType::f64: return Api::NPY_DOUBLE_;
+    case DType::i64: return Api::NPY_INT64_;
+    case DType::b8: return Api::NPY_BOOL_;
+  }
+  return -1;
+}
+
+}  // namespace
+
+Input::Input(py::handle object, Where where, Kind kind) {
+  if (!is_array(object)) throw TypeError(concat(where, wanted(kind), type_text(object)));
+  owner_ = py::reinterpret_borrow<py::object>(object);
+  if (view_in_place(owner_, view_) && matches(kind, view_.dtype)) return;
+  if (py::detail::array_proxy(object.ptr())->nd > kMaxRank)
+    throw ValueError(concat(where, " must have at most ", kMaxRank, " dimensions, got ",
+                            py::detail::array_proxy(object.ptr())->nd));
+  owner_ = plain_copy(object, kind);
+  if (owner_.is_none()) throw TypeError(concat(where, wanted(kind), type_text(object)));
+  view_in_place(owner_, view_);
+}
+
+Input Input::optional(py::handle object, Where where, Kind kind) {
+  return object.is_none() ? Input() : Input(object, where, kind);
+}
+
+Output::Output(const char* op, DType dtype, const Dims& shape) {
+  const std::int64_t bytes = checked_numel(op, shape) * item_size(dtype);
+  py::object owner;
+  void* data = nullptr;
+  if (bytes >= kSmallOutput) {
+    data = pool_allocate(static_cast<std::size_t>(bytes));
+    owner = py::reinterpret_steal<py::object>(PyCapsule_New(data, nullptr, free_capsule));
+    if (!owner) {
+      pool_free(data);
+      throw py::error_already_set();
+    }
+  }
+  auto& api = Api::get();
+  Py_ssize_t dims[kMaxRank];
+  for (int i = 0; i < shape.rank(); ++i) dims[i] = shape[i];
+  PyObject* array = api.PyArray_NewFromDescr_(
+      api.PyArray_Type_, api.PyArray_DescrFromType_(type_number(dtype)), shape.rank(), dims,
+      nullptr, data, data ? Api::NPY_ARRAY_WRITEABLE_ | Api::NPY_ARRAY_ALIGNED_ : 0, nullptr);
+  if (!array) throw py::error_already_set();
+  object_ = py::reinterpret_steal<py::object>(array);
+  if (owner && api.PyArray_SetBaseObject_(array, owner.release().ptr()) < 0)
+    throw py::error_already_set();
+  view_ = TensorView(py::detail::array_proxy(array)->data, dtype, shape);
+}
+
+std::int64_t to_int(py::handle object, Where where) {
+  if (!PyIndex_Check(object.ptr()) || is_array(object))
+    throw TypeError(concat(where, " must be an int, got ", py::repr(object).cast<std::string>()));
+  const auto index = py::reinterpret_steal<py::object>(PyNumber_Index(object.ptr()));
+  if (!index) throw py::error_already_set();
+  int overflow = 0;
+  const long long value = PyLong_AsLongLongAndOverflow(index.ptr(), &overflow);
+  if (overflow != 0)
+    throw ValueError(
+        concat(where, " does not fit 64 bits: ", py::repr(object).cast<std::string>()));
+  return value;
+}
+
+double to_double(py::handle object, Where where) {
+  const double value = PyFloat_AsDouble(object.ptr());
+  if (value == -1.0 && PyErr_Occurred()) {
+    PyErr_Clear();
+    throw TypeError(concat(where, " must be a number, got ", py::repr(object).cast<std::string>()));
+  }
+  return value;
+}
+
+Dims to_shape(py::handle object, Where where) {
+  if (!PySequence_Check(object.ptr()) || PyUnicode_Check(object.ptr()) || is_array(object))
+    throw TypeError(
+        concat(where, " must be a sequence of ints, got ", py::repr(object).cast<std::string>()));
+  const auto sequence = py::reinterpret_borrow<py::sequence>(object);
+  if (sequence.size() > kMaxRank)
+    throw ValueError(concat(where, " has too many entries: ", sequence.size()));
+  Dims dims;
+  for (const auto& item : sequence) dims.push_back(to_int(item, where));
+  return dims;
+}
+
+Dims to_dims(py::handle object, Where where, int n) {
+  Dims dims;
+  if (PyIndex_Check(object.ptr())) {
+    const std::int64_t value = to_int(object, where);
+    for (int i = 0; i < n; ++i) dims.push_back(value);
+    return dims;
+  }
+  dims = to_shape(object, where);
+  if (dims.rank() == 1 && n > 1)  // torch takes (k,) for k
+    for (int i = 1; i < n; ++i) dims.push_back(dims[0]);
+  if (dims.rank() != n)
+    throw ValueError(concat(where, " must be an int or ", n, " ints, got ", dims));
+  return dims;
+}
+
+bool reference_mode() { return reference_flag.load(std::memory_order_relaxed); }
+void set_reference_mode(bool on) { reference_flag.store(on, std::memory_order_relaxed); }
+
+Unlocked::Unlocked() { released_state = PyEval_SaveThread(); }
+
+Unlocked::~Unlocked() {
+  PyThreadState* state = released_state;
+  released_state = nullptr;
+  PyEval_RestoreThread(state);
+}
+
+void install_interrupt_poll() { set_interrupt_poll(&poll_signals); }
+
+}  // namespace pyfast

@@ -1,0 +1,89 @@
+// Python objects in and out: the only file (with python.cpp) that knows NumPy and the GIL.
+#pragma once
+
+#include <pybind11/pybind11.h>
+
+#include <cstdint>
+#include <utility>
+
+#include "core/error.h"
+#include "core/shape.h"
+#include "core/tensor.h"
+
+namespace pyfast {
+
+namespace py = pybind11;
+
+// What an array argument may hold.
+enum class Kind : std::uint8_t {
+  floating,  // float32 or float64
+  index,     // any integer dtype, seen as int64 (converted when it is another)
+  mask,      // bool, float32 or float64
+};
+
+// An array argument: keeps the Python object alive and shows it as a view.
+// Arrays NumPy calls misaligned or byte-swapped are replaced by a plain copy.
+class Input {
+ public:
+  Input(py::handle object, Where where, Kind kind = Kind::floating);
+  // None gives a view with defined == false.
+  static Input optional(py::handle object, Where where, Kind kind = Kind::floating);
+
+  operator const TensorView&() const { return view_; }
+  const TensorView* operator->() const { return &view_; }
+  const TensorView& view() const { return view_; }
+
+ private:
+  Input() = default;
+  py::object owner_;
+  TensorView view_;
+};
+
+// A fresh C-contiguous array; small ones live in NumPy's memory, larger ones in the pool.
+class Output {
+ public:
+  Output() : object_(py::none()) {}  // None, for results that were not asked for
+  Output(const char* op, DType dtype, const Dims& shape);
+  operator const TensorView&() const { return view_; }
+  const TensorView& view() const { return view_; }
+  py::object object() const { return object_; }
+
+ private:
+  py::object object_;
+  TensorView view_;
+};
+
+// An int, or a sequence of n ints: "stride=2", "stride=(2, 1)".
+Dims to_dims(py::handle object, Where where, int n);
+// A sequence of any number of ints.
+Dims to_shape(py::handle object, Where where);
+std::int64_t to_int(py::handle object, Where where);
+double to_double(py::handle object, Where where);
+
+bool reference_mode();  // true: every op runs its naive reference (tests)
+void set_reference_mode(bool on);
+
+// The GIL is free while this lives; Ctrl-C is noticed by parallel_for through it.
+class Unlocked {
+ public:
+  Unlocked();
+  ~Unlocked();
+  Unlocked(const Unlocked&) = delete;
+  Unlocked& operator=(const Unlocked&) = delete;
+};
+
+void install_interrupt_poll();
+
+// Runs an op's fast path, or its reference where tests ask for it, with the GIL released.
+template <class Fast, class Reference, class... Args>
+void run(Fast fast, Reference reference, const Args&... args) {
+  const bool naive = reference_mode();
+  try {
+    Unlocked unlocked;
+    naive ? reference(args...) : fast(args...);
+  } catch (const Interrupted&) {
+    throw py::error_already_set();  // parallel_for's poll has set KeyboardInterrupt
+  }
+}
+
+}  // namespace pyfast

@@ -1,0 +1,34 @@
+// The extension module: one line per op family, nothing else.
+#include "core/python.h"
+
+namespace pyfast {
+void register_core(py::module_& m);
+void register_simd(py::module_& m);
+void register_softmax(py::module_& m);
+
+namespace {
+template <class Error>
+void translate(PyObject* type) {
+  static PyObject* python_type = type;
+  py::register_local_exception_translator([](std::exception_ptr pointer) {
+    try {
+      std::rethrow_exception(pointer);
+    } catch (const Error& error) {
+      PyErr_SetString(python_type, error.what());
+    }
+  });
+}
+}  // namespace
+}  // namespace pyfast
+
+PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
+  using namespace pyfast;
+  m.doc() = "pyfast's compiled kernels; use them through pyfast.ops.";
+  translate<ValueError>(PyExc_ValueError);
+  translate<TypeError>(PyExc_TypeError);
+  translate<IndexError>(PyExc_IndexError);
+  install_interrupt_poll();
+  register_core(m);
+  register_simd(m);
+  register_softmax(m);
+}

@@ -1,0 +1,24 @@
+// Inner loops of softmax: a contiguous row, or a bundle of neighbouring columns.
+#pragma once
+
+#include <cstdint>
+
+#include "core/isa.h"
+
+namespace pyfast {
+
+template <class T>
+struct SoftmaxKernels {
+  // one row of n contiguous elements
+  void (*forward_row)(T* y, const T* x, std::int64_t n, bool log);
+  void (*backward_row)(T* dx, const T* g, const T* y, std::int64_t n, bool log);
+  // `columns` neighbouring columns of n elements, `stride` apart
+  void (*forward_columns)(T* y, const T* x, std::int64_t n, std::int64_t columns,
+                          std::int64_t stride, bool log);
+  void (*backward_columns)(T* dx, const T* g, const T* y, std::int64_t n, std::int64_t columns,
+                           std::int64_t stride, bool log);
+};
+
+PYFAST_KERNEL_TABLE(SoftmaxKernels, softmax_kernels)
+
+}  // namespace pyfast
