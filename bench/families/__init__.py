@@ -1,0 +1,17 @@
+"""The families, in the order of the table."""
+
+from __future__ import annotations
+
+from ..family import Family
+from . import attention, conv, elementwise, embedding, linear, loss, norm, pool
+
+FAMILIES: tuple[Family, ...] = (
+    *conv.FAMILIES,
+    *linear.FAMILIES,
+    *attention.FAMILIES,
+    *pool.FAMILIES,
+    *norm.FAMILIES,
+    *elementwise.FAMILIES,
+    *loss.FAMILIES,
+    *embedding.FAMILIES,
+)

@@ -1,0 +1,85 @@
+"""Cross-entropy and an Adam step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+import pyfast as pf
+
+from ..family import Arrays, Call, Family, Shape
+
+Params = Mapping[str, Any]
+
+
+def _labels(rng: np.random.Generator, size: tuple[int, ...]) -> Any:
+    return rng.integers(0, 10, size)
+
+
+def _shape(rows: int, classes: int) -> Shape:
+    return Shape(
+        f"{rows}x{classes}",
+        {"x": (rows, classes), "y": (rows,)},
+        4.0 * rows * classes,
+        "byte",
+        make={"y": _labels},
+    )
+
+
+def _numpy(a: Arrays, p: Params) -> Call:
+    rows = np.arange(len(a["x"]))
+
+    def call() -> Any:
+        shifted = a["x"] - a["x"].max(-1, keepdims=True)
+        return np.mean(np.log(np.exp(shifted).sum(-1)) - shifted[rows, a["y"]])
+
+    return call
+
+
+def _torch(a: Any, p: Params) -> Call:
+    import torch
+
+    return lambda: torch.nn.functional.cross_entropy(a["x"], a["y"])
+
+
+def _jax(jax: Any, p: Params) -> Any:
+    def call(x: Any, y: Any) -> Any:
+        picked = jax.numpy.take_along_axis(jax.nn.log_softmax(x), y[:, None], 1)
+        return -picked.mean()
+
+    return call
+
+
+def _pyfast_adam(a: Arrays, p: Params) -> Call:
+    parameter = pf.nn.Parameter(a["x"].copy())
+    parameter.grad = pf.Tensor(a["g"])
+    optimizer = pf.optim.Adam([parameter])
+    return optimizer.step
+
+
+def _torch_adam(a: Any, p: Params) -> Call:
+    import torch
+
+    parameter = torch.nn.Parameter(a["x"].clone())
+    parameter.grad = a["g"].clone()
+    optimizer = torch.optim.Adam([parameter], fused=True)
+    return optimizer.step
+
+
+ADAM = tuple(
+    Shape(f"{n} weights", {"x": (n,), "g": (n,)}, 28.0 * n, "byte") for n in (10_000, 4_000_000)
+)
+
+FAMILIES = (
+    Family(
+        "cross_entropy",
+        (_shape(64, 10), _shape(2048, 1000), _shape(512, 32000)),
+        lambda a, p: lambda: pf.ops.cross_entropy(a["x"], a["y"]),
+        _numpy,
+        _torch,
+        _jax,
+    ),
+    Family("adam step", ADAM, _pyfast_adam, torch=_torch_adam),
+)

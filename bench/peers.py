@@ -1,0 +1,151 @@
+"""One function per library: from a family and arrays to a call that is ready to be timed."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from .family import Arrays, Call, Family
+
+PEERS = ("numpy", "torch", "torch-channels-last", "onnxruntime", "openvino", "jax")
+PACKAGES = {"torch-channels-last": "torch"}
+
+
+def installed(peer: str) -> bool:
+    """Whether the peer's package (and onnx, for the two that read its models) can be imported."""
+    needed = [PACKAGES.get(peer, peer)]
+    if peer in ("onnxruntime", "openvino"):
+        needed.append("onnx")
+    return all(importlib.util.find_spec(name) is not None for name in needed)
+
+
+def limit_threads(threads: int, pin: bool = True) -> None:
+    """Give this process `threads` cores, and every library that many threads.
+
+    Must run before JAX is imported: XLA reads its flags once.
+    """
+    if pin and hasattr(os, "sched_setaffinity"):
+        cores = sorted(os.sched_getaffinity(0))[:threads]
+        os.sched_setaffinity(0, cores)
+    os.environ["OMP_NUM_THREADS"] = str(threads)
+    flags = f"--xla_cpu_multi_thread_eigen={'true' if threads > 1 else 'false'}"
+    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {flags}".strip()
+    os.environ.setdefault("JAX_PLATFORMS", "cpu")
+
+
+def prepare(
+    peer: str, family: Family, arrays: Arrays, params: Mapping[str, Any], threads: int
+) -> Call | None:
+    """The peer's call, or None when it has no such op."""
+    if peer == "numpy":
+        return family.numpy(arrays, params) if family.numpy else None
+    if peer == "torch":
+        return _torch(family, arrays, params, threads, channels_last=False)
+    if peer == "torch-channels-last":
+        if not family.channels_last:
+            return None
+        return _torch(family, arrays, params, threads, channels_last=True)
+    if peer == "jax":
+        return _jax(family, arrays, params)
+    if family.onnx is None:
+        return None
+    model = onnx_model(family, arrays, params)
+    feeds = {k: v for k, v in arrays.items() if k not in family.constants}
+    if peer == "onnxruntime":
+        return _onnxruntime(model, feeds, threads)
+    return _openvino(model, feeds, threads)
+
+
+def _torch(
+    family: Family, arrays: Arrays, params: Mapping[str, Any], threads: int, channels_last: bool
+) -> Call | None:
+    if family.torch is None:
+        return None
+    import torch
+
+    torch.set_num_threads(threads)
+    tensors = {k: torch.from_numpy(np.asarray(v)) for k, v in arrays.items()}
+    if channels_last:
+        tensors = {
+            k: t.contiguous(memory_format=torch.channels_last) if t.ndim == 4 else t
+            for k, t in tensors.items()
+        }
+    return family.torch(tensors, params)
+
+
+def _jax(family: Family, arrays: Arrays, params: Mapping[str, Any]) -> Call | None:
+    if family.jax is None:
+        return None
+    import jax
+
+    on_device = {k: jax.device_put(v) for k, v in arrays.items()}
+    compiled = jax.jit(family.jax(jax, params)).lower(**on_device).compile()
+    return lambda: jax.block_until_ready(compiled(**on_device))
+
+
+def onnx_model(family: Family, arrays: Arrays, params: Mapping[str, Any]) -> bytes:
+    """A model of the family's one node (or few), weights as initializers."""
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    assert family.onnx is not None
+    nodes = family.onnx(helper, params)
+    types = {
+        np.dtype(np.float32): TensorProto.FLOAT,
+        np.dtype(np.int64): TensorProto.INT64,
+        np.dtype(bool): TensorProto.BOOL,
+    }
+    used = {name for node in nodes for name in node.input}
+    inputs = [
+        helper.make_tensor_value_info(k, types[v.dtype], v.shape)
+        for k, v in arrays.items()
+        if k in used and k not in family.constants
+    ]
+    weights = [
+        numpy_helper.from_array(arrays[k], k) for k in family.constants if k in used and k in arrays
+    ]
+    output = helper.make_empty_tensor_value_info("output")
+    output.type.tensor_type.elem_type = TensorProto.FLOAT
+    graph = helper.make_graph(nodes, family.name, inputs, [output], weights)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+    return bytes(onnx.shape_inference.infer_shapes(model).SerializeToString())
+
+
+def _onnxruntime(model: bytes, feeds: Arrays, threads: int) -> Call:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    used = {i.name for i in session.get_inputs()}
+    bound = {k: v for k, v in feeds.items() if k in used}
+    return lambda: session.run(None, bound)[0]
+
+
+def _openvino(model: bytes, feeds: Arrays, threads: int) -> Call:
+    import openvino
+
+    core = openvino.Core()
+    settings = {
+        "INFERENCE_NUM_THREADS": threads,
+        "INFERENCE_PRECISION_HINT": "f32",
+        "PERFORMANCE_HINT": "LATENCY",
+        "NUM_STREAMS": 1,
+    }
+    compiled = core.compile_model(core.read_model(model), "CPU", settings)
+    request = compiled.create_infer_request()
+    bound = {
+        name: feeds[name] for port in compiled.inputs for name in port.get_names() if name in feeds
+    }
+    return lambda: request.infer(bound, share_inputs=True, share_outputs=True)[0]
+
+
+def available(wanted: tuple[str, ...]) -> Iterator[str]:
+    """The wanted peers that are installed here."""
+    return (peer for peer in wanted if installed(peer))

@@ -1,0 +1,98 @@
+"""Results as a table, as JSON and as a picture."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+
+@dataclass
+class Result:
+    """Median seconds of every library on one shape."""
+
+    family: str
+    shape: str
+    work: float
+    unit: str
+    seconds: dict[str, float]
+    failures: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def fastest_peer(self) -> str | None:
+        peers = {k: v for k, v in self.seconds.items() if k != "pyfast"}
+        return min(peers, key=peers.__getitem__) if peers else None
+
+    @property
+    def ratio(self) -> float:
+        """Fastest peer's time over pyfast's: above 1, pyfast is faster."""
+        peer = self.fastest_peer
+        return self.seconds[peer] / self.seconds["pyfast"] if peer else math.nan
+
+    @property
+    def rate(self) -> str:
+        return f"{self.work / self.seconds['pyfast'] / 1e9:.1f} G{self.unit}/s"
+
+
+def geometric_mean(values: Sequence[float]) -> float:
+    """Exponential of the mean logarithm."""
+    return math.exp(sum(math.log(v) for v in values) / len(values)) if values else math.nan
+
+
+def table(results: Sequence[Result], peers: Sequence[str]) -> str:
+    """One line per shape: pyfast's time and rate, each peer's time, the ratio to the fastest."""
+    names = ["pyfast", *peers]
+    rows = [["family", "shape", *(f"{n} µs" for n in names), "rate", "ratio", "against"]]
+    for r in results:
+        times = [f"{r.seconds[n] * 1e6:.1f}" if n in r.seconds else "-" for n in names]
+        rows.append([r.family, r.shape, *times, r.rate, f"{r.ratio:.2f}", r.fastest_peer or "-"])
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)) for row in rows]
+    lines.insert(1, "  ".join("-" * w for w in widths))
+    for family in dict.fromkeys(r.family for r in results):
+        ratios = [r.ratio for r in results if r.family == family and not math.isnan(r.ratio)]
+        if ratios:
+            lines.append(
+                f"{family}: geometric mean {geometric_mean(ratios):.2f}, worst {min(ratios):.2f}"
+            )
+    lines += [
+        f"{r.family} {r.shape}: {k} left out: {v}" for r in results for k, v in r.failures.items()
+    ]
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def write_json(path: Path, results: Sequence[Result], machine: dict[str, Any]) -> None:
+    """Everything in the table and the machine it was measured on."""
+    rows = [
+        {**asdict(r), "ratio": None if math.isnan(r.ratio) else r.ratio,
+         "fastest_peer": r.fastest_peer}
+        for r in results
+    ]  # fmt: skip
+    path.write_text(json.dumps({"machine": machine, "results": rows}, indent=2) + "\n")
+
+
+def write_png(path: Path, results: Sequence[Result]) -> None:
+    """Ratio to the fastest peer, a bar per shape, a line at 1."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    shown = [r for r in results if not math.isnan(r.ratio)]
+    figure, axes = plt.subplots(figsize=(9, 0.32 * len(shown) + 1.5), layout="constrained")
+    labels = [f"{r.family}  {r.shape}" for r in shown]
+    colours = ["#0072B2" if r.ratio >= 1 else "#D55E00" for r in shown]
+    axes.barh(labels, [r.ratio for r in shown], color=colours)
+    for y, r in enumerate(shown):
+        axes.annotate(f" {r.ratio:.2f} × {r.fastest_peer}", (r.ratio, y), va="center", fontsize=7)
+    axes.axvline(1, color="black", linewidth=1)
+    axes.invert_yaxis()
+    axes.set_xscale("log")
+    axes.set_xlabel("fastest peer's time / pyfast's time (above 1: pyfast is faster)")
+    axes.set_title("pyfast against the fastest installed peer, per shape")
+    axes.margins(x=0.25)
+    figure.savefig(path, dpi=130)
+    plt.close(figure)

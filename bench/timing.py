@@ -1,0 +1,36 @@
+"""Fair timings: calls in turn, many rounds, medians."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+
+def repeats(call: Callable[[], Any], at_least: float) -> int:
+    """How often to call in one sample so that a sample lasts `at_least` seconds."""
+    call()
+    start = time.perf_counter()
+    call()
+    once = max(time.perf_counter() - start, 1e-7)
+    return max(1, int(at_least / once))
+
+
+def in_turn(
+    calls: Mapping[str, Callable[[], Any]], rounds: int = 9, sample_seconds: float = 0.02
+) -> dict[str, float]:
+    """Median seconds per call of each, sampled in turn (A B C A B C).
+
+    Drift of the machine's speed then meets everybody alike.
+    """
+    counts = {name: repeats(call, sample_seconds) for name, call in calls.items()}
+    samples: dict[str, list[float]] = {name: [] for name in calls}
+    for _ in range(rounds):
+        for name, call in calls.items():
+            call()  # its own data back into the caches after the others' turn
+            start = time.perf_counter()
+            for _ in range(counts[name]):
+                call()
+            samples[name].append((time.perf_counter() - start) / counts[name])
+    return {name: statistics.median(values) for name, values in samples.items()}
