@@ -32,9 +32,18 @@ def limit_threads(threads: int, pin: bool = True) -> None:
         cores = sorted(os.sched_getaffinity(0))[:threads]
         os.sched_setaffinity(0, cores)
     os.environ["OMP_NUM_THREADS"] = str(threads)
+    limit_blas(threads)
     flags = f"--xla_cpu_multi_thread_eigen={'true' if threads > 1 else 'false'}"
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {flags}".strip()
     os.environ.setdefault("JAX_PLATFORMS", "cpu")
+
+
+def limit_blas(threads: int) -> None:
+    """NumPy's own BLAS, which has chosen its threads when NumPy was imported."""
+    if importlib.util.find_spec("threadpoolctl") is not None:
+        import threadpoolctl
+
+        threadpoolctl.threadpool_limits(threads, user_api="blas")
 
 
 def prepare(

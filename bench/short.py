@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .peers import available, prepare
+from .peers import available, limit_blas, prepare
 from .timing import in_turn
 
 CHOSEN = {
@@ -25,6 +25,7 @@ def short_table() -> list[dict[str, Any]]:
 
     before = pf.get_num_threads()
     pf.set_num_threads(1)
+    limit_blas(1)
     rows = []
     try:
         for family in FAMILIES:

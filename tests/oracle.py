@@ -12,7 +12,7 @@ import torch
 import pyfast as pf
 from pyfast import _core
 
-from .cases import OpCase, Sample
+from cases import OpCase, Sample
 
 Array = np.ndarray[Any, Any]
 

@@ -13,8 +13,8 @@ import torch
 
 import pyfast as pf
 
-from .cases import Bad, OpCase, Sample, all_cases
-from .oracle import (
+from cases import Bad, OpCase, Sample, all_cases
+from oracle import (
     assert_close,
     floating,
     function,
