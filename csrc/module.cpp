@@ -4,6 +4,9 @@
 namespace pyfast {
 void register_core(py::module_& m);
 void register_simd(py::module_& m);
+void register_dropout(py::module_& m);
+void register_embedding(py::module_& m);
+void register_optimizer(py::module_& m);
 void register_softmax(py::module_& m);
 
 namespace {
@@ -30,5 +33,8 @@ PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
   install_interrupt_poll();
   register_core(m);
   register_simd(m);
+  register_dropout(m);
+  register_embedding(m);
+  register_optimizer(m);
   register_softmax(m);
 }

@@ -138,8 +138,16 @@ Input::Input(py::handle object, Where where, Kind kind) {
     throw ValueError(concat(where, " must have at most ", kMaxRank, " dimensions, got ",
                             py::detail::array_proxy(object.ptr())->nd));
   owner_ = plain_copy(object, kind);
+  copied_ = true;
   if (owner_.is_none()) throw TypeError(concat(where, wanted(kind), type_text(object)));
   view_in_place(owner_, view_);
+}
+
+void Input::require_writable(Where where) const {
+  if (!view_.defined) return;
+  const int flags = py::detail::array_proxy(owner_.ptr())->flags;
+  if (copied_ || (flags & Api::NPY_ARRAY_WRITEABLE_) == 0)
+    throw ValueError(concat(where, " must be a writable array in native byte order"));
 }
 
 Input Input::optional(py::handle object, Where where, Kind kind) {

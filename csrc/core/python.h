@@ -29,6 +29,9 @@ class Input {
   // None gives a view with defined == false.
   static Input optional(py::handle object, Where where, Kind kind = Kind::floating);
 
+  // For arrays an op writes into: ValueError when read-only, or when only a copy could be read.
+  void require_writable(Where where) const;
+
   operator const TensorView&() const { return view_; }
   const TensorView* operator->() const { return &view_; }
   const TensorView& view() const { return view_; }
@@ -36,6 +39,7 @@ class Input {
  private:
   Input() = default;
   py::object owner_;
+  bool copied_ = false;
   TensorView view_;
 };
 
