@@ -6,6 +6,7 @@ void register_core(py::module_& m);
 void register_simd(py::module_& m);
 void register_dropout(py::module_& m);
 void register_embedding(py::module_& m);
+void register_loss(py::module_& m);
 void register_optimizer(py::module_& m);
 void register_softmax(py::module_& m);
 
@@ -35,6 +36,7 @@ PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
   register_simd(m);
   register_dropout(m);
   register_embedding(m);
+  register_loss(m);
   register_optimizer(m);
   register_softmax(m);
 }

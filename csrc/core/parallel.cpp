@@ -17,8 +17,9 @@
 #include <exception>
 #include <limits>
 #include <mutex>
-#include <system_error>
+#include <stdexcept>
 #include <thread>
+#include <utility>
 
 #include "core/cpu.h"
 #include "core/error.h"
@@ -104,6 +105,8 @@ struct Job {
   std::int64_t failed_chunk = std::numeric_limits<std::int64_t>::max();
   std::exception_ptr failure;
 
+  bool interrupted = false;  // the caller's own
+
   // Under the pool's mutex, but for reads of `helpers` while spinning.
   std::atomic<int> helpers{0};
   int max_helpers = 0;
@@ -141,7 +144,11 @@ struct Job {
     if (chunk < limit.load(std::memory_order_relaxed)) limit.store(chunk);
   }
 
-  void cancel() { limit.store(0); }
+  void cancel() {
+    std::lock_guard lock(failure_mutex);
+    limit.store(0);
+    interrupted = true;
+  }
 };
 
 class Pool {
@@ -150,7 +157,8 @@ class Pool {
 
  private:
   void post(Job& job, int threads);
-  void withdraw(Job& job, bool& interrupted);
+  void withdraw(Job& job);
+  void poll(Job& job);
   void spawn(int workers);
   void work();
   Job* pick();
@@ -234,7 +242,7 @@ void Pool::spawn(int workers) {
 #endif
   try {
     for (; workers_ < workers; ++workers_) std::thread([this] { work(); }).detach();
-  } catch (const std::system_error&) {
+  } catch (const std::exception&) {
   }
 #ifndef _WIN32
   pthread_sigmask(SIG_SETMASK, &old, nullptr);
@@ -258,34 +266,35 @@ void Pool::post(Job& job, int threads) {
   for (; wake > 0; --wake) posted_.notify_one();
 }
 
-// Off the list, then until the last helper has left; Ctrl-C is noticed meanwhile.
-void Pool::withdraw(Job& job, bool& interrupted) {
+// Cancels the job on Ctrl-C. A signal handler may even have forked: in the child nobody will ever
+// finish the chunks that helpers had taken.
+void Pool::poll(Job& job) {
+  if (job.interrupted) return;
+  if (poller.interrupted()) job.cancel();
+  if (current_pool.load(std::memory_order_relaxed) != this)
+    throw std::runtime_error("fork() in a signal handler during a parallel call");
+}
+
+// Off the list, then until the last helper has left.
+void Pool::withdraw(Job& job) {
   const auto alone = [&] { return job.helpers.load(std::memory_order_acquire) == 0; };
   std::unique_lock lock(mutex_);
   (job.previous ? job.previous->following : jobs_) = job.following;
   if (job.following) job.following->previous = job.previous;
   while (!alone()) {
-    if (may_spin()) {
-      lock.unlock();
-      spin_until(alone);
-      lock.lock();
-    }
-    if (left_.wait_for(lock, kPollInterval, alone) || interrupted) continue;
     lock.unlock();
-    if ((interrupted = poller.interrupted())) job.cancel();
-    // A signal handler forked: in the child nobody will ever leave this job.
-    if (current_pool.load() != this) throw std::runtime_error("fork() during a parallel call");
+    if (may_spin()) spin_until(alone);
+    poll(job);
     lock.lock();
+    left_.wait_for(lock, kPollInterval, alone);
   }
 }
 
 void Pool::run(Job& job, int threads) {
-  bool interrupted = false;
   post(job, threads);
-  while (job.take_chunk())
-    if (!interrupted && (interrupted = poller.interrupted())) job.cancel();
-  withdraw(job, interrupted);
-  if (interrupted) throw Interrupted();
+  while (job.take_chunk()) poll(job);
+  withdraw(job);
+  if (job.interrupted) throw Interrupted();
   if (job.failure) std::rethrow_exception(job.failure);
 }
 

@@ -9,8 +9,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from mpmath import atanh, cos, erf, erfc, expm1, inf, log, lu_solve, matrix, mp, mpf, pi, polyval
-from mpmath import sqrt, tanh
+from mpmath import (
+    atanh,
+    cos,
+    erf,
+    erfc,
+    expm1,
+    inf,
+    log,
+    lu_solve,
+    matrix,
+    mp,
+    mpf,
+    pi,
+    polyval,
+    sqrt,
+    tanh,
+)
 
 mp.dps = 60
 Function = Callable[[mpf], mpf]

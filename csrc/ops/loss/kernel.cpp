@@ -1,0 +1,264 @@
+// Pointwise losses are three lines each: value, derivative by input, derivative by target. The
+// classification losses work on rows of class scores.
+#include "ops/loss/kernel.h"
+
+#include "simd/math.h"
+#include "simd/vec.h"
+
+namespace pyfast::PYFAST_ISA {
+
+namespace {
+
+template <class T>
+PYFAST_INLINE vec<T> load(const T* p, int lanes, T fill = T{0}) {
+  return lanes == vec<T>::size ? vec<T>::load(p) : vec<T>::load(p, lanes, fill);
+}
+
+template <class T>
+PYFAST_INLINE void store(vec<T> v, T* p, int lanes) {
+  lanes == vec<T>::size ? v.store(p) : v.store(p, lanes);
+}
+
+template <class T, class Body>
+PYFAST_INLINE void for_each_vector(std::int64_t n, Body body) {
+  constexpr int w = vec<T>::size;
+  std::int64_t i = 0;
+  for (; i + w <= n; i += w) body(i, w);
+  if (i < n) body(i, static_cast<int>(n - i));
+}
+
+template <class T>
+PYFAST_INLINE vec<T> sign(vec<T> d) {
+  const vec<T> zero(T{0}), one(T{1});
+  return select(d > zero, one, select(d < zero, -one, d));  // 0 and NaN are kept
+}
+
+template <class T>
+PYFAST_INLINE vec<T> softplus(vec<T> x) {
+  return log1p(exp(-abs(x))) + max_nan(x, vec<T>(T{0}));
+}
+
+template <class T>
+struct Mse {
+  static PYFAST_INLINE vec<T> value(vec<T> x, vec<T> t, vec<T>, T) { return (x - t) * (x - t); }
+  static PYFAST_INLINE vec<T> dx(vec<T> x, vec<T> t, vec<T>, T) { return vec<T>(T{2}) * (x - t); }
+  static PYFAST_INLINE vec<T> dt(vec<T> x, vec<T> t, vec<T>, T) { return vec<T>(T{2}) * (t - x); }
+};
+
+template <class T>
+struct L1 {
+  static PYFAST_INLINE vec<T> value(vec<T> x, vec<T> t, vec<T>, T) { return abs(x - t); }
+  static PYFAST_INLINE vec<T> dx(vec<T> x, vec<T> t, vec<T>, T) { return sign(x - t); }
+  static PYFAST_INLINE vec<T> dt(vec<T> x, vec<T> t, vec<T>, T) { return sign(t - x); }
+};
+
+// Quadratic within `knee`, then a line of slope `slope`: Girshick, 2015; Huber, 1964.
+template <class T, bool huber>
+struct Smooth {
+  static PYFAST_INLINE vec<T> value(vec<T> x, vec<T> t, vec<T>, T knee) {
+    const vec<T> a = abs(x - t), half(T{0.5}), k(knee), slope(huber ? knee : T{1});
+    return select(a < k, half * a * a * (slope / k), slope * (a - half * k));
+  }
+  static PYFAST_INLINE vec<T> dx(vec<T> x, vec<T> t, vec<T>, T knee) {
+    const vec<T> d = x - t, k(knee), slope(huber ? knee : T{1});
+    return select(abs(d) < k, d * (slope / k), slope * sign(d));
+  }
+  static PYFAST_INLINE vec<T> dt(vec<T> x, vec<T> t, vec<T> pos, T knee) {
+    return -dx(x, t, pos, knee);
+  }
+};
+
+// Logarithms are bounded by -100, as in PyTorch, so that the loss stays finite.
+template <class T>
+struct Bce {
+  static PYFAST_INLINE vec<T> one(vec<T> x) { return max_nan(log(x), vec<T>(T{-100})); }
+  static PYFAST_INLINE vec<T> zero(vec<T> x) { return max_nan(log1p(-x), vec<T>(T{-100})); }
+  static PYFAST_INLINE vec<T> value(vec<T> x, vec<T> t, vec<T>, T) {
+    return (t - vec<T>(T{1})) * zero(x) - t * one(x);
+  }
+  static PYFAST_INLINE vec<T> dx(vec<T> x, vec<T> t, vec<T>, T) {
+    return (x - t) / max_nan(x * (vec<T>(T{1}) - x), vec<T>(static_cast<T>(1e-12)));
+  }
+  static PYFAST_INLINE vec<T> dt(vec<T> x, vec<T>, vec<T>, T) { return zero(x) - one(x); }
+};
+
+template <class T>
+struct BceLogits {
+  static PYFAST_INLINE vec<T> weight(vec<T> t, vec<T> pos) {
+    return fma(pos - vec<T>(T{1}), t, vec<T>(T{1}));
+  }
+  static PYFAST_INLINE vec<T> value(vec<T> x, vec<T> t, vec<T> pos, T) {
+    return fma(vec<T>(T{1}) - t, x, weight(t, pos) * softplus(-x));
+  }
+  static PYFAST_INLINE vec<T> dx(vec<T> x, vec<T> t, vec<T> pos, T) {
+    return vec<T>(T{1}) - t - weight(t, pos) * sigmoid(-x);
+  }
+  static PYFAST_INLINE vec<T> dt(vec<T> x, vec<T>, vec<T> pos, T) {
+    return (pos - vec<T>(T{1})) * softplus(-x) - x;
+  }
+};
+
+template <class T>
+struct Kl {
+  static PYFAST_INLINE vec<T> value(vec<T> x, vec<T> t, vec<T>, T) {
+    const vec<T> zero(T{0});
+    return select(t == zero, zero, t * log(t)) - t * x;
+  }
+  static PYFAST_INLINE vec<T> dx(vec<T>, vec<T> t, vec<T>, T) { return -t; }
+  static PYFAST_INLINE vec<T> dt(vec<T> x, vec<T> t, vec<T>, T) {
+    return log(t) + vec<T>(T{1}) - x;
+  }
+};
+
+template <class T>
+struct KlLog {
+  static PYFAST_INLINE vec<T> value(vec<T> x, vec<T> t, vec<T>, T) { return exp(t) * (t - x); }
+  static PYFAST_INLINE vec<T> dx(vec<T>, vec<T> t, vec<T>, T) { return -exp(t); }
+  static PYFAST_INLINE vec<T> dt(vec<T> x, vec<T> t, vec<T>, T) {
+    return exp(t) * (t - x + vec<T>(T{1}));
+  }
+};
+
+// body.template operator()<Rule>() with the rule of `loss`.
+template <class T, class Body>
+PYFAST_INLINE void with_rule(Loss loss, Body body) {
+  switch (loss) {
+    case Loss::mse: return body.template operator()<Mse<T>>();
+    case Loss::l1: return body.template operator()<L1<T>>();
+    case Loss::smooth_l1: return body.template operator()<Smooth<T, false>>();
+    case Loss::huber: return body.template operator()<Smooth<T, true>>();
+    case Loss::bce: return body.template operator()<Bce<T>>();
+    case Loss::bce_logits: return body.template operator()<BceLogits<T>>();
+    case Loss::kl: return body.template operator()<Kl<T>>();
+    case Loss::kl_log: return body.template operator()<KlLog<T>>();
+  }
+}
+
+// Sums are taken over runs of at most kRun elements in T, and these in double.
+constexpr std::int64_t kRun = 256;
+
+template <class T>
+double pointwise(Loss loss, double scale, PointwiseOperands<T> in, T* out, std::int64_t n) {
+  double total = 0;
+  with_rule<T>(loss, [&]<class Rule>() {
+    for (std::int64_t start = 0; start < n; start += kRun) {
+      vec<T> sum(T{0});
+      for_each_vector<T>(n - start < kRun ? n - start : kRun, [&](std::int64_t j, int lanes) {
+        const std::int64_t i = start + j;
+        const vec<T> pos = in.pos ? load(in.pos + i, lanes) : vec<T>(T{1});
+        vec<T> v =
+            Rule::value(load(in.x + i, lanes), load(in.t + i, lanes), pos, static_cast<T>(scale));
+        if (in.weight) v *= load(in.weight + i, lanes);
+        if (out) store(v, out + i, lanes);
+        sum += lanes == vec<T>::size ? v : select(mask<T>::first(lanes), v, vec<T>(T{0}));
+      });
+      total += static_cast<double>(reduce_add(sum));
+    }
+  });
+  return total;
+}
+
+template <class T>
+void pointwise_backward(Loss loss, double scale, PointwiseOperands<T> in, const T* grad, bool one,
+                        T factor, T* dx, T* dt, std::int64_t n) {
+  with_rule<T>(loss, [&]<class Rule>() {
+    for_each_vector<T>(n, [&](std::int64_t i, int lanes) {
+      const vec<T> x = load(in.x + i, lanes), t = load(in.t + i, lanes);
+      const vec<T> pos = in.pos ? load(in.pos + i, lanes) : vec<T>(T{1});
+      vec<T> g = (one ? vec<T>(grad[0]) : load(grad + i, lanes)) * vec<T>(factor);
+      if (in.weight) g *= load(in.weight + i, lanes);
+      store(g * Rule::dx(x, t, pos, static_cast<T>(scale)), dx + i, lanes);
+      if (dt) store(g * Rule::dt(x, t, pos, static_cast<T>(scale)), dt + i, lanes);
+    });
+  });
+}
+
+template <class T>
+T log_sum_exp(const T* x, std::int64_t n) {
+  const T lowest = -static_cast<T>(__builtin_inf());
+  vec<T> top(lowest);
+  for_each_vector<T>(
+      n, [&](std::int64_t i, int lanes) { top = max_nan(top, load(x + i, lanes, lowest)); });
+  T lanes_of[vec<T>::size];
+  top.store(lanes_of);
+  T best = lanes_of[0];
+  for (int k = 1; k < vec<T>::size; ++k)
+    if (lanes_of[k] > best || lanes_of[k] != lanes_of[k]) best = lanes_of[k];
+  vec<T> sum(T{0});
+  for_each_vector<T>(
+      n, [&](std::int64_t i, int lanes) { sum += exp(load(x + i, lanes, lowest) - vec<T>(best)); });
+  T result[vec<T>::size];
+  log(vec<T>(reduce_add(sum))).store(result);
+  return best + result[0];
+}
+
+template <class T>
+T smoothing(const T* x, const T* weight, T lse, std::int64_t n) {
+  vec<T> sum(T{0});
+  for_each_vector<T>(n, [&](std::int64_t i, int lanes) {
+    const vec<T> d = vec<T>(lse) - load(x + i, lanes, lse);
+    sum += weight ? d * load(weight + i, lanes) : d;
+  });
+  return reduce_add(sum);
+}
+
+// weight_c (a t_c + b)
+template <class T>
+PYFAST_INLINE vec<T> soften(const T* t, const T* weight, T a, T b, int lanes) {
+  const vec<T> q = fma(vec<T>(a), load(t, lanes), vec<T>(b));
+  return weight ? q * load(weight, lanes) : q;
+}
+
+template <class T>
+T soft_target(const T* x, const T* t, const T* weight, T lse, T a, T b, std::int64_t n) {
+  vec<T> sum(T{0});
+  for_each_vector<T>(n, [&](std::int64_t i, int lanes) {
+    const vec<T> q = soften(t + i, weight ? weight + i : nullptr, a, b, lanes);
+    const vec<T> v = q * (vec<T>(lse) - load(x + i, lanes));
+    sum += lanes == vec<T>::size ? v : select(mask<T>::first(lanes), v, vec<T>(T{0}));
+  });
+  return reduce_add(sum);
+}
+
+template <class T>
+void backward(T* dx, const T* x, const T* weight, T lse, T p, T b, std::int64_t n) {
+  for_each_vector<T>(n, [&](std::int64_t i, int lanes) {
+    const vec<T> e = exp(load(x + i, lanes) - vec<T>(lse));
+    const vec<T> w = weight ? load(weight + i, lanes) : vec<T>(T{1});
+    store(vec<T>(p) * e - vec<T>(b) * w, dx + i, lanes);
+  });
+}
+
+template <class T>
+void soft_backward(T* dx, T* dt, const T* x, const T* t, const T* weight, T lse, T g, T a, T b,
+                   std::int64_t n) {
+  vec<T> sum(T{0});
+  for_each_vector<T>(n, [&](std::int64_t i, int lanes) {
+    const vec<T> q = soften(t + i, weight ? weight + i : nullptr, a, b, lanes);
+    sum += lanes == vec<T>::size ? q : select(mask<T>::first(lanes), q, vec<T>(T{0}));
+  });
+  const vec<T> total(reduce_add(sum)), scale(g);
+  for_each_vector<T>(n, [&](std::int64_t i, int lanes) {
+    const T* w = weight ? weight + i : nullptr;
+    const vec<T> xi = load(x + i, lanes), q = soften(t + i, w, a, b, lanes);
+    store(scale * (total * exp(xi - vec<T>(lse)) - q), dx + i, lanes);
+    if (!dt) return;
+    const vec<T> share = w ? vec<T>(a) * load(w, lanes) : vec<T>(a);
+    store(scale * share * (vec<T>(lse) - xi), dt + i, lanes);
+  });
+}
+
+}  // namespace
+
+template <class T>
+const LossKernels<T>& loss_kernels() {
+  static constexpr LossKernels<T> table{&pointwise<T>,    &pointwise_backward<T>, &log_sum_exp<T>,
+                                        &smoothing<T>,    &soft_target<T>,        &backward<T>,
+                                        &soft_backward<T>};
+  return table;
+}
+
+template const LossKernels<float>& loss_kernels<float>();
+template const LossKernels<double>& loss_kernels<double>();
+
+}  // namespace pyfast::PYFAST_ISA

@@ -1,0 +1,42 @@
+// Inner loops of the losses.
+#pragma once
+
+#include <cstdint>
+
+#include "core/isa.h"
+#include "ops/loss/pointwise.h"
+
+namespace pyfast {
+
+// Operands of n contiguous elements; weight and pos may be null (all ones).
+template <class T>
+struct PointwiseOperands {
+  const T *x, *t, *weight, *pos;
+};
+
+template <class T>
+struct LossKernels {
+  // out[i] = loss (out may be null); returns the sum of them
+  double (*pointwise)(Loss loss, double scale, PointwiseOperands<T> in, T* out, std::int64_t n);
+  // dx[i] = g s' and dt[i] likewise (dt may be null); g = grad[i], or grad[0] when `one`, times
+  // factor
+  void (*pointwise_backward)(Loss loss, double scale, PointwiseOperands<T> in, const T* grad,
+                             bool one, T factor, T* dx, T* dt, std::int64_t n);
+
+  // log sum exp of a row of n
+  T (*log_sum_exp)(const T* x, std::int64_t n);
+  // sum_c weight_c (lse - x_c); weight may be null (all ones)
+  T (*smoothing)(const T* x, const T* weight, T lse, std::int64_t n);
+  // sum_c weight_c (a t_c + b) (lse - x_c)
+  T (*soft_target)(const T* x, const T* t, const T* weight, T lse, T a, T b, std::int64_t n);
+  // dx_c = p exp(x_c - lse) - b weight_c
+  void (*backward)(T* dx, const T* x, const T* weight, T lse, T p, T b, std::int64_t n);
+  // q_c = weight_c (a t_c + b): dx_c = g (Q exp(x_c - lse) - q_c) with Q = sum q;
+  // dt_c = g a weight_c (lse - x_c) where dt is not null
+  void (*soft_backward)(T* dx, T* dt, const T* x, const T* t, const T* weight, T lse, T g, T a, T b,
+                        std::int64_t n);
+};
+
+PYFAST_KERNEL_TABLE(LossKernels, loss_kernels)
+
+}  // namespace pyfast
