@@ -18,6 +18,7 @@ from .loss import (
     nll_loss,
     smooth_l1_loss,
 )
+from .norm import batch_norm, group_norm, instance_norm, layer_norm, rms_norm
 from .softmax import log_softmax, softmax
 
 __all__ = [
@@ -39,6 +40,12 @@ __all__ = [
     "mse_loss",
     "nll_loss",
     "smooth_l1_loss",
+    # norm
+    "batch_norm",
+    "group_norm",
+    "instance_norm",
+    "layer_norm",
+    "rms_norm",
     # softmax
     "log_softmax",
     "softmax",
