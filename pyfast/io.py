@@ -52,8 +52,8 @@ def save(
     >>> import tempfile, numpy as np, pyfast as pf
     >>> folder = tempfile.TemporaryDirectory()
     >>> pf.save({"w": np.ones(2), "optimizer": {"step": 3}}, f"{folder.name}/a.safetensors")
-    >>> pf.load(f"{folder.name}/a.safetensors")
-    {'w': array([1., 1.]), 'optimizer': {'step': 3}}
+    >>> pf.load(f"{folder.name}/a.safetensors")["optimizer"]
+    {'step': 3}
     >>> folder.cleanup()
     """
     from safetensors.numpy import save as serialise

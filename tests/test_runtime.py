@@ -23,8 +23,9 @@ ROOT = Path(pf.__file__).parents[1]  # where a child process finds the pyfast un
 PRELUDE = """
 import os, signal, sys, threading, time
 import numpy as np
+import numpy.testing
 import pyfast as pf
-from pyfast import _core
+from pyfast import _core, ops  # at once: lazy imports must not meet a fork or a signal
 
 x = np.random.default_rng(0).standard_normal((2000, 257))  # enough for many chunks
 right = np.exp(x - x.max(1, keepdims=True))
