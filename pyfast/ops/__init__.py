@@ -5,9 +5,23 @@ Arrays in, the same kind of array out: `numpy.ndarray`, `pyfast.Tensor` (recorde
 is an op, and every op has a record in tests/cases.
 """
 
+from .avg_pool import adaptive_avg_pool1d, adaptive_avg_pool2d, avg_pool1d, avg_pool2d
+from .max_pool import adaptive_max_pool1d, adaptive_max_pool2d, max_pool1d, max_pool2d
+from .pad import pad
 from .softmax import log_softmax, softmax
 
 __all__ = [
+    # pool
+    "adaptive_avg_pool1d",
+    "adaptive_avg_pool2d",
+    "adaptive_max_pool1d",
+    "adaptive_max_pool2d",
+    "avg_pool1d",
+    "avg_pool2d",
+    "max_pool1d",
+    "max_pool2d",
+    # pad
+    "pad",
     # softmax
     "log_softmax",
     "softmax",
