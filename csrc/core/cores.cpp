@@ -70,7 +70,8 @@ int cgroup_cores() {
   for (std::string line; std::getline(groups, line);) {
     const auto first = line.find(':'), second = line.find(':', first + 1);
     if (second == std::string::npos || line[second + 1] != '/') continue;
-    const std::string controllers = "," + line.substr(first + 1, second - first - 1) + ",";
+    std::string controllers(1, ',');
+    controllers.append(line, first + 1, second - first - 1) += ',';
     const std::string group = line.substr(second + 1);
     if (controllers == ",,")
       cores = tighter(cores, tightest("/sys/fs/cgroup", group, quota_v2));

@@ -251,8 +251,9 @@ std::string cpu_model() {
   model = sysctl_text("machdep.cpu.brand_string");
 #elif defined(PYFAST_X86)
   model = brand();
-#elif defined(__linux__)
-  model = model_by_proc();
+#endif
+#ifdef __linux__
+  if (model.empty()) model = model_by_proc();
 #endif
   return model.empty() ? "unknown" : model;
 }

@@ -1,7 +1,7 @@
 // Blocks of four sizes per power of two, kept in free lists when they come back.
 //
 // A 64-byte header in front of the data knows the block's class. From 2 MiB on, data starts on a
-// huge-page boundary of a mapping of its own, the header on the small page before it: a 4 MiB array
+// huge-page boundary of a mapping of its own, the header on the page before it: a 4 MiB array
 // is exactly two huge pages. Classes are spread over a few locks; a fork takes them all, so that
 // the child finds whole lists. The state is never destroyed: blocks may come back at exit.
 #include "core/memory.h"
@@ -22,6 +22,7 @@
 #include <sys/sysinfo.h>
 #endif
 #ifdef _WIN32
+#define NOMINMAX
 #include <windows.h>
 #else
 #include <pthread.h>
@@ -33,7 +34,7 @@ namespace pyfast {
 namespace {
 
 constexpr std::size_t kAlignment = 64;
-constexpr std::size_t kPage = 4096;
+constexpr std::size_t kPage = std::size_t{64} << 10;  // a multiple of every system's page
 constexpr std::size_t kHuge = std::size_t{2} << 20;
 constexpr int kMinLog2 = 6;   // the smallest class: 64 bytes
 constexpr int kMaxLog2 = 47;  // nothing larger can be addressed
@@ -47,7 +48,7 @@ constexpr std::size_t class_bytes(int index) {
 
 constexpr int class_of(std::size_t bytes) {  // the smallest class that holds them
   if (bytes <= class_bytes(0)) return 0;
-  const int log2 = std::bit_width(bytes - 1) - 1;
+  const int log2 = static_cast<int>(std::bit_width(bytes - 1)) - 1;
   return (log2 - kMinLog2) * 4 + static_cast<int>((bytes - 1) >> (log2 - 2)) - 3;
 }
 
@@ -127,7 +128,7 @@ std::size_t default_cache_limit() {
 
 #ifdef __linux__
 
-// [small page with the header][data on a huge-page boundary], the rest of the mapping cut off.
+// [page with the header][data on a huge-page boundary], the rest of the mapping cut off.
 Block* map_block(std::size_t bytes) {
   const std::size_t total = bytes + kHuge + kPage;
   void* mapping = mmap(nullptr, total, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -239,9 +240,13 @@ void Cache::free(Block* block) {
   const std::size_t bytes = block->bytes(), limit = limit_.load();
   used_.fetch_sub(bytes);
   if (bytes > limit) return system_free(block);
-  std::lock_guard guard(lock_of(block->size_class));
-  list_of(block->size_class).push(block);
-  cached_.fetch_add(bytes);
+  evict_down_to(limit - bytes);
+  {
+    std::lock_guard guard(lock_of(block->size_class));
+    list_of(block->size_class).push(block);
+    cached_.fetch_add(bytes);
+  }
+  evict_down_to(limit);  // several threads may have made room for themselves at once
 }
 
 // The largest go first, among equals the oldest.

@@ -9,7 +9,8 @@
 
 namespace pyfast {
 
-// 64-byte aligned, uninitialised, never null (bytes = 0 included); std::bad_alloc when memory ends.
+// 64-byte aligned (2 MiB from 2 MiB on), uninitialised, never null (bytes = 0 included);
+// std::bad_alloc when memory ends, and for more than the machine has with its swap.
 // Any thread may free what another allocated; both work in a forked child.
 void* pool_allocate(std::size_t bytes);
 void pool_free(void* block) noexcept;
@@ -23,12 +24,20 @@ PoolStatistics pool_statistics();
 void pool_clear();  // give every cached block back to the system
 void pool_set_cache_limit(std::size_t bytes);
 
+namespace detail {
+// Bytes of n items; more than there can be (so that allocating throws) where that overflows.
+inline std::size_t array_bytes(std::int64_t n, std::size_t item) {
+  const std::size_t most = SIZE_MAX / 2 / item;
+  return n < 0 || static_cast<std::size_t>(n) > most ? SIZE_MAX : static_cast<std::size_t>(n) * item;
+}
+}  // namespace detail
+
 // Scratch memory for one call: Workspace<float> packed(n); packed.data().
 template <class T>
 class Workspace {
  public:
   explicit Workspace(std::int64_t n)
-      : data_(static_cast<T*>(pool_allocate(static_cast<std::size_t>(n) * sizeof(T)))), size_(n) {}
+      : data_(static_cast<T*>(pool_allocate(detail::array_bytes(n, sizeof(T))))), size_(n) {}
   Workspace(Workspace&& other) noexcept
       : data_(std::exchange(other.data_, nullptr)), size_(other.size_) {}
   Workspace(const Workspace&) = delete;

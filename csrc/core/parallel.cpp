@@ -353,10 +353,10 @@ std::int64_t grain_for(std::int64_t cost_per_item) {
 
 int num_threads() { return thread_count().load(std::memory_order_relaxed); }
 
-void set_num_threads(int n) {
+void set_num_threads(std::int64_t n) {
   if (n < 1 || n > kMaxThreads)
     throw ValueError(concat("set_num_threads: n must be in [1, ", kMaxThreads, "], got ", n));
-  thread_count().store(n, std::memory_order_relaxed);
+  thread_count().store(static_cast<int>(n), std::memory_order_relaxed);
 }
 
 void set_interrupt_poll(bool (*poll)()) { interrupt_poll.store(poll, std::memory_order_release); }

@@ -37,7 +37,7 @@ void parallel_for(std::int64_t n, std::int64_t grain, F&& body) {
 std::int64_t grain_for(std::int64_t cost_per_item);
 
 int num_threads();
-void set_num_threads(int n);  // ValueError unless 1 <= n <= 1024
+void set_num_threads(std::int64_t n);  // ValueError unless 1 <= n <= 1024
 
 // Set by the binding layer: returns true when the running call should stop (a signal is pending).
 // Called in the thread that called parallel_for, between chunks and while waiting for helpers, once

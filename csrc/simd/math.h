@@ -205,11 +205,12 @@ PYFAST_INLINE vec<T> tanh(vec<T> x) {
   return select(a < vec<T>(T(0.625)), fma(x * z, tail, x), copysign(large, x));
 }
 
-// 1 / (1 + e^-x), from e^-|x|, which never overflows.
+// 1 / (1 + e^-x), from e = e^-|x|, which never overflows. Below 0 it is q = e / (1 + e), to which
+// one Newton step adds what rounding 1 + e took: e - q is exact, q being at least e / 2.
 template <class T>
 PYFAST_INLINE vec<T> sigmoid(vec<T> x) {
-  const vec<T> one(T{1}), e = exp(-abs(x));
-  return select(x >= vec<T>(), one, e) / (one + e);
+  const vec<T> one(T{1}), e = exp(-abs(x)), upper = one / (one + e), q = e * upper;
+  return select(x < vec<T>(), fma(fma(-q, e, e - q), upper, q), upper);
 }
 
 template <class T>

@@ -24,7 +24,7 @@ def _raw(value: Any) -> Any:
     return value._data if isinstance(value, Variable) else value
 
 
-def _fit(value: Any, other: Any) -> Any:
+def fit(value: Any, other: Any) -> Any:
     """`value` as an operand beside the array or scalar `other`."""
     raw = _raw(value)
     kind = getattr(getattr(other, "dtype", None), "kind", "")
@@ -62,7 +62,7 @@ def binary(function: type[Function], a: Any, b: Any) -> Any:
     x, y = _raw(a), _raw(b)
     if type(x) is ndarray and type(y) is ndarray and x.dtype == y.dtype:
         return function.apply(a, b)
-    return function.apply(_fit(a, y), _fit(b, x))
+    return function.apply(fit(a, y), fit(b, x))
 
 
 class Add(Function):
@@ -512,7 +512,7 @@ def where(condition: Any, input: Any, other: Any) -> Any:
     >>> where(np.array([True, False]), np.array([1.0, 2.0]), 0.0)
     array([1., 0.])
     """
-    a, b = _fit(input, _raw(other)), _fit(other, _raw(input))
+    a, b = fit(input, _raw(other)), fit(other, _raw(input))
     if isinstance(condition, Variable) or isinstance(a, Variable) or isinstance(b, Variable):
         return Where.apply(a, b, np.asarray(_raw(condition), bool))
     return Where.run(a, b, np.asarray(condition, bool))
@@ -521,4 +521,4 @@ def where(condition: Any, input: Any, other: Any) -> Any:
 def _binary_or_array(function: type[Function], a: Any, b: Any) -> Any:
     if isinstance(a, Variable) or isinstance(b, Variable):
         return binary(function, a, b)
-    return function.run(_fit(a, b), _fit(b, a))
+    return function.run(fit(a, b), fit(b, a))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -252,7 +253,9 @@ def stack(tensors: Sequence[Any], dim: int = 0) -> Any:
     return _join(Stack, tensors, dim)
 
 
-def split(tensor: Any, split_size_or_sections: int | Sequence[int], dim: int = 0) -> tuple[Any, ...]:
+def split(
+    tensor: Any, split_size_or_sections: int | Sequence[int], dim: int = 0
+) -> tuple[Any, ...]:
     """Cut a tensor along an axis into views.
 
     Parameters
@@ -289,9 +292,7 @@ def split(tensor: Any, split_size_or_sections: int | Sequence[int], dim: int = 0
             raise ValueError(f"split: sections must add up to {n}, got {sections}")
     before = (slice(None),) * (dim % tensor.ndim)
     starts = np.cumsum([0, *sections]).tolist()
-    return tuple(
-        [tensor[(*before, slice(a, b))] for a, b in zip(starts, starts[1:], strict=False)]
-    )
+    return tuple([tensor[(*before, slice(a, b))] for a, b in itertools.pairwise(starts)])
 
 
 def chunk(input: Any, chunks: int, dim: int = 0) -> tuple[Any, ...]:

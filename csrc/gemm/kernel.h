@@ -1,0 +1,44 @@
+// The engine's inner loops, one table per instruction set and dtype.
+#pragma once
+
+#include <cstdint>
+
+#include "core/isa.h"
+#include "gemm/epilogue.h"
+
+namespace pyfast {
+
+// Room for one register tile of any instruction set.
+inline constexpr int kMaxTile = 512;
+
+// tile[r * cols + c] (+)= sum over d of a[d * rows + r] * b[d * cols + c], added to what the tile
+// holds when `accumulate`. One function per tile size: rows, and cols = vectors * width.
+template <class T>
+using MicroKernel = void (*)(std::int64_t depth, const T* a, const T* b, T* tile, bool accumulate);
+
+template <class T>
+struct GemmKernels {
+  int rows, vectors;  // largest register tile: rows x (vectors * width)
+  int width;          // elements in a vector
+  int depth;          // packed block depth at which a panel of B takes two thirds of L1
+  const MicroKernel<T>* micro;  // for r rows and v vectors: micro[(r - 1) * vectors + v - 1]
+
+  // Source<T>::pack for a strided matrix, data at its first element.
+  void (*pack)(T* panel, const T* data, std::int64_t row_stride, std::int64_t depth_stride,
+               int rows, int tile, std::int64_t depth);
+  // Sink<T>::store behind an epilogue.
+  void (*store)(const gemm::Epilogue<T>& e, const T* tile, std::int64_t ld, std::int64_t row,
+                std::int64_t rows, std::int64_t col, std::int64_t cols);
+  // sum[i] += x[i]
+  void (*add)(T* sum, const T* x, std::int64_t n);
+  // y[i] = sum over k of a[i * row_stride + k] * x[k], i < rows
+  void (*dot_rows)(T* y, const T* a, std::int64_t row_stride, const T* x, std::int64_t rows,
+                   std::int64_t depth);
+  // y[j] = sum over k of x[k] * a[k * depth_stride + j], j < cols
+  void (*combine_rows)(T* y, const T* a, std::int64_t depth_stride, const T* x, std::int64_t cols,
+                       std::int64_t depth);
+};
+
+PYFAST_KERNEL_TABLE(GemmKernels, gemm_kernels)
+
+}  // namespace pyfast

@@ -1,0 +1,81 @@
+// The register tile: rows x vectors of C stay in registers while depth runs over packed panels.
+//
+// Each step loads `vectors` vectors of B, broadcasts `rows` elements of A and does rows * vectors
+// FMAs. Tiles by register file, keeping one register for the broadcast:
+//   AVX-512, 32 registers  14 x 2   28 sums, 16 loads for 28 FMAs (two of each a cycle)
+//   AVX2,    16 registers   6 x 2   12 sums, 8 loads for 12 FMAs
+//   NEON,    32 registers   8 x 3   24 sums
+//   scalar,  16 registers   4 x 2    8 sums, and room for the product before it is added
+// Smaller tiles serve the edges, and shapes that split evenly into them.
+#pragma once
+
+#include <utility>
+
+#include "gemm/kernel.h"
+#include "simd/vec.h"
+
+namespace pyfast::PYFAST_ISA {
+
+namespace {
+
+#if defined(PYFAST_ISA_AVX512)
+constexpr int kRows = 14, kVectors = 2, kDepth = 256;
+#elif defined(PYFAST_ISA_AVX2)
+constexpr int kRows = 6, kVectors = 2, kDepth = 384;
+#elif defined(PYFAST_ISA_NEON)
+constexpr int kRows = 8, kVectors = 3, kDepth = 384;
+#else
+constexpr int kRows = 4, kVectors = 2, kDepth = 512;
+#endif
+
+static_assert(kRows * kVectors * vec<float>::size <= kMaxTile);
+
+#define PYFAST_UNROLLED __attribute__((always_inline))
+
+// body(0), ..., body(n - 1) with constant arguments: sums[] must unroll into registers.
+template <class Body, int... i>
+PYFAST_INLINE void unrolled(std::integer_sequence<int, i...>, Body body) {
+  (body(std::integral_constant<int, i>()), ...);
+}
+template <int n, class Body>
+PYFAST_INLINE void unroll(Body body) {
+  unrolled(std::make_integer_sequence<int, n>(), body);
+}
+
+// The sums are the compiler's own vector type, each a variable of its own to it once unrolled:
+// arrays of vec, whose store() takes an address, GCC 12 keeps in memory.
+template <class T, int rows, int vectors>
+void micro(std::int64_t depth, const T* a, const T* b, T* tile, bool accumulate) {
+  constexpr int w = vec<T>::size;
+  typename vec<T>::native sums[rows * vectors] = {};
+  if (accumulate)
+    unroll<rows * vectors>(
+        [&](auto i) PYFAST_UNROLLED { sums[i] = vec<T>::load(tile + i * w).v; });
+  for (std::int64_t d = 0; d < depth; ++d, a += rows, b += vectors * w) {
+    typename vec<T>::native right[vectors];
+    unroll<vectors>([&](auto j) PYFAST_UNROLLED { right[j] = vec<T>::load(b + j * w).v; });
+    unroll<rows>([&](auto r) PYFAST_UNROLLED {
+      const auto left = vec<T>(a[r]).v;
+      unroll<vectors>([&](auto j) PYFAST_UNROLLED {
+        sums[r * vectors + j] = backend::fma(left, right[j], sums[r * vectors + j]);
+      });
+    });
+  }
+  unroll<rows * vectors>([&](auto i) PYFAST_UNROLLED { vec<T>(sums[i]).store(tile + i * w); });
+}
+
+template <class T, class Indices>
+struct MicroTable;
+template <class T, int... i>
+struct MicroTable<T, std::integer_sequence<int, i...>> {
+  static constexpr MicroKernel<T> entries[] = {&micro<T, i / kVectors + 1, i % kVectors + 1>...};
+};
+
+template <class T>
+constexpr const MicroKernel<T>* micro_table() {
+  return MicroTable<T, std::make_integer_sequence<int, kRows * kVectors>>::entries;
+}
+
+}  // namespace
+
+}  // namespace pyfast::PYFAST_ISA
