@@ -193,7 +193,8 @@ def adaptive_avg_pool1d(input: ArrayT, output_size: Size) -> ArrayT:
     Along the last axis,
 
     .. math:: y_o = \operatorname{mean} \{ x_i :
-              \lfloor o\, L / \mathit{output\_size} \rfloor \le i < \lceil (o + 1)\, L / \mathit{output\_size} \rceil \}
+              \lfloor o\, L / \mathit{output\_size} \rfloor \le i <
+              \lceil (o + 1)\, L / \mathit{output\_size} \rceil \}
 
     With one window it is global average pooling (Lin, Chen and Yan, *Network in network*,
     ICLR 2014, section 3.2).
