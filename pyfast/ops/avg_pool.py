@@ -19,8 +19,9 @@ class _AvgPool1d(Function):
 
     @staticmethod
     def forward(ctx: Any, input: Any, *args: Any) -> Any:
+        output = _core.avg_pool1d(input, *args)
         ctx.input_shape, ctx.args = input.shape, args
-        return _core.avg_pool1d(input, *args)
+        return output
 
     @staticmethod
     def backward(ctx: Any, grad: Any) -> Any:
@@ -32,8 +33,9 @@ class _AvgPool2d(Function):
 
     @staticmethod
     def forward(ctx: Any, input: Any, *args: Any) -> Any:
+        output = _core.avg_pool2d(input, *args)
         ctx.input_shape, ctx.args = input.shape, args
-        return _core.avg_pool2d(input, *args)
+        return output
 
     @staticmethod
     def backward(ctx: Any, grad: Any) -> Any:

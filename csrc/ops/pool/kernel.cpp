@@ -17,14 +17,15 @@ namespace {
 
 using std::int64_t;
 
-constexpr int64_t kBuffer = 2048;  // folded columns held at once
-constexpr int64_t kWideSpan = 256;
+constexpr int64_t kBuffer = 2048;                   // folded columns held at once
+constexpr int64_t kWideSpan = 256, kTallRows = 64;  // windows beyond are not folded separably
 constexpr int64_t kExact = 1 << 24;
 
 PYFAST_INLINE int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 
 template <class T>
 struct Max {
+  using Total = T;
   static constexpr T identity = static_cast<T>(-__builtin_inf());
   static PYFAST_INLINE vec<T> fold(vec<T> a, vec<T> b) { return max_nan(a, b); }
   static PYFAST_INLINE T fold(T a, T b) { return b > a || b != b ? b : a; }
@@ -35,6 +36,7 @@ struct Max {
 
 template <class T>
 struct Average {
+  using Total = double;
   PoolDivisor<T> divisor;
   const PoolAxis* cols;
   T inner;
@@ -43,7 +45,7 @@ struct Average {
       : divisor(d), cols(&a), inner(d.fixed != 0 ? d.fixed : d.rows * static_cast<T>(a.kernel)) {}
   static constexpr T identity = 0;
   static PYFAST_INLINE vec<T> fold(vec<T> a, vec<T> b) { return a + b; }
-  static PYFAST_INLINE T fold(T a, T b) { return a + b; }
+  static PYFAST_INLINE double fold(double a, double b) { return a + b; }
   PYFAST_INLINE T at(int64_t o) const {
     if (divisor.fixed != 0) return divisor.fixed;
     return divisor.rows * static_cast<T>(extent_at(*cols, o, divisor.include_pad));
@@ -56,39 +58,47 @@ struct Average {
 // ---- one window ----
 
 template <class T, class Op>
-T fold_lanes(vec<T> v) {
+typename Op::Total fold_lanes(vec<T> v) {
   T lanes[vec<T>::size];
   v.store(lanes);
-  T total = lanes[0];
-  for (int i = 1; i < vec<T>::size; ++i) total = Op::fold(total, lanes[i]);
+  typename Op::Total total = lanes[0];
+  for (int i = 1; i < vec<T>::size; ++i) total = Op::fold(total, typename Op::Total{lanes[i]});
   return total;
 }
 
+// Vectors are folded a few at a time: long sums go on in double.
 template <class T, class Op>
-T fold_wide_window(const PoolRow<T>& row, PoolWindow window) {
+typename Op::Total fold_long(const T* x, int64_t n) {
   constexpr int w = vec<T>::size;
-  vec<T> total(Op::identity);
-  for (int64_t r = 0; r < row.rows; ++r) {
-    const T* x = row.x + r * row.row_step + window.first;
-    int64_t i = 0;
-    for (; i + w <= window.count; i += w) total = Op::fold(total, vec<T>::load(x + i));
-    const int rest = static_cast<int>(window.count - i);
-    if (rest > 0) total = Op::fold(total, vec<T>::load(x + i, rest, Op::identity));
+  constexpr int64_t kBlock = 32 * w;
+  typename Op::Total total = Op::identity;
+  for (int64_t begin = 0; begin < n; begin += kBlock) {
+    const int64_t end = least(begin + kBlock, n);
+    vec<T> part(Op::identity);
+    int64_t i = begin;
+    for (; i + w <= end; i += w) part = Op::fold(part, vec<T>::load(x + i));
+    const int rest = static_cast<int>(end - i);
+    if (rest > 0) part = Op::fold(part, vec<T>::load(x + i, rest, Op::identity));
+    total = Op::fold(total, fold_lanes<T, Op>(part));
   }
-  return fold_lanes<T, Op>(total);
+  return total;
 }
 
 template <class T, class Op>
 T fold_window(const PoolRow<T>& row, int64_t o) {
+  using Total = typename Op::Total;
   const PoolWindow window = window_at(*row.cols, o);
   const int64_t step = row.cols->dilation;
-  if (step == 1 && window.count >= vec<T>::size) return fold_wide_window<T, Op>(row, window);
-  T total = Op::identity;
+  const bool wide = step == 1 && window.count >= vec<T>::size;
+  Total total = Op::identity;
   for (int64_t r = 0; r < row.rows; ++r) {
     const T* x = row.x + r * row.row_step + window.first;
-    for (int64_t k = 0; k < window.count; ++k) total = Op::fold(total, x[k * step]);
+    if (wide)
+      total = Op::fold(total, fold_long<T, Op>(x, window.count));
+    else
+      for (int64_t k = 0; k < window.count; ++k) total = Op::fold(total, Total{x[k * step]});
   }
-  return total;
+  return static_cast<T>(total);
 }
 
 // ---- the inner outputs of a row ----
@@ -169,9 +179,10 @@ void fold_columns(T* y, const T* buffer, int64_t n, const PoolAxis& a, const Op&
   }
   for (; o < n; ++o) {
     const T* p = buffer + o * a.stride;
-    T total = p[0];
-    for (int64_t k = 1; k < a.kernel; ++k) total = Op::fold(total, p[k * a.dilation]);
-    y[o] = op.finish(total, a.inner_begin);
+    typename Op::Total total = p[0];
+    for (int64_t k = 1; k < a.kernel; ++k)
+      total = Op::fold(total, typename Op::Total{p[k * a.dilation]});
+    y[o] = op.finish(static_cast<T>(total), a.inner_begin);
   }
 }
 
@@ -197,7 +208,7 @@ void fold_inner(T* y, const PoolRow<T>& row, const Op& op) {
 template <class T, class Op>
 void pool_row(T* y, const PoolRow<T>& row, const Op& op) {
   const PoolAxis& a = *row.cols;
-  const bool separable = (a.kernel - 1) * a.dilation < kWideSpan;
+  const bool separable = (a.kernel - 1) * a.dilation < kWideSpan && row.rows <= kTallRows;
   const int64_t begin = separable ? a.inner_begin : 0, end = separable ? a.inner_end : 0;
   for (int64_t o = 0; o < begin; ++o) y[o] = op.finish(fold_window<T, Op>(row, o), o);
   if (begin < end) fold_inner(y, row, op);
@@ -301,15 +312,6 @@ void argmax_row(T* y, int64_t* index, const PoolRow<T>& row, const PoolIndexing&
 
 // ---- channels ----
 
-// body(pixel pointer, offset) for every tap of window o, in row-major order
-template <class T, class Body>
-PYFAST_INLINE void for_each_pixel(const PoolChannels<T>& x, PoolWindow window, Body body) {
-  const int64_t step = x.row.cols->dilation;
-  for (int64_t r = 0; r < x.row.rows; ++r)
-    for (int64_t k = 0; k < window.count; ++k)
-      body(x.row.x + r * x.row.row_step + (window.first + k * step) * x.pixel_step, r, k * step);
-}
-
 template <class T>
 PYFAST_INLINE vec<T> load_pixel(const T* x, int channels) {
   return channels == vec<T>::size ? vec<T>::load(x) : vec<T>::load(x, channels);
@@ -328,6 +330,21 @@ PYFAST_INLINE void store_transposed(T* y, int64_t out_step, const T* tile, int c
   }
 }
 
+// The row's partial results keep long sums short.
+template <class T, class Op>
+PYFAST_INLINE vec<T> fold_pixels(const PoolChannels<T>& x, PoolWindow window) {
+  const int64_t step = x.row.cols->dilation * x.pixel_step;
+  vec<T> total(Op::identity);
+  for (int64_t r = 0; r < x.row.rows; ++r) {
+    const T* pixel = x.row.x + r * x.row.row_step + window.first * x.pixel_step;
+    vec<T> part(Op::identity);
+    for (int64_t k = 0; k < window.count; ++k)
+      part = Op::fold(part, load_pixel(pixel + k * step, x.channels));
+    total = Op::fold(total, part);
+  }
+  return total;
+}
+
 template <class T, class Op>
 void pool_channels(T* y, const PoolChannels<T>& x, const Op& op) {
   constexpr int w = vec<T>::size;
@@ -336,11 +353,8 @@ void pool_channels(T* y, const PoolChannels<T>& x, const Op& op) {
   for (int64_t o = 0; o < out; o += w) {
     const int n = static_cast<int>(least(w, out - o));
     for (int i = 0; i < n; ++i) {
-      vec<T> total(Op::identity);
-      for_each_pixel(x, window_at(*x.row.cols, o + i), [&](const T* pixel, int64_t, int64_t) {
-        total = Op::fold(total, load_pixel(pixel, x.channels));
-      });
-      op.finish(total, o + i).store(tile + i * w);
+      const PoolWindow window = window_at(*x.row.cols, o + i);
+      op.finish(fold_pixels<T, Op>(x, window), o + i).store(tile + i * w);
     }
     store_transposed(y + o, x.out_step, tile, x.channels, n);
   }
@@ -356,6 +370,20 @@ void avg_channels(T* y, const PoolChannels<T>& x, const PoolDivisor<T>& divisor)
   pool_channels(y, x, Average<T>(divisor, *x.row.cols));
 }
 
+template <class T>
+PYFAST_INLINE Best<T> best_pixel(const PoolChannels<T>& x, const PoolIndexing& at,
+                                 PoolWindow window) {
+  const int64_t step = x.row.cols->dilation;
+  Best<T> best;
+  for (int64_t r = 0; r < x.row.rows; ++r) {
+    const T* pixel = x.row.x + r * x.row.row_step + window.first * x.pixel_step;
+    for (int64_t k = 0; k < window.count; ++k)
+      best.see(load_pixel(pixel + k * step * x.pixel_step, x.channels),
+               static_cast<T>(r * at.row_step + k * step));
+  }
+  return best;
+}
+
 // Offsets that are not exact as T do not reach this function: cpu.cpp packs such inputs.
 template <class T>
 void argmax_channels(T* y, int64_t* index, const PoolChannels<T>& x, const PoolIndexing& at) {
@@ -366,10 +394,7 @@ void argmax_channels(T* y, int64_t* index, const PoolChannels<T>& x, const PoolI
     const int n = static_cast<int>(least(w, out - o));
     for (int i = 0; i < n; ++i) {
       const PoolWindow window = window_at(*x.row.cols, o + i);
-      Best<T> best;
-      for_each_pixel(x, window, [&](const T* pixel, int64_t r, int64_t c) {
-        best.see(load_pixel(pixel, x.channels), static_cast<T>(r * at.row_step + c));
-      });
+      const Best<T> best = best_pixel(x, at, window);
       best.value.store(tile + i * w);
       best.offset.store(offset);
       for (int c = 0; c < x.channels; ++c)
