@@ -61,7 +61,7 @@ _tensor_class: Any = Variable
 
 
 def register_tensor_class(cls: type[Variable]) -> None:
-    """Name the class that outputs and gradients are wrapped in (tensor.py does, once)."""
+    """Name the class that outputs and gradients are wrapped in (_tensor.py does, once)."""
     global _tensor_class
     _tensor_class = cls
 

@@ -8,11 +8,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from cases import OpCase, Sample
 
 import pyfast as pf
 from pyfast import _core
-
-from cases import OpCase, Sample
 
 Array = np.ndarray[Any, Any]
 
@@ -67,6 +66,7 @@ def run_pyfast(case: OpCase, sample: Sample) -> tuple[list[Array], list[Array]]:
     args = list(sample.args)
     for i in positions:
         args[i] = pf.Tensor(args[i], requires_grad=True)
+    pf.manual_seed(0)  # the same draws in every run of a random op
     outputs = function(case)(*args, **sample.kwargs)
     several = list(outputs) if isinstance(outputs, tuple | list) else [outputs]
     if positions:
@@ -106,6 +106,7 @@ def numerical_gradient(case: OpCase, sample: Sample, position: int, direction: A
     def value(t: float) -> float:
         args = list(sample.args)
         args[position] = args[position] + t * h * direction
+        pf.manual_seed(0)
         out = floating(function(case)(*args, **sample.kwargs))[0]
         return float(np.sum(np.asarray(out) * cotangent(out.shape, out.dtype)))
 

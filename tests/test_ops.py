@@ -10,9 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-
-import pyfast as pf
-
 from cases import Bad, OpCase, Sample, all_cases
 from oracle import (
     assert_close,
@@ -26,6 +23,8 @@ from oracle import (
     run_torch,
     threads,
 )
+
+import pyfast as pf
 
 CASES = all_cases()
 DTYPES = [np.float32, np.float64]
@@ -42,6 +41,8 @@ def tolerance(case: OpCase, dtype: Any) -> tuple[float, float]:
 
 def strided(a: np.ndarray[Any, Any], how: str) -> np.ndarray[Any, Any]:
     """The same values behind other strides."""
+    if a.ndim == 0:
+        return a
     if how == "fortran":
         return np.asfortranarray(a)
     if how == "channels_last":
@@ -100,7 +101,7 @@ def test_matches_reference(case: OpCase, dtype: Any) -> None:
 @each_op()
 def test_gradients_match_finite_differences(case: OpCase) -> None:
     checked = 0
-    for sample in case.samples():
+    for sample in filter(case.derivative, case.samples()):
         cast = sample.cast(np.float64)
         positions = gradient_positions(case, cast)
         outputs, gradients = run_pyfast(case, cast)
@@ -136,11 +137,9 @@ def test_any_number_of_threads_gives_the_same_bits(case: OpCase) -> None:
     for sample in [*case.large(), *case.samples()[:8]]:
         cast = sample.cast(np.float32)
         with threads(1):
-            pf.manual_seed(0)
             outputs, gradients = run_pyfast(case, cast)
         for n in (2, 3, 7):
             with threads(n):
-                pf.manual_seed(0)
                 got_outputs, got_gradients = run_pyfast(case, cast)
             for got, want in zip(
                 [*got_outputs, *got_gradients], [*outputs, *gradients], strict=True

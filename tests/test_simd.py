@@ -1,12 +1,14 @@
 """The vector functions of csrc/simd against wider arithmetic, for the instruction set that runs.
 
-``python tests/test_simd.py`` prints the largest error in ulp of each function, with the argument.
+``python tests/test_simd.py`` prints the largest error in ulp of each function (float32, float64),
+with the argument, over ten times as many arguments as the tests take.
 """
 
 from __future__ import annotations
 
 import ctypes
 import mmap
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -30,9 +32,10 @@ def sigmoid(x: Array) -> Array:
 def erf(x: Array) -> Array:
     if x.dtype == np.float64:
         return np.asarray(special.erf(x))
-    exact = [mpmath.erf(mpmath.mpf(float(v))) for v in x]
-    high = np.array([float(v) for v in exact])
-    low = np.array([float(v - h) for v, h in zip(exact, high.tolist(), strict=True)])
+    with mpmath.workprec(80):
+        exact = [mpmath.erf(float(v)) for v in x]
+        high = np.array([float(v) for v in exact])
+        low = np.array([float(v - h) for v, h in zip(exact, high.tolist(), strict=True)])
     return high.astype(np.longdouble) + low
 
 
@@ -84,10 +87,10 @@ def ulps(actual: Array, exact: Array) -> Array:
     return np.where(same, 0, np.where(np.isnan(error), INF, error))
 
 
-def worst(name: str, dtype: Any) -> tuple[float, float]:
+def worst(name: str, dtype: Any, scale: int = 1) -> tuple[float, float]:
     """The largest error of a function, and where."""
     slow = name == "erf" and dtype == np.float64
-    x = arguments(dtype, 500_000 if dtype == np.float32 else 2_000 if slow else 20_000)
+    x = arguments(dtype, scale * (500_000 if dtype == np.float32 else 2_000 if slow else 20_000))
     wide = np.float64 if dtype == np.float32 else np.longdouble
     with np.errstate(all="ignore"):
         error = ulps(_core.simd_evaluate(name, x), FUNCTIONS[name](x.astype(wide)))
@@ -108,10 +111,11 @@ def test_error_is_at_most_two_ulp(name: str, dtype: Any) -> None:
 @each_dtype
 def test_special_values(name: str, dtype: Any) -> None:
     x, expected = np.array([*SPECIALS[name], (NAN, NAN)], dtype).T
+    real = ~np.isnan(expected)  # the sign of a NaN says nothing
     for shift in range(len(x)):  # each value in several lanes
-        y = _core.simd_evaluate(name, np.roll(x, shift))
-        np.testing.assert_array_equal(y, np.roll(expected, shift))
-        np.testing.assert_array_equal(np.signbit(y), np.signbit(np.roll(expected, shift)))
+        y = np.roll(_core.simd_evaluate(name, np.roll(x, shift)), -shift)
+        np.testing.assert_array_equal(y, expected)
+        np.testing.assert_array_equal(np.signbit(y)[real], np.signbit(expected)[real])
 
 
 @each_dtype
@@ -142,9 +146,7 @@ def test_operations_on_vectors_and_masks(dtype: Any) -> None:
     assert _core.simd_selftest(dtype == np.float64) is None
 
 
-@pytest.mark.skipif(
-    not hasattr(mmap, "PROT_NONE") and not hasattr(mmap, "MAP_PRIVATE"), reason="no mmap"
-)
+@pytest.mark.skipif(sys.platform == "win32", reason="needs mprotect")
 @each_dtype
 def test_the_tail_reads_nothing_beyond_the_array(dtype: Any) -> None:
     page = mmap.PAGESIZE
@@ -161,7 +163,7 @@ def test_the_tail_reads_nothing_beyond_the_array(dtype: Any) -> None:
 
 def test_bad_input() -> None:
     x = np.ones(3, np.float32)
-    with pytest.raises(ValueError, match="name must be one of .* got sine"):
+    with pytest.raises(ValueError, match=r"name must be one of .* got sine"):
         _core.simd_evaluate("sine", x)
     with pytest.raises(TypeError, match="x must be a float32 or float64 array"):
         _core.simd_evaluate("exp", np.ones(3, np.int64))
@@ -169,8 +171,8 @@ def test_bad_input() -> None:
 
 def main() -> None:
     for name in FUNCTIONS:
-        float32, float64 = worst(name, np.float32), worst(name, np.float64)
-        print(f"{name:8}", *(f"{error:.2f} at {at:<24.17g}" for error, at in (float32, float64)))
+        found = [worst(name, dtype, 10) for dtype in (np.float32, np.float64)]
+        print(f"{name:8}", *(f"{error:.2f} at {at:<24.17g}" for error, at in found))
 
 
 if __name__ == "__main__":

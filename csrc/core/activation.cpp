@@ -13,9 +13,9 @@ namespace pyfast {
 namespace {
 
 // In the order of the enum.
-constexpr std::string_view kNames[] = {
-    "",     "relu",      "relu6", "leaky_relu", "elu",  "sigmoid",   "tanh",
-    "gelu", "gelu_tanh", "silu",  "softplus",   "mish", "hardswish", "hardsigmoid"};
+constexpr std::string_view kNames[] = {"",         "relu", "relu6",     "leaky_relu", "elu",
+                                       "sigmoid",  "tanh", "gelu",      "gelu_tanh",  "silu",
+                                       "softplus", "mish", "hardswish", "hardsigmoid"};
 
 }  // namespace
 

@@ -67,6 +67,10 @@ struct Problem {
 template <class T>
 void gemm(const Problem<T>& problem);
 
+template <class T>
+using PackMatrix = void (*)(T* panel, const T* data, std::int64_t row_stride,
+                            std::int64_t depth_stride, int rows, int tile, std::int64_t depth);
+
 // A strided operand: element (row, k) at data[row * row_stride + k * depth_stride].
 template <class T>
 class MatrixSource {
@@ -81,8 +85,7 @@ class MatrixSource {
  private:
   const T* data_;
   std::int64_t row_stride_, depth_stride_;
-  void (*pack_)(T* panel, const T* data, std::int64_t row_stride, std::int64_t depth_stride,
-                int rows, int tile, std::int64_t depth);
+  PackMatrix<T> pack_;
 };
 
 // Several strided matrices of one shape whose depths are laid end to end: with it, a sum of
@@ -91,21 +94,15 @@ template <class T>
 class ChainedSource {
  public:
   ChainedSource(const T* data, std::int64_t row_stride, std::int64_t depth_stride,
-                std::int64_t depth, const std::int64_t* offsets)
-      : first_(data, row_stride, depth_stride),
-        data_(data),
-        row_stride_(row_stride),
-        depth_stride_(depth_stride),
-        depth_(depth),
-        offsets_(offsets) {}
+                std::int64_t depth, const std::int64_t* offsets);
   void pack(T* panel, std::int64_t row, int rows, int tile, std::int64_t k,
             std::int64_t depth) const;
 
  private:
-  MatrixSource<T> first_;
   const T* data_;
   std::int64_t row_stride_, depth_stride_, depth_;
   const std::int64_t* offsets_;
+  PackMatrix<T> pack_;
 };
 
 // C in memory behind the usual epilogue.

@@ -18,9 +18,9 @@ using MicroKernel = void (*)(std::int64_t depth, const T* a, const T* b, T* tile
 
 template <class T>
 struct GemmKernels {
-  int rows, vectors;  // largest register tile: rows x (vectors * width)
-  int width;          // elements in a vector
-  int depth;          // packed block depth at which a panel of B takes two thirds of L1
+  int rows, vectors;            // largest register tile: rows x (vectors * width)
+  int width;                    // elements in a vector
+  int depth;                    // packed block depth at which a panel of B takes two thirds of L1
   const MicroKernel<T>* micro;  // for r rows and v vectors: micro[(r - 1) * vectors + v - 1]
 
   // Source<T>::pack for a strided matrix, data at its first element.

@@ -49,8 +49,7 @@ void micro(std::int64_t depth, const T* a, const T* b, T* tile, bool accumulate)
   constexpr int w = vec<T>::size;
   typename vec<T>::native sums[rows * vectors] = {};
   if (accumulate)
-    unroll<rows * vectors>(
-        [&](auto i) PYFAST_UNROLLED { sums[i] = vec<T>::load(tile + i * w).v; });
+    unroll<rows * vectors>([&](auto i) PYFAST_UNROLLED { sums[i] = vec<T>::load(tile + i * w).v; });
   for (std::int64_t d = 0; d < depth; ++d, a += rows, b += vectors * w) {
     typename vec<T>::native right[vectors];
     unroll<vectors>([&](auto j) PYFAST_UNROLLED { right[j] = vec<T>::load(b + j * w).v; });

@@ -1,4 +1,5 @@
-// Packing a panel of a strided matrix: panel[d * tile + r] = data[r * row_stride + d * depth_stride].
+// Packing a panel of a strided matrix: panel[d * tile + r] = data[r * row_stride + d *
+// depth_stride].
 //
 // Neighbouring rows side by side in memory: whole vectors are copied. Steps side by side: 4 x 4
 // (doubles: 2 x 2) blocks are turned in 16-byte registers, the last block of a panel overlapping

@@ -4,7 +4,17 @@
 // Each reduces its argument to a short interval and evaluates a minimax polynomial there. The
 // coefficients come from coefficients.py (Remez' exchange), which prints them with their errors.
 //
-// ULPS
+// The largest error in ulp that `python tests/test_simd.py` found (30 million float32 arguments and
+// a million float64 ones a function, a tenth of that for erf; with FMA, and in the scalar baseline,
+// which has none):
+//
+//              exp   expm1   log   log1p   tanh  sigmoid  erf
+//   float32    0.91  1.58   0.88   0.87    1.36   1.50    1.10
+//     no FMA   1.19  1.70   0.89   0.94    1.34   1.60    1.33
+//   float64    0.85  1.80   0.90   0.83    1.35   1.49    1.04
+//     no FMA   1.11  1.89   0.90   0.83    1.28   1.49    1.39
+//
+// exp, the inner loop of attention and softmax, is 12 arithmetic instructions on AVX-512.
 #pragma once
 
 #include "simd/vec.h"
@@ -202,7 +212,7 @@ PYFAST_INLINE vec<T> tanh(vec<T> x) {
                       -0.001454970481086844, 0.0005863524999912174, -0.00022863327244765401,
                       7.721921387410553e-05, -1.6107562460116124e-05);
   const vec<T> large = one - vec<T>(T{2}) / (exp(a + a) + one);
-  return select(a < vec<T>(T(0.625)), fma(x * z, tail, x), copysign(large, x));
+  return copysign(select(a < vec<T>(T(0.625)), fma(a * z, tail, a), large), x);
 }
 
 // 1 / (1 + e^-x), from e = e^-|x|, which never overflows. Below 0 it is q = e / (1 + e), to which

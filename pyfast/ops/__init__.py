@@ -6,11 +6,42 @@ is an op, and every op has a record in tests/cases.
 """
 
 from .avg_pool import adaptive_avg_pool1d, adaptive_avg_pool2d, avg_pool1d, avg_pool2d
+from .dropout import alpha_dropout, dropout, dropout1d, dropout2d
+from .embedding import embedding, one_hot
+from .loss import (
+    binary_cross_entropy,
+    binary_cross_entropy_with_logits,
+    cross_entropy,
+    huber_loss,
+    kl_div,
+    l1_loss,
+    mse_loss,
+    nll_loss,
+    smooth_l1_loss,
+)
 from .max_pool import adaptive_max_pool1d, adaptive_max_pool2d, max_pool1d, max_pool2d
 from .pad import pad
 from .softmax import log_softmax, softmax
 
 __all__ = [
+    # dropout
+    "alpha_dropout",
+    "dropout",
+    "dropout1d",
+    "dropout2d",
+    # embedding
+    "embedding",
+    "one_hot",
+    # loss
+    "binary_cross_entropy",
+    "binary_cross_entropy_with_logits",
+    "cross_entropy",
+    "huber_loss",
+    "kl_div",
+    "l1_loss",
+    "mse_loss",
+    "nll_loss",
+    "smooth_l1_loss",
     # pool
     "adaptive_avg_pool1d",
     "adaptive_avg_pool2d",

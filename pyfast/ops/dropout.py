@@ -25,7 +25,7 @@ class _Dropout(Function):
     @staticmethod
     def forward(ctx: Any, input: Any, op: str, p: float, trailing: int, alpha: bool) -> Any:
         span = _span(op, input, trailing)
-        ctx.draw = (p, *default_generator.draw(), span, alpha)
+        ctx.draw = (p, *default_generator.next_stream(), span, alpha)
         return _core.dropout(op, input, *ctx.draw)
 
     @staticmethod

@@ -19,9 +19,10 @@ class _Embedding(Function):
 
     @staticmethod
     def forward(ctx: Any, input: Any, weight: Any, padding_idx: int, by_freq: bool) -> Any:
+        output = _core.embedding(input, weight)
         ctx.save_for_backward(input)
-        ctx.settings = weight.shape[:1] + (padding_idx, by_freq) if np.ndim(weight) else None
-        return _core.embedding(input, weight)
+        ctx.settings = len(weight), padding_idx, by_freq
+        return output
 
     @staticmethod
     def backward(ctx: Any, grad: Any) -> Any:

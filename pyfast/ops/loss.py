@@ -48,9 +48,7 @@ class _Pointwise(Function):
     @staticmethod
     def backward(ctx: Any, grad: Any) -> Any:
         need_target = ctx.needs_input_grad[1]
-        grads = _core.pointwise_loss_backward(
-            *ctx.settings, grad, *ctx.saved_tensors, need_target
-        )
+        grads = _core.pointwise_loss_backward(*ctx.settings, grad, *ctx.saved_tensors, need_target)
         sums = [None if g is None else sum_to(g, s) for g, s in zip(grads, ctx.shapes, strict=True)]
         return (*sums, None, None, None, None)
 
@@ -205,9 +203,7 @@ def cross_entropy(
     >>> float(pf.ops.cross_entropy(np.array([[0.0, 0.0]]), np.array([1])).round(4))
     0.6931
     """
-    return call(
-        _CrossEntropy, input, target, weight, ignore_index, reduction, label_smoothing
-    )  # type: ignore[no-any-return]
+    return call(_CrossEntropy, input, target, weight, ignore_index, reduction, label_smoothing)  # type: ignore[no-any-return]
 
 
 def nll_loss(
@@ -257,9 +253,7 @@ def nll_loss(
     return call(_NllLoss, input, target, weight, ignore_index, reduction, 0.0)  # type: ignore[no-any-return]
 
 
-def mse_loss(
-    input: ArrayT, target: Any, *, reduction: str = "mean", weight: Any = None
-) -> ArrayT:
+def mse_loss(input: ArrayT, target: Any, *, reduction: str = "mean", weight: Any = None) -> ArrayT:
     r"""Squared error, :math:`\ell_i = w_i (x_i - t_i)^2` (Bishop, 2006, section 1.5.5).
 
     Parameters
@@ -288,9 +282,7 @@ def mse_loss(
     return call(_MseLoss, input, target, weight, None, 0.0, reduction)  # type: ignore[no-any-return]
 
 
-def l1_loss(
-    input: ArrayT, target: Any, *, reduction: str = "mean", weight: Any = None
-) -> ArrayT:
+def l1_loss(input: ArrayT, target: Any, *, reduction: str = "mean", weight: Any = None) -> ArrayT:
     r"""Absolute error, :math:`\ell_i = w_i |x_i - t_i|`; its derivative at 0 is taken as 0.
 
     Parameters
@@ -471,9 +463,7 @@ def binary_cross_entropy_with_logits(
     >>> float(pf.ops.binary_cross_entropy_with_logits(np.array([0.0]), np.array([1.0])).round(4))
     0.6931
     """
-    return call(
-        _BinaryCrossEntropyWithLogits, input, target, weight, pos_weight, 0.0, reduction
-    )  # type: ignore[no-any-return]
+    return call(_BinaryCrossEntropyWithLogits, input, target, weight, pos_weight, 0.0, reduction)  # type: ignore[no-any-return]
 
 
 def kl_div(

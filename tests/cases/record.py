@@ -35,7 +35,7 @@ class Bad:
     """A call that must raise `error` with a message that matches `match` (a regular expression)."""
 
     args: tuple[Any, ...]
-    error: type[Exception]
+    error: type[Exception] | tuple[type[Exception], ...]
     match: str
     kwargs: dict[str, Any] = field(default_factory=dict)
 
@@ -66,6 +66,8 @@ class OpCase:
     atol: float = 1e-6
     rtol64: float = 1e-11
     oracle: bool = True
+    # False: the gradient is by definition not the derivative (embedding with a padding row).
+    derivative: Callable[[Sample], bool] = lambda sample: True
     # Set it when perturbing an input by 1e-5 may cross a kink on purpose-made data: never to skip.
     gradcheck_step: float = 1e-4
 

@@ -1,4 +1,7 @@
-"""The Tensor: an ndarray that remembers how it was computed."""
+"""The Tensor: an ndarray that remembers how it was computed.
+
+The file is `_tensor.py` because ``pf.tensor`` is a function.
+"""
 
 from __future__ import annotations
 

@@ -1,0 +1,232 @@
+// The loops around the register tile: see plan.h for what is cut how, and why.
+#include "gemm/gemm.h"
+
+#include <algorithm>
+
+#include "core/memory.h"
+#include "gemm/kernel.h"
+#include "gemm/plan.h"
+
+namespace pyfast::gemm {
+
+namespace {
+
+std::int64_t round_up(std::int64_t v, std::int64_t unit) { return (v + unit - 1) / unit * unit; }
+
+// A source and how it is cut into panels: `tile` rows each, the last one narrower.
+template <class T>
+struct Operand {
+  Source<T> source;
+  std::int64_t size;
+  int tile;
+  int unit;  // panel widths are multiples of it: 1 for A, a vector for B
+
+  int width(std::int64_t row) const {
+    const std::int64_t rest = size - row;
+    return rest >= tile ? tile : static_cast<int>(round_up(rest, unit));
+  }
+  // Panels of rows [row, row + rows); `row` begins a panel.
+  void pack(T* block, std::int64_t row, std::int64_t rows, std::int64_t k,
+            std::int64_t depth) const {
+    for (std::int64_t r = 0; depth > 0 && r < rows; r += tile)
+      source.pack(source.context, block + r * depth, row + r,
+                  static_cast<int>(std::min<std::int64_t>(tile, rows - r)), width(row + r), k,
+                  depth);
+  }
+};
+
+struct Range {
+  std::int64_t begin, end;
+  std::int64_t size() const { return end - begin; }
+};
+
+// One depth block of a piece of C, both operands packed.
+template <class T>
+struct Step {
+  Range rows, cols;
+  const T* a;
+  const T* b;
+  std::int64_t depth;
+  T* sums;  // a slot per register tile when there are several depth blocks, else null
+  bool first, last;
+};
+
+template <class T>
+class Engine {
+ public:
+  Engine(const Problem<T>& problem, const Plan& plan)
+      : kernels_(gemm_kernels<T>()),
+        plan_(plan),
+        sink_(problem.c),
+        a_{problem.a, problem.m, plan.rows, 1},
+        b_{problem.b, problem.n, plan.cols, kernels_.width},
+        shared_(plan.share_a ? a_ : b_),
+        private_(plan.share_a ? b_ : a_) {}
+
+  // The product over the given depths.
+  void run(Range depths) const {
+    const std::int64_t count = round_up(std::min(plan_.shared_block, shared_.size), shared_.tile);
+    Workspace<T> packed(count * std::min(plan_.ks, depths.size()));
+    for (std::int64_t s = 0; s < shared_.size; s += plan_.shared_block)
+      for (std::int64_t p = 0; p < private_.size; p += plan_.private_pass)
+        run_pass(cut(s, plan_.shared_block, shared_.size),
+                 cut(p, plan_.private_pass, private_.size), depths, packed.data());
+  }
+
+ private:
+  static Range cut(std::int64_t begin, std::int64_t size, std::int64_t end) {
+    return {begin, std::min(begin + size, end)};
+  }
+  // Elements of the sums of one chunk.
+  std::int64_t chunk_sums() const {
+    return round_up(plan_.private_block, private_.tile) *
+           round_up(std::min(plan_.shared_block, shared_.size), shared_.tile);
+  }
+
+  void run_pass(Range shared, Range rows, Range depths, T* packed) const {
+    const bool held = depths.size() > plan_.ks;
+    const std::int64_t chunks = (rows.size() + plan_.private_block - 1) / plan_.private_block;
+    Workspace<T> sums(held ? chunks * chunk_sums() : 0);
+    std::int64_t k = depths.begin;
+    do {
+      const Range deep = cut(k, plan_.ks, depths.end);
+      pack_shared(shared, deep, packed);
+      parallel_for(chunks, 1, [&](std::int64_t chunk, std::int64_t) {
+        run_chunk(shared,
+                  cut(rows.begin + chunk * plan_.private_block, plan_.private_block, rows.end),
+                  deep, depths, packed, held ? sums.data() + chunk * chunk_sums() : nullptr);
+      });
+      k += plan_.ks;
+    } while (k < depths.end);
+  }
+
+  // Depth block after depth block, each as all its panels.
+  void pack_shared(Range rows, Range depths, T* packed) const {
+    const std::int64_t count = round_up(rows.size(), shared_.tile);
+    const std::int64_t panels = count / shared_.tile;
+    const std::int64_t blocks = (depths.size() + plan_.kc - 1) / plan_.kc;
+    const std::int64_t grain = grain_for(4 * plan_.kc * shared_.tile);
+    parallel_for(blocks * panels, grain, [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t i = begin; i < end; ++i) {
+        const Range deep = cut(depths.begin + i / panels * plan_.kc, plan_.kc, depths.end);
+        const std::int64_t r = i % panels * shared_.tile;
+        shared_.pack(packed + (deep.begin - depths.begin) * count + r * deep.size(), rows.begin + r,
+                     std::min<std::int64_t>(shared_.tile, rows.size() - r), deep.begin,
+                     deep.size());
+      }
+    });
+  }
+
+  // The private rows `mine` times the shared block, over `deep` out of all `depths`.
+  void run_chunk(Range shared, Range mine, Range deep, Range depths, const T* packed,
+                 T* sums) const {
+    const std::int64_t count = round_up(shared.size(), shared_.tile);
+    const std::int64_t room = round_up(mine.size(), private_.tile) * plan_.kc;
+    const bool blocks = !sums && deep.size() > plan_.kc;
+    Workspace<T> scratch(round_up(room, 16) + (blocks ? chunk_sums() : 0));
+    if (blocks) sums = scratch.data() + round_up(room, 16);
+    std::int64_t k = deep.begin;
+    do {
+      const Range now = cut(k, plan_.kc, deep.end);
+      private_.pack(scratch.data(), mine.begin, mine.size(), k, now.size());
+      const T* block = packed + (k - deep.begin) * count;
+      Step<T> step{shared,
+                   mine,
+                   block,
+                   scratch.data(),
+                   now.size(),
+                   sums,
+                   k == depths.begin,
+                   now.end == depths.end};
+      if (!plan_.share_a) {
+        std::swap(step.rows, step.cols);
+        std::swap(step.a, step.b);
+      }
+      compute(step);
+      k = now.end;
+    } while (k < deep.end);
+  }
+
+  // B's panel stays in L1 while A's pass by.
+  void compute(const Step<T>& step) const {
+    alignas(64) T one_tile[kMaxTile];
+    T* slot = step.sums;
+    for (std::int64_t c = 0; c < step.cols.size(); c += b_.tile) {
+      const int width = b_.width(step.cols.begin + c);
+      for (std::int64_t r = 0; r < step.rows.size(); r += a_.tile) {
+        const int height = a_.width(step.rows.begin + r);
+        T* tile = step.sums ? slot : one_tile;
+        micro(height, width)(step.depth, step.a + r * step.depth, step.b + c * step.depth, tile,
+                             !step.first);
+        if (step.last)
+          sink_.store(sink_.context, tile, width, step.rows.begin + r, height, step.cols.begin + c,
+                      std::min<std::int64_t>(width, step.cols.size() - c));
+        if (step.sums) slot += a_.tile * b_.tile;
+      }
+    }
+  }
+
+  MicroKernel<T> micro(int rows, int cols) const {
+    return kernels_.micro[(rows - 1) * kernels_.vectors + cols / kernels_.width - 1];
+  }
+
+  const GemmKernels<T>& kernels_;
+  Plan plan_;
+  Sink<T> sink_;
+  Operand<T> a_, b_;
+  const Operand<T>&shared_, &private_;
+};
+
+template <class T>
+Tile tile_of(const GemmKernels<T>& k) {
+  return {k.rows, k.vectors, k.width, k.depth, static_cast<int>(sizeof(T))};
+}
+
+// Partial products over pieces of the depth, added in their order.
+template <class T>
+void run_split(const Problem<T>& problem, std::int64_t wanted) {
+  const auto& kernels = gemm_kernels<T>();
+  const std::int64_t m = problem.m, n = problem.n, piece = (problem.k + wanted - 1) / wanted;
+  const std::int64_t splits = (problem.k + piece - 1) / piece;
+  const Plan plan = make_plan(m, n, piece, tile_of(kernels));
+  Workspace<T> partial(splits * m * n);
+  parallel_for(splits, 1, [&](std::int64_t s, std::int64_t) {
+    Epilogue<T> plain;
+    plain.c = partial.data() + s * m * n;
+    plain.row_stride = n;
+    const MatrixSink<T> here(plain);
+    const Problem<T> part{m, n, problem.k, problem.a, problem.b, sink<T>(here)};
+    Engine<T>(part, plan).run({s * piece, std::min((s + 1) * piece, problem.k)});
+  });
+  parallel_for(m, grain_for(splits * n), [&](std::int64_t begin, std::int64_t end) {
+    T* sum = partial.data() + begin * n;
+    for (std::int64_t s = 1; s < splits; ++s) kernels.add(sum, sum + s * m * n, (end - begin) * n);
+    problem.c.store(problem.c.context, sum, n, begin, end - begin, 0, n);
+  });
+}
+
+}  // namespace
+
+template <class T>
+void gemm(const Problem<T>& problem) {
+  if (problem.m == 0 || problem.n == 0) return;
+  const Plan plan = make_plan(problem.m, problem.n, problem.k, tile_of(gemm_kernels<T>()));
+  if (plan.splits > 1)
+    run_split(problem, plan.splits);
+  else
+    Engine<T>(problem, plan).run({0, problem.k});
+}
+
+template void gemm<float>(const Problem<float>&);
+template void gemm<double>(const Problem<double>&);
+
+bool spread_over_batch(std::int64_t batch, std::int64_t m, std::int64_t n, std::int64_t k) {
+  const double cost = product_cost(m, n, k);
+  return cost <= kMinChunk || (batch >= 16 && cost <= kMaxChunk);
+}
+
+std::int64_t batch_grain(std::int64_t m, std::int64_t n, std::int64_t k) {
+  return 1 + static_cast<std::int64_t>(kMinChunk / (product_cost(m, n, k) + 1e3));
+}
+
+}  // namespace pyfast::gemm

@@ -1,0 +1,107 @@
+// Strided matrices as sources and sink, and the shapes that are better not packed.
+#include <algorithm>
+
+#include "core/memory.h"
+#include "gemm/gemm.h"
+#include "gemm/kernel.h"
+
+namespace pyfast::gemm {
+
+template <class T>
+MatrixSource<T>::MatrixSource(const T* data, std::int64_t row_stride, std::int64_t depth_stride)
+    : data_(data),
+      row_stride_(row_stride),
+      depth_stride_(depth_stride),
+      pack_(gemm_kernels<T>().pack) {}
+
+template <class T>
+ChainedSource<T>::ChainedSource(const T* data, std::int64_t row_stride, std::int64_t depth_stride,
+                                std::int64_t depth, const std::int64_t* offsets)
+    : data_(data),
+      row_stride_(row_stride),
+      depth_stride_(depth_stride),
+      depth_(depth),
+      offsets_(offsets),
+      pack_(gemm_kernels<T>().pack) {}
+
+template <class T>
+void ChainedSource<T>::pack(T* panel, std::int64_t row, int rows, int tile, std::int64_t k,
+                            std::int64_t depth) const {
+  for (const std::int64_t end = k + depth; k < end;) {
+    const std::int64_t at = k % depth_, here = std::min(end - k, depth_ - at);
+    pack_(panel, data_ + offsets_[k / depth_] + row * row_stride_ + at * depth_stride_, row_stride_,
+          depth_stride_, rows, tile, here);
+    panel += here * tile;
+    k += here;
+  }
+}
+
+template <class T>
+MatrixSink<T>::MatrixSink(const Epilogue<T>& epilogue)
+    : epilogue_(epilogue), store_(gemm_kernels<T>().store) {}
+
+namespace {
+
+// The same product written as C^T = B^T A^T.
+template <class T>
+Matrix<T> transposed(const Matrix<T>& x) {
+  return {x.data, x.col_stride, x.row_stride};
+}
+template <class T>
+Epilogue<T> transposed(Epilogue<T> c) {
+  std::swap(c.row_stride, c.col_stride);
+  std::swap(c.row_bias, c.col_bias);
+  std::swap(c.residual_row_stride, c.residual_col_stride);
+  return c;
+}
+
+// A single row: x B, for a B that is contiguous one way or the other; false where it is not.
+template <class T>
+bool row_times_matrix(std::int64_t n, std::int64_t k, const Matrix<T>& a, const Matrix<T>& b,
+                      const Epilogue<T>& c) {
+  if (b.row_stride != 1 && b.col_stride != 1) return false;
+  constexpr std::int64_t kColumns = 64;  // chunks are whole bundles of the kernel's columns
+  const auto& kernels = gemm_kernels<T>();
+  const MatrixSink<T> sink(c);
+  Workspace<T> x(k), y(n);
+  for (std::int64_t i = 0; i < k; ++i) x[i] = a.data[i * a.col_stride];
+  const std::int64_t grain = (grain_for(k) + kColumns - 1) / kColumns * kColumns;
+  parallel_for(n, grain, [&](std::int64_t begin, std::int64_t end) {
+    const T* from = b.data + begin * b.col_stride;
+    if (b.row_stride == 1)
+      kernels.dot_rows(y.data() + begin, from, b.col_stride, x.data(), end - begin, k);
+    else
+      kernels.combine_rows(y.data() + begin, from, b.row_stride, x.data(), end - begin, k);
+    sink.store(y.data() + begin, n, 0, 1, begin, end - begin);
+  });
+  return true;
+}
+
+}  // namespace
+
+template <class T>
+void matmul(std::int64_t m, std::int64_t n, std::int64_t k, const Matrix<T>& a, const Matrix<T>& b,
+            const Epilogue<T>& c) {
+  if (m == 0 || n == 0) return;
+  // Vectors run along C's columns: a narrow C is computed lying down.
+  if (n < m && n < gemm_kernels<T>().width && !c.row_scale)
+    return matmul(n, m, k, transposed(b), transposed(a), transposed(c));
+  if (m == 1 && row_times_matrix(n, k, a, b, c)) return;
+  const MatrixSource<T> left(a.data, a.row_stride, a.col_stride);
+  const MatrixSource<T> right(b.data, b.col_stride, b.row_stride);
+  const MatrixSink<T> out(c);
+  gemm(Problem<T>{m, n, k, source<T>(left), source<T>(right), sink<T>(out)});
+}
+
+template class MatrixSource<float>;
+template class MatrixSource<double>;
+template class ChainedSource<float>;
+template class ChainedSource<double>;
+template class MatrixSink<float>;
+template class MatrixSink<double>;
+template void matmul(std::int64_t, std::int64_t, std::int64_t, const Matrix<float>&,
+                     const Matrix<float>&, const Epilogue<float>&);
+template void matmul(std::int64_t, std::int64_t, std::int64_t, const Matrix<double>&,
+                     const Matrix<double>&, const Epilogue<double>&);
+
+}  // namespace pyfast::gemm
