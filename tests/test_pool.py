@@ -139,6 +139,13 @@ def test_sizes_at_the_edge_of_int64_raise_or_return() -> None:
         pf.ops.max_pool1d(x, 3, 2**63 - 1, 1, 1, True)
 
 
+def test_reversed_rows_are_not_taken_for_the_constant() -> None:
+    x = np.arange(1.0, 13.0).reshape(2, 2, 3, 1)[:, ::-1, ::-1]  # rows at offsets down to -1
+    np.testing.assert_array_equal(
+        pf.ops.pad(x, (1, 1, 1, 1)), np.pad(x, ((0, 0), (0, 0), (1, 1), (1, 1)))
+    )
+
+
 @pytest.mark.parametrize("mode", ["constant", "reflect", "replicate", "circular"])
 def test_random_pads_agree_with_torch(mode: str) -> None:
     rng = np.random.default_rng(3)

@@ -10,7 +10,7 @@ namespace pyfast {
 
 namespace {
 
-constexpr std::int64_t kOutside = -1;
+constexpr std::int64_t kOutside = INT64_MIN;  // no offset: those of reversed views are negative
 
 // The input position that output position o shows; kOutside where the constant is.
 std::int64_t source(const PadAxis& axis, PadMode mode, std::int64_t o) {
