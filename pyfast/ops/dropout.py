@@ -84,7 +84,7 @@ def dropout(input: ArrayT, p: float = 0.5, training: bool = True) -> ArrayT:
     >>> sorted(set(pf.ops.dropout(np.ones(1000), 0.5)))
     [0.0, 2.0]
     """
-    return _apply("dropout", input, p, training, 0, False)  # type: ignore[no-any-return]
+    return _apply("dropout", input, p, training, 0, False)
 
 
 def dropout1d(input: ArrayT, p: float = 0.5, training: bool = True) -> ArrayT:
@@ -118,7 +118,7 @@ def dropout1d(input: ArrayT, p: float = 0.5, training: bool = True) -> ArrayT:
     >>> pf.ops.dropout1d(np.ones((8, 3))).std(axis=1).max()
     np.float64(0.0)
     """
-    return _apply("dropout1d", input, p, training, 1, False)  # type: ignore[no-any-return]
+    return _apply("dropout1d", input, p, training, 1, False)
 
 
 def dropout2d(input: ArrayT, p: float = 0.5, training: bool = True) -> ArrayT:
@@ -152,7 +152,7 @@ def dropout2d(input: ArrayT, p: float = 0.5, training: bool = True) -> ArrayT:
     >>> pf.ops.dropout2d(np.ones((8, 3, 3))).std(axis=(1, 2)).max()
     np.float64(0.0)
     """
-    return _apply("dropout2d", input, p, training, 2, False)  # type: ignore[no-any-return]
+    return _apply("dropout2d", input, p, training, 2, False)
 
 
 def alpha_dropout(input: ArrayT, p: float = 0.5, training: bool = False) -> ArrayT:
@@ -188,4 +188,4 @@ def alpha_dropout(input: ArrayT, p: float = 0.5, training: bool = False) -> Arra
     >>> abs(float(pf.ops.alpha_dropout(x, 0.3, training=True).mean())) < 0.02
     True
     """
-    return _apply("alpha_dropout", input, p, training, 0, True)  # type: ignore[no-any-return]
+    return _apply("alpha_dropout", input, p, training, 0, True)
