@@ -5,6 +5,7 @@ Arrays in, the same kind of array out: `numpy.ndarray`, `pyfast.Tensor` (recorde
 is an op, and every op has a record in tests/cases.
 """
 
+from .conv import conv1d, conv2d, conv_transpose1d, conv_transpose2d, fold, unfold
 from .dropout import alpha_dropout, dropout, dropout1d, dropout2d
 from .embedding import embedding, one_hot
 from .loss import (
@@ -21,6 +22,13 @@ from .loss import (
 from .softmax import log_softmax, softmax
 
 __all__ = [
+    # conv
+    "conv1d",
+    "conv2d",
+    "conv_transpose1d",
+    "conv_transpose2d",
+    "fold",
+    "unfold",
     # dropout
     "alpha_dropout",
     "dropout",
