@@ -4,6 +4,7 @@
 namespace pyfast {
 void register_core(py::module_& m);
 void register_simd(py::module_& m);
+void register_conv(py::module_& m);
 void register_dropout(py::module_& m);
 void register_embedding(py::module_& m);
 void register_loss(py::module_& m);
@@ -11,6 +12,7 @@ void register_optimizer(py::module_& m);
 void register_pad(py::module_& m);
 void register_pool(py::module_& m);
 void register_softmax(py::module_& m);
+void register_unfold(py::module_& m);
 
 namespace {
 template <class Error>
@@ -36,6 +38,7 @@ PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
   install_interrupt_poll();
   register_core(m);
   register_simd(m);
+  register_conv(m);
   register_dropout(m);
   register_embedding(m);
   register_loss(m);
@@ -43,4 +46,5 @@ PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
   register_pad(m);
   register_pool(m);
   register_softmax(m);
+  register_unfold(m);
 }

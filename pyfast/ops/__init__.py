@@ -6,6 +6,7 @@ is an op, and every op has a record in tests/cases.
 """
 
 from .avg_pool import adaptive_avg_pool1d, adaptive_avg_pool2d, avg_pool1d, avg_pool2d
+from .conv import conv1d, conv2d, conv_transpose1d, conv_transpose2d, fold, unfold
 from .dropout import alpha_dropout, dropout, dropout1d, dropout2d
 from .embedding import embedding, one_hot
 from .loss import (
@@ -24,6 +25,13 @@ from .pad import pad
 from .softmax import log_softmax, softmax
 
 __all__ = [
+    # conv
+    "conv1d",
+    "conv2d",
+    "conv_transpose1d",
+    "conv_transpose2d",
+    "fold",
+    "unfold",
     # dropout
     "alpha_dropout",
     "dropout",
