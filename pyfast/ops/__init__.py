@@ -21,6 +21,7 @@ from .loss import (
     smooth_l1_loss,
 )
 from .max_pool import adaptive_max_pool1d, adaptive_max_pool2d, max_pool1d, max_pool2d
+from .norm import batch_norm, group_norm, instance_norm, layer_norm, rms_norm
 from .pad import pad
 from .softmax import log_softmax, softmax
 
@@ -61,6 +62,12 @@ __all__ = [
     "max_pool2d",
     # pad
     "pad",
+    # norm
+    "batch_norm",
+    "group_norm",
+    "instance_norm",
+    "layer_norm",
+    "rms_norm",
     # softmax
     "log_softmax",
     "softmax",
