@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from oracle import reference_mode, threads
+from oracle import assert_close, reference_mode, threads
 
 from pyfast import _core
 
@@ -56,7 +56,8 @@ def test_matches_reference(dtype: Any, adam: bool, changes: dict[str, Any]) -> N
     with reference_mode():
         want = steps(dtype, adam, **changes)
     for a, b in zip(got, want, strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-5 if dtype == np.float32 else 1e-12)
+        tolerance = 1e-6 if dtype == np.float32 else 1e-14
+        assert_close(a, b, tolerance, tolerance, "state")
 
 
 @pytest.mark.parametrize("adam", [False, True])

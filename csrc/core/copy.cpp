@@ -44,34 +44,50 @@ std::int64_t row_offset(const TensorView& src, std::int64_t row) {
   return offset;
 }
 
+// Elements of a chunk, about: rows longer than this are cut, so that one endless row is shared
+// between threads too, and Ctrl-C is noticed within it.
+constexpr std::int64_t kChunk = 1 << 16;
+
 // Transposed pair of last axes: square blocks, so that both sides stay in cache lines.
 template <class T>
 void copy_transposed(T* dst, const T* src, std::int64_t rows, std::int64_t cols,
                      std::int64_t col_stride) {
-  constexpr std::int64_t kBlock = 32;
-  parallel_for((rows + kBlock - 1) / kBlock, 1 + (1 << 16) / (kBlock * cols + 1),
+  constexpr std::int64_t kBlock = 32, kWidth = kChunk / kBlock;
+  const std::int64_t pieces = (cols - 1) / kWidth + 1, bands = (rows - 1) / kBlock + 1;
+  const std::int64_t piece = cols < kWidth ? cols : kWidth;
+  parallel_for(bands * pieces, 1 + kChunk / (kBlock * piece + 1),
                [&](std::int64_t begin, std::int64_t end) {
-                 const std::int64_t stop = end * kBlock < rows ? end * kBlock : rows;
-                 for (std::int64_t c = 0; c < cols; c += kBlock)
-                   for (std::int64_t r = begin * kBlock; r < stop; ++r)
-                     for (std::int64_t j = c; j < cols && j < c + kBlock; ++j)
-                       dst[r * cols + j] = src[r + j * col_stride];
+                 for (std::int64_t i = begin; i < end; ++i) {
+                   const std::int64_t r0 = i / pieces * kBlock, c0 = i % pieces * kWidth;
+                   const std::int64_t r1 = rows - r0 < kBlock ? rows : r0 + kBlock;
+                   const std::int64_t c1 = cols - c0 < kWidth ? cols : c0 + kWidth;
+                   for (std::int64_t c = c0; c < c1; c += kBlock)
+                     for (std::int64_t r = r0; r < r1; ++r)
+                       for (std::int64_t j = c; j < c1 && j < c + kBlock; ++j)
+                         dst[r * cols + j] = src[r + j * col_stride];
+                 }
                });
 }
 
 template <class T>
 void copy_any(T* dst, const TensorView& src) {
   const int last = src.rank() - 1;
-  const std::int64_t cols = src.shape[last];
+  const std::int64_t cols = src.shape[last], stride = src.strides[last];
   const std::int64_t rows = src.numel() / cols;
   if (src.rank() == 2 && src.strides[0] == 1) {
-    copy_transposed(dst, src.as<T>(), rows, cols, src.strides[1]);
+    copy_transposed(dst, src.as<T>(), rows, cols, stride);
     return;
   }
-  parallel_for(rows, 1 + (1 << 16) / cols, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t r = begin; r < end; ++r)
-      copy_row(dst + r * cols, src.as<T>() + row_offset(src, r), cols, src.strides[last]);
-  });
+  const std::int64_t pieces = (cols - 1) / kChunk + 1;
+  parallel_for(rows * pieces, pieces > 1 ? 1 : 1 + kChunk / cols,
+               [&](std::int64_t begin, std::int64_t end) {
+                 for (std::int64_t i = begin; i < end; ++i) {
+                   const std::int64_t row = i / pieces, c = i % pieces * kChunk;
+                   const std::int64_t n = cols - c < kChunk ? cols - c : kChunk;
+                   copy_row(dst + row * cols + c, src.as<T>() + row_offset(src, row) + c * stride,
+                            n, stride);
+                 }
+               });
 }
 
 }  // namespace

@@ -287,9 +287,9 @@ class Clip(Function):
 
 def _spread(grad: Any, shape: tuple[int, ...], axis: Axis, keepdims: bool) -> Any:
     """A reduction's gradient (or result) seen in the shape of its input, without a copy."""
-    if axis is not None and not keepdims:
+    if axis is not None and not keepdims and shape:
         axes = (axis,) if isinstance(axis, int | np.integer) else axis
-        grad = np.expand_dims(grad, tuple([a % len(shape) if shape else a for a in axes]))
+        grad = np.expand_dims(grad, tuple([a % len(shape) for a in axes]))
     return np.broadcast_to(grad, shape)
 
 

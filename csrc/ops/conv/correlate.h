@@ -1,0 +1,55 @@
+// The one computation behind every convolution's output and every gradient of an input: channels
+// of a source correlated with a kernel, written to a grid of the target.
+#pragma once
+
+#include "core/activation.h"
+#include "ops/conv/layout.h"
+#include "ops/conv/plan.h"
+
+namespace pyfast {
+
+// target[n, o, y, x] = activation(bias[o] + sum over i, ty, tx of
+//     source[n, i, ...] weight[o weight_out + i weight_in + ky kernel_width + kx])
+// over the grid of the two plans; other elements of the target are left alone.
+template <class T>
+struct Correlation {
+  Image<const T> source;
+  Image<T> target;
+  AxisPlan y, x;
+  std::int64_t batch, groups;
+  std::int64_t in, out;  // channels of one group
+  const T* weight;
+  std::int64_t weight_group, weight_out, weight_in, kernel_width;
+  const T* bias = nullptr;  // of every output channel; null: 0
+  Activation activation = Activation::none;
+  T* linear = nullptr;  // also gets the values before the activation, laid out as the target
+
+  std::int64_t taps() const { return y.taps * x.taps; }
+  std::int64_t grid() const { return y.grid * x.grid; }
+  // Offset of weight[o, i, ., .] under tap (ty, tx).
+  std::int64_t tap_offset(std::int64_t ty, std::int64_t tx) const {
+    return (y.first_tap + ty * y.tap_step) * kernel_width + x.first_tap + tx * x.tap_step;
+  }
+  // Offset in the target of grid point (y, x) of channel 0.
+  std::int64_t target_offset(std::int64_t n, std::int64_t gy, std::int64_t gx) const {
+    return n * target.sample + (y.first_target + gy * y.target_step) * target.row +
+           (x.first_target + gx * x.target_step) * target.column;
+  }
+};
+
+// As a matrix product of the weights with the source's patches.
+template <class T>
+void correlate_gemm(const Correlation<T>& c);
+
+// Plane by plane, for groups too small to fill a product's tile.
+template <class T>
+void correlate_direct(const Correlation<T>& c);
+template <class T>
+bool prefers_direct(const Correlation<T>& c);
+
+template <class T>
+void correlate(const Correlation<T>& c) {
+  prefers_direct(c) ? correlate_direct(c) : correlate_gemm(c);
+}
+
+}  // namespace pyfast

@@ -1,0 +1,126 @@
+#include "core/copy.h"
+#include "core/parallel.h"
+#include "ops/conv/conv.h"
+#include "ops/conv/correlate.h"
+#include "ops/conv/kernel.h"
+#include "ops/conv/weight_gradient.h"
+
+namespace pyfast {
+
+namespace {
+
+template <class T>
+Image<const T> image_of(const TensorView& view, int spatial) {
+  return Image<const T>(view, spatial);
+}
+
+// maps = weight correlated with the image.
+template <class T>
+Correlation<T> gather(const ConvGeometry& g, Image<const T> image, const T* weight, Image<T> maps) {
+  return {.source = image,
+          .target = maps,
+          .y = gather_axis(g.y),
+          .x = gather_axis(g.x),
+          .batch = g.batch,
+          .groups = g.groups,
+          .in = g.channels,
+          .out = g.maps,
+          .weight = weight,
+          .weight_group = g.maps * g.channels * g.taps(),
+          .weight_out = g.channels * g.taps(),
+          .weight_in = g.taps(),
+          .kernel_width = g.x.kernel};
+}
+
+// image = maps spread through the weight: one correlation for each phase of the stride.
+template <class T, class Settings>
+void scatter(const ConvGeometry& g, Image<const T> maps, const T* weight, Image<T> image,
+             Settings settings) {
+  Correlation<T> c = gather(g, maps, weight, image);
+  std::swap(c.in, c.out);
+  std::swap(c.weight_in, c.weight_out);
+  settings(c);
+  for (std::int64_t y = 0; y < g.y.stride && y < g.y.image; ++y)
+    for (std::int64_t x = 0; x < g.x.stride && x < g.x.image; ++x) {
+      c.y = scatter_axis(g.y, y);
+      c.x = scatter_axis(g.x, x);
+      correlate(c);
+    }
+}
+
+// Sum of each channel over samples and pixels, in double.
+template <class T>
+void channel_sums(const Image<const T>& image, std::int64_t batch, std::int64_t channels,
+                  std::int64_t height, std::int64_t width, T* result) {
+  const auto& kernels = conv_kernels<T>();
+  const bool gapless = image.row == width * image.column || height == 1;
+  const std::int64_t rows = gapless ? 1 : height, cols = gapless ? height * width : width;
+  parallel_for(channels, grain_for(batch * height * width / 4 + 1),
+               [&](std::int64_t begin, std::int64_t end) {
+                 for (std::int64_t c = begin; c < end; ++c) {
+                   double total = 0;
+                   for (std::int64_t n = 0; n < batch; ++n)
+                     for (std::int64_t y = 0; y < rows; ++y)
+                       total += kernels.sum(&image.at(n, c, y, 0), cols, image.column);
+                   result[c] = static_cast<T>(total);
+                 }
+               });
+}
+
+}  // namespace
+
+void convolution_forward(const ConvParams& params, const TensorView& input,
+                         const TensorView& weight, const TensorView& bias, const TensorView& output,
+                         const TensorView& linear) {
+  visit(input.dtype, [&]<class T>() {
+    const Contiguous<T> w(weight), b(bias);
+    const Image<const T> x(input, params.spatial);
+    const Image<T> y(output, params.spatial);
+    const auto settings = [&](Correlation<T>& c) {
+      c.bias = b.data();
+      c.activation = params.activation;
+      c.linear = linear.as<T>();
+    };
+    if (params.transposed) return scatter(params.geometry, x, w.data(), y, settings);
+    Correlation<T> c = gather(params.geometry, x, w.data(), y);
+    settings(c);
+    correlate(c);
+  });
+}
+
+void convolution_backward(const ConvParams& params, const TensorView& incoming,
+                          const TensorView& input, const TensorView& weight,
+                          const TensorView& saved, const TensorView& grad_input,
+                          const TensorView& grad_weight, const TensorView& grad_bias) {
+  visit(input.dtype, [&]<class T>() {
+    const ConvGeometry& g = params.geometry;
+    const bool fused = params.activation != Activation::none;
+    const Workspace<T> buffer(fused ? incoming.numel() : 0);
+    const TensorView linear_grad(buffer.data(), incoming.dtype, incoming.shape);
+    if (fused) activation_backward(params.activation, incoming, saved, linear_grad);
+    const TensorView& grad = fused ? linear_grad : incoming;
+    const Image<const T> dy(grad, params.spatial), x(input, params.spatial);
+    if (grad_input.defined) {
+      const Contiguous<T> w(weight);
+      const Image<T> dx(grad_input, params.spatial);
+      if (params.transposed)
+        correlate(gather(g, dy, w.data(), dx));
+      else
+        scatter(g, dy, w.data(), dx, [](Correlation<T>&) {});
+    }
+    if (grad_weight.defined) {
+      const TensorView& maps = params.transposed ? input : grad;
+      const Contiguous<T> packed(maps);
+      const TensorView view(const_cast<T*>(packed.data()), maps.dtype, maps.shape);
+      weight_gradient(g, params.transposed ? dy : x, Image<const T>(view, params.spatial),
+                      grad_weight.as<T>());
+    }
+    if (grad_bias.defined) {
+      const std::int64_t height = params.transposed ? g.y.image : g.y.maps;
+      const std::int64_t width = params.transposed ? g.x.image : g.x.maps;
+      channel_sums(dy, g.batch, params.output_channels(), height, width, grad_bias.as<T>());
+    }
+  });
+}
+
+}  // namespace pyfast

@@ -1,0 +1,55 @@
+// Inner loops of convolution: gathering patches of an image, and the direct kernels for few
+// channels.
+#pragma once
+
+#include <cstdint>
+
+#include "core/isa.h"
+#include "ops/conv/plan.h"
+
+namespace pyfast {
+
+// The matrix of an image's patches, which is never formed. Row (c, ty, tx), column (n, y, x):
+//   image[n, c, y stride + offset + ty step, x stride + ...], zero outside the image
+template <class T>
+struct Patches {
+  const T* image;                             // first channel of the group
+  std::int64_t sample, channel, row, column;  // strides
+  AxisPlan y, x;
+};
+
+// One plane of outputs of the direct kernel, computed from a band: rows of the source with their
+// padding, cut by column residue so that every tap reads neighbours at unit stride.
+template <class T>
+struct DirectRows {
+  const T* band;
+  std::int64_t band_stride;  // between the sources of neighbouring output rows
+  std::int64_t rows, cols;
+  const std::int64_t* offsets;  // of every tap, in the band
+  int taps;
+};
+
+template <class T>
+struct ConvKernels {
+  // gemm::Source::pack: columns of the patch matrix as the panel's rows
+  void (*pack_columns)(const Patches<T>& patches, T* panel, std::int64_t column, int cols, int tile,
+                       std::int64_t k, std::int64_t depth);
+  // out[r * stride + i] = patch matrix(row + r, column + i)
+  void (*gather_rows)(const Patches<T>& patches, T* out, std::int64_t stride, std::int64_t row,
+                      std::int64_t rows, std::int64_t column, std::int64_t cols);
+  // out[y, x] = bias + sum over taps; added to out when `accumulate`. The band must be readable
+  // for kDirectSlack elements behind its end.
+  void (*direct)(const DirectRows<T>& source, const T* weights, T bias, bool accumulate, T* out,
+                 std::int64_t out_stride);
+  // sums[tap] += sum over y, x of grad[y, x] * source under that tap
+  void (*direct_weights)(const DirectRows<T>& source, const T* grad, std::int64_t grad_stride,
+                         double* sums);
+  // x[0] + x[stride] + ..., n of them
+  double (*sum)(const T* x, std::int64_t n, std::int64_t stride);
+};
+
+inline constexpr std::int64_t kDirectSlack = 64;
+
+PYFAST_KERNEL_TABLE(ConvKernels, conv_kernels)
+
+}  // namespace pyfast

@@ -1,0 +1,113 @@
+// Direct convolution of one plane, for groups too small to fill a matrix product's tile: all taps
+// of a register block of outputs, straight from the padded band. Included by kernel.cpp only.
+#pragma once
+
+#include "ops/conv/kernel.h"
+#include "simd/vec.h"
+
+namespace pyfast::PYFAST_ISA {
+
+namespace {
+
+// R rows by V vectors of outputs; `cols` of the last vector count when it is not full.
+template <int R, int V, class T>
+PYFAST_INLINE void direct_block(const DirectRows<T>& s, const T* band, const T* weights, T bias,
+                                bool accumulate, T* out, std::int64_t out_stride, int cols) {
+  constexpr int w = vec<T>::size;
+  vec<T> sums[R][V];
+  for (int r = 0; r < R; ++r)
+    for (int v = 0; v < V; ++v)
+      sums[r][v] = accumulate ? vec<T>::load(out + r * out_stride + v * w, cols) : vec<T>(bias);
+  for (int t = 0; t < s.taps; ++t) {
+    const vec<T> weight(weights[t]);
+    const T* x = band + s.offsets[t];
+    for (int r = 0; r < R; ++r)
+      for (int v = 0; v < V; ++v)
+        sums[r][v] = fma(weight, vec<T>::load(x + r * s.band_stride + v * w), sums[r][v]);
+  }
+  for (int r = 0; r < R; ++r)
+    for (int v = 0; v < V; ++v) sums[r][v].store(out + r * out_stride + v * w, cols);
+}
+
+// All columns of R rows: four vectors at a time, then one by one.
+template <int R, class T>
+PYFAST_INLINE void direct_rows(const DirectRows<T>& s, const T* band, const T* weights, T bias,
+                               bool accumulate, T* out, std::int64_t out_stride) {
+  constexpr int w = vec<T>::size, wide = 4 / R;
+  std::int64_t x = 0;
+  if constexpr (wide > 1)
+    for (; x + wide * w <= s.cols; x += wide * w)
+      direct_block<R, wide>(s, band + x, weights, bias, accumulate, out + x, out_stride, w);
+  for (; x < s.cols; x += w) {
+    const int cols = s.cols - x < w ? static_cast<int>(s.cols - x) : w;
+    direct_block<R, 1>(s, band + x, weights, bias, accumulate, out + x, out_stride, cols);
+  }
+}
+
+template <class T>
+void direct(const DirectRows<T>& s, const T* weights, T bias, bool accumulate, T* out,
+            std::int64_t out_stride) {
+  std::int64_t y = 0;
+  if (s.cols < 4 * vec<T>::size)  // narrow: blocks of rows, so that enough sums are in flight
+    for (; y + 4 <= s.rows; y += 4)
+      direct_rows<4>(s, s.band + y * s.band_stride, weights, bias, accumulate, out + y * out_stride,
+                     out_stride);
+  for (; y < s.rows; ++y)
+    direct_rows<1>(s, s.band + y * s.band_stride, weights, bias, accumulate, out + y * out_stride,
+                   out_stride);
+}
+
+// N taps from `offsets` on, over the whole plane.
+template <int N, class T>
+PYFAST_INLINE void direct_taps(const DirectRows<T>& s, const std::int64_t* offsets, const T* grad,
+                               std::int64_t grad_stride, double* sums) {
+  constexpr int w = vec<T>::size;
+  vec<T> parts[N];
+  for (std::int64_t y = 0; y < s.rows; ++y) {
+    const T* g = grad + y * grad_stride;
+    const T* band = s.band + y * s.band_stride;
+    std::int64_t x = 0;
+    for (; x + w <= s.cols; x += w) {
+      const vec<T> gx = vec<T>::load(g + x);
+      for (int t = 0; t < N; ++t) parts[t] = fma(gx, vec<T>::load(band + offsets[t] + x), parts[t]);
+    }
+    const int rest = static_cast<int>(s.cols - x);
+    if (rest == 0) continue;
+    const vec<T> gx = vec<T>::load(g + x, rest);
+    for (int t = 0; t < N; ++t)
+      parts[t] = fma(gx, vec<T>::load(band + offsets[t] + x, rest), parts[t]);
+  }
+  for (int t = 0; t < N; ++t) sums[t] += static_cast<double>(reduce_add(parts[t]));
+}
+
+template <class T>
+void direct_weights(const DirectRows<T>& s, const T* grad, std::int64_t grad_stride, double* sums) {
+  int t = 0;
+  for (; t + 9 <= s.taps; t += 9) direct_taps<9>(s, s.offsets + t, grad, grad_stride, sums + t);
+  for (; t + 3 <= s.taps; t += 3) direct_taps<3>(s, s.offsets + t, grad, grad_stride, sums + t);
+  for (; t < s.taps; ++t) direct_taps<1>(s, s.offsets + t, grad, grad_stride, sums + t);
+}
+
+PYFAST_INLINE vec<double> widened(vec<float> x) { return widen_low(x) + widen_high(x); }
+PYFAST_INLINE vec<double> widened(vec<double> x) { return x; }
+
+template <class T>
+double sum(const T* x, std::int64_t n, std::int64_t stride) {
+  constexpr int w = vec<T>::size;
+  if (stride != 1) {
+    double total = 0;
+    for (std::int64_t i = 0; i < n; ++i) total += static_cast<double>(x[i * stride]);
+    return total;
+  }
+  vec<double> parts[4];
+  std::int64_t i = 0;
+  for (; i + 4 * w <= n; i += 4 * w)
+    for (int j = 0; j < 4; ++j) parts[j] += widened(vec<T>::load(x + i + j * w));
+  for (; i < n; i += w)
+    parts[0] += widened(vec<T>::load(x + i, n - i < w ? static_cast<int>(n - i) : w));
+  return reduce_add((parts[0] + parts[1]) + (parts[2] + parts[3]));
+}
+
+}  // namespace
+
+}  // namespace pyfast::PYFAST_ISA

@@ -1,0 +1,42 @@
+// A correlation as its kernels see it: which source index, kernel index and target index belong
+// together along each axis.
+//
+// Reading an image into maps is one plan. The other direction, from maps to the image, is cut by
+// the stride: the pixels of one residue class (a phase) meet the same kernel taps, and form a
+// correlation of stride 1 of their own. No zeros are inserted, no product is spent on them.
+#pragma once
+
+#include <numeric>
+
+#include "ops/conv/conv.h"
+
+namespace pyfast {
+
+// For grid point i and tap t: source index i stride + offset + t step (a zero where outside),
+// kernel index first_tap + t tap_step, target index first_target + i target_step.
+struct AxisPlan {
+  std::int64_t source, grid, stride;
+  std::int64_t taps, offset, step;
+  std::int64_t first_tap, tap_step;
+  std::int64_t first_target, target_step;
+};
+
+inline AxisPlan gather_axis(const ConvAxis& a) {
+  return {a.image, a.maps, a.stride, a.kernel, -a.padding, a.dilation, 0, 1, 0, 1};
+}
+
+// The image points phase, phase + stride, ...; taps may be 0. Requires phase < image.
+inline AxisPlan scatter_axis(const ConvAxis& a, std::int64_t phase) {
+  const std::int64_t shared = std::gcd(a.stride, a.dilation), tap_step = a.stride / shared;
+  const std::int64_t grid = (a.image - phase - 1) / a.stride + 1;
+  std::int64_t first = 0;
+  while (first < a.kernel && first < tap_step &&
+         (phase + a.padding - first * a.dilation) % a.stride != 0)
+    ++first;
+  const bool any = first < a.kernel && first < tap_step;
+  const std::int64_t taps = any ? (a.kernel - 1 - first) / tap_step + 1 : 0;
+  const std::int64_t offset = (phase + a.padding - first * a.dilation) / a.stride;
+  return {a.maps, grid, 1, taps, offset, -a.dilation / shared, first, tap_step, phase, a.stride};
+}
+
+}  // namespace pyfast
