@@ -8,7 +8,10 @@ void register_conv(py::module_& m);
 void register_dropout(py::module_& m);
 void register_embedding(py::module_& m);
 void register_loss(py::module_& m);
+void register_norm(py::module_& m);
 void register_optimizer(py::module_& m);
+void register_pad(py::module_& m);
+void register_pool(py::module_& m);
 void register_softmax(py::module_& m);
 void register_unfold(py::module_& m);
 
@@ -40,7 +43,10 @@ PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
   register_dropout(m);
   register_embedding(m);
   register_loss(m);
+  register_norm(m);
   register_optimizer(m);
+  register_pad(m);
+  register_pool(m);
   register_softmax(m);
   register_unfold(m);
 }

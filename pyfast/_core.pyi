@@ -37,12 +37,12 @@ __all__: list[str] = [
 ]
 
 def adam_step(
-    params: list,
-    grads: list,
-    exp_avg: list,
-    exp_avg_sq: list,
-    max_exp_avg_sq: list,
-    steps: list,
+    params: list[typing.Any],
+    grads: list[typing.Any],
+    exp_avg: list[typing.Any],
+    exp_avg_sq: list[typing.Any],
+    max_exp_avg_sq: list[typing.Any],
+    steps: list[typing.Any],
     lr: typing.SupportsFloat | typing.SupportsIndex,
     beta1: typing.SupportsFloat | typing.SupportsIndex,
     beta2: typing.SupportsFloat | typing.SupportsIndex,
@@ -51,7 +51,7 @@ def adam_step(
     maximize: bool,
     decoupled: bool,
 ) -> None: ...
-def cpu_info() -> dict: ...
+def cpu_info() -> dict[str, typing.Any]: ...
 def cross_entropy(
     nll: bool,
     input: typing.Any,
@@ -60,7 +60,7 @@ def cross_entropy(
     ignore_index: typing.Any,
     reduction: str,
     label_smoothing: typing.SupportsFloat | typing.SupportsIndex,
-) -> tuple: ...
+) -> tuple[typing.Any, ...]: ...
 def cross_entropy_backward(
     nll: bool,
     grad: typing.Any,
@@ -72,7 +72,7 @@ def cross_entropy_backward(
     reduction: str,
     label_smoothing: typing.SupportsFloat | typing.SupportsIndex,
     need_target: bool,
-) -> tuple: ...
+) -> tuple[typing.Any, ...]: ...
 def dropout(
     op: str,
     input: typing.Any,
@@ -111,7 +111,7 @@ def philox4x32(
     arg3: typing.SupportsInt | typing.SupportsIndex,
     arg4: typing.SupportsInt | typing.SupportsIndex,
     arg5: typing.SupportsInt | typing.SupportsIndex,
-) -> tuple: ...
+) -> tuple[typing.Any, ...]: ...
 def pointwise_loss(
     op: str,
     loss: str,
@@ -133,16 +133,16 @@ def pointwise_loss_backward(
     weight: typing.Any,
     pos_weight: typing.Any,
     need_target: bool,
-) -> tuple: ...
+) -> tuple[typing.Any, ...]: ...
 def pool_clear() -> None: ...
 def pool_set_cache_limit(bytes: typing.Any) -> None: ...
-def pool_statistics() -> dict: ...
+def pool_statistics() -> dict[str, typing.Any]: ...
 def set_num_threads(n: typing.Any) -> None: ...
 def sgd_step(
-    params: list,
-    grads: list,
-    momentum_buffers: list,
-    steps: list,
+    params: list[typing.Any],
+    grads: list[typing.Any],
+    momentum_buffers: list[typing.Any],
+    steps: list[typing.Any],
     lr: typing.SupportsFloat | typing.SupportsIndex,
     momentum: typing.SupportsFloat | typing.SupportsIndex,
     dampening: typing.SupportsFloat | typing.SupportsIndex,

@@ -153,7 +153,7 @@ def train(
             losses = []
             start = time.perf_counter()
             for images, labels in loader:
-                optimizer.param_groups[0]["lr"] = learning_rate(bar.n, steps)
+                optimizer.param_groups[0]["lr"] = learning_rate(int(bar.n), steps)
                 inputs = pf.Tensor(shifted(images, rng))
                 loss = pf.ops.cross_entropy(model(inputs), labels, label_smoothing=0.05)
                 optimizer.zero_grad()
@@ -197,7 +197,7 @@ def figure(
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    canvas = plt.figure(figsize=(11, 7), layout="constrained")
+    canvas: Any = plt.figure(figsize=(11, 7), layout="constrained")
     top, bottom = canvas.subfigures(2, 1, height_ratios=[1.15, 1])
     curves, bank = top.subfigures(1, 2, width_ratios=[1.3, 1])
     axes = curves.subplots()

@@ -31,7 +31,7 @@ def collect(seconds: float = 0.2) -> dict[str, Any]:
     Examples
     --------
     >>> sorted(collect(seconds=0.01))[:3]
-    ['caches', 'cpu', 'cuda']
+    ['caches', 'cores', 'cpu']
     """
     cpu = _core.cpu_info()
     return {

@@ -76,23 +76,33 @@ template <class T>
 void pack_turned(T* panel, const T* data, std::int64_t row_stride, int rows, int tile,
                  std::int64_t depth) {
   constexpr int q = quad<T>::size;
+  // A cache line of each row is used up before the next row's: rows a power of two apart share
+  // the few places of one L1 set.
+  constexpr std::int64_t line = 64 / static_cast<std::int64_t>(sizeof(T));
   const std::int64_t whole = rows < q ? 0 : depth / q * q;
-  for (std::int64_t d = 0; d < whole; d += q)
+  for (std::int64_t begin = 0; begin < whole; begin += line) {
+    const std::int64_t end = begin + line < whole ? begin + line : whole;
     for (int r = 0; r < rows; r += q) {
       const int at = r + q <= rows ? r : rows - q;
-      transpose_block(panel + d * tile + at, tile, data + at * row_stride + d, row_stride);
+      for (std::int64_t d = begin; d < end; d += q)
+        transpose_block(panel + d * tile + at, tile, data + at * row_stride + d, row_stride);
     }
+  }
   pack_elements(panel + whole * tile, data + whole, row_stride, 1, rows, tile, depth - whole);
 }
 
-// row_stride == 1: a step's rows are read side by side.
+// row_stride == 1: a step's rows are read side by side. What stands beside them on the same page
+// is likely the next panel's.
 template <class T>
 void pack_copied(T* panel, const T* data, std::int64_t depth_stride, int rows, int tile,
                  std::int64_t depth) {
   constexpr int w = vec<T>::size;
   for (std::int64_t d = 0; d < depth; ++d, panel += tile, data += depth_stride) {
     int r = 0;
-    for (; r + w <= rows; r += w) vec<T>::load(data + r).store(panel + r);
+    for (; r + w <= rows; r += w) {
+      vec<T>::load(data + r).store(panel + r);
+      __builtin_prefetch(data + r + rows);
+    }
     if (r < rows) vec<T>::load(data + r, rows - r).store(panel + r, rows - r);
   }
 }

@@ -5,6 +5,7 @@ Arrays in, the same kind of array out: `numpy.ndarray`, `pyfast.Tensor` (recorde
 is an op, and every op has a record in tests/cases.
 """
 
+from .avg_pool import adaptive_avg_pool1d, adaptive_avg_pool2d, avg_pool1d, avg_pool2d
 from .conv import conv1d, conv2d, conv_transpose1d, conv_transpose2d, fold, unfold
 from .dropout import alpha_dropout, dropout, dropout1d, dropout2d
 from .embedding import embedding, one_hot
@@ -19,6 +20,9 @@ from .loss import (
     nll_loss,
     smooth_l1_loss,
 )
+from .max_pool import adaptive_max_pool1d, adaptive_max_pool2d, max_pool1d, max_pool2d
+from .norm import batch_norm, group_norm, instance_norm, layer_norm, rms_norm
+from .pad import pad
 from .softmax import log_softmax, softmax
 
 __all__ = [
@@ -47,6 +51,23 @@ __all__ = [
     "mse_loss",
     "nll_loss",
     "smooth_l1_loss",
+    # pool
+    "adaptive_avg_pool1d",
+    "adaptive_avg_pool2d",
+    "adaptive_max_pool1d",
+    "adaptive_max_pool2d",
+    "avg_pool1d",
+    "avg_pool2d",
+    "max_pool1d",
+    "max_pool2d",
+    # pad
+    "pad",
+    # norm
+    "batch_norm",
+    "group_norm",
+    "instance_norm",
+    "layer_norm",
+    "rms_norm",
     # softmax
     "log_softmax",
     "softmax",

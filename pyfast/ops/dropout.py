@@ -80,11 +80,11 @@ def dropout(input: ArrayT, p: float = 0.5, training: bool = True) -> ArrayT:
     --------
     >>> import numpy as np
     >>> import pyfast as pf
-    >>> pf.manual_seed(0)
-    >>> sorted(set(pf.ops.dropout(np.ones(1000), 0.5)))
-    [0.0, 2.0]
+    >>> _ = pf.manual_seed(0)
+    >>> np.unique(pf.ops.dropout(np.ones(1000), 0.5))
+    array([0., 2.])
     """
-    return _apply("dropout", input, p, training, 0, False)  # type: ignore[no-any-return]
+    return _apply("dropout", input, p, training, 0, False)
 
 
 def dropout1d(input: ArrayT, p: float = 0.5, training: bool = True) -> ArrayT:
@@ -114,11 +114,11 @@ def dropout1d(input: ArrayT, p: float = 0.5, training: bool = True) -> ArrayT:
     --------
     >>> import numpy as np
     >>> import pyfast as pf
-    >>> pf.manual_seed(0)
+    >>> _ = pf.manual_seed(0)
     >>> pf.ops.dropout1d(np.ones((8, 3))).std(axis=1).max()
     np.float64(0.0)
     """
-    return _apply("dropout1d", input, p, training, 1, False)  # type: ignore[no-any-return]
+    return _apply("dropout1d", input, p, training, 1, False)
 
 
 def dropout2d(input: ArrayT, p: float = 0.5, training: bool = True) -> ArrayT:
@@ -148,11 +148,11 @@ def dropout2d(input: ArrayT, p: float = 0.5, training: bool = True) -> ArrayT:
     --------
     >>> import numpy as np
     >>> import pyfast as pf
-    >>> pf.manual_seed(0)
+    >>> _ = pf.manual_seed(0)
     >>> pf.ops.dropout2d(np.ones((8, 3, 3))).std(axis=(1, 2)).max()
     np.float64(0.0)
     """
-    return _apply("dropout2d", input, p, training, 2, False)  # type: ignore[no-any-return]
+    return _apply("dropout2d", input, p, training, 2, False)
 
 
 def alpha_dropout(input: ArrayT, p: float = 0.5, training: bool = False) -> ArrayT:
@@ -183,9 +183,9 @@ def alpha_dropout(input: ArrayT, p: float = 0.5, training: bool = False) -> Arra
     --------
     >>> import numpy as np
     >>> import pyfast as pf
-    >>> pf.manual_seed(0)
+    >>> _ = pf.manual_seed(0)
     >>> x = np.random.default_rng(0).standard_normal(100_000)
     >>> abs(float(pf.ops.alpha_dropout(x, 0.3, training=True).mean())) < 0.02
     True
     """
-    return _apply("alpha_dropout", input, p, training, 0, True)  # type: ignore[no-any-return]
+    return _apply("alpha_dropout", input, p, training, 0, True)

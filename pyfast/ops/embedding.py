@@ -110,8 +110,8 @@ def _renormalise(input: Any, weight: Any, max_norm: float, norm_type: float) -> 
     """Scale the picked rows of `weight` down to `max_norm`, in place."""
     if not max_norm > 0:
         raise ValueError(f"embedding: max_norm must be positive, got {max_norm}")
-    table = weight.data if isinstance(weight, Variable) else as_array(weight, "embedding")
-    picked = input.data if isinstance(input, Variable) else as_array(input, "embedding")
+    table = weight._data if isinstance(weight, Variable) else as_array(weight, "embedding")
+    picked = input._data if isinstance(input, Variable) else as_array(input, "embedding")
     _core.embedding(picked, table)  # the checks, before anything is written
     rows = np.unique(picked)
     norms = np.linalg.norm(table[rows], norm_type, axis=1)

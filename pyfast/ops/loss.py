@@ -31,7 +31,7 @@ class _Pointwise(Function):
     loss: ClassVar[str]
 
     @classmethod
-    def forward(  # type: ignore[override]
+    def forward(
         cls, ctx: Any, input: Any, target: Any, weight: Any, pos_weight: Any, *settings: Any
     ) -> Any:
         scale, reduction = settings
@@ -47,8 +47,8 @@ class _Pointwise(Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Any) -> Any:
-        need_target = ctx.needs_input_grad[1]
-        grads = _core.pointwise_loss_backward(*ctx.settings, grad, *ctx.saved_tensors, need_target)
+        operands: tuple[Any, ...] = (grad, *ctx.saved_tensors, ctx.needs_input_grad[1])
+        grads = _core.pointwise_loss_backward(*ctx.settings, *operands)
         sums = [None if g is None else sum_to(g, s) for g, s in zip(grads, ctx.shapes, strict=True)]
         return (*sums, None, None, None, None)
 
@@ -127,19 +127,17 @@ class _ClassLoss(Function):
     nll: ClassVar[bool]
 
     @classmethod
-    def forward(  # type: ignore[override]
-        cls, ctx: Any, input: Any, target: Any, weight: Any, *settings: Any
-    ) -> Any:
+    def forward(cls, ctx: Any, input: Any, target: Any, weight: Any, *settings: Any) -> Any:
         loss, log_sum_exp = _core.cross_entropy(cls.nll, input, target, weight, *settings)
         ctx.save_for_backward(input, target, weight, log_sum_exp)
         ctx.settings = settings
         return loss
 
     @classmethod
-    def backward(cls, ctx: Any, grad: Any) -> Any:  # type: ignore[override]
-        grads = _core.cross_entropy_backward(
-            cls.nll, grad, *ctx.saved_tensors, *ctx.settings, ctx.needs_input_grad[1]
-        )
+    def backward(cls, ctx: Any, grad: Any) -> Any:
+        need_target = ctx.needs_input_grad[1]
+        operands: tuple[Any, ...] = (*ctx.saved_tensors, *ctx.settings, need_target)
+        grads = _core.cross_entropy_backward(cls.nll, grad, *operands)
         return (*grads, None, None, None, None)
 
 
@@ -203,7 +201,7 @@ def cross_entropy(
     >>> float(pf.ops.cross_entropy(np.array([[0.0, 0.0]]), np.array([1])).round(4))
     0.6931
     """
-    return call(_CrossEntropy, input, target, weight, ignore_index, reduction, label_smoothing)  # type: ignore[no-any-return]
+    return call(_CrossEntropy, input, target, weight, ignore_index, reduction, label_smoothing)
 
 
 def nll_loss(
@@ -250,7 +248,7 @@ def nll_loss(
     >>> float(pf.ops.nll_loss(np.array([[-1.0, -2.0]]), np.array([1])))
     2.0
     """
-    return call(_NllLoss, input, target, weight, ignore_index, reduction, 0.0)  # type: ignore[no-any-return]
+    return call(_NllLoss, input, target, weight, ignore_index, reduction, 0.0)
 
 
 def mse_loss(input: ArrayT, target: Any, *, reduction: str = "mean", weight: Any = None) -> ArrayT:
@@ -279,7 +277,7 @@ def mse_loss(input: ArrayT, target: Any, *, reduction: str = "mean", weight: Any
     >>> float(pf.ops.mse_loss(np.array([1.0, 2.0]), np.array([1.0, 4.0])))
     2.0
     """
-    return call(_MseLoss, input, target, weight, None, 0.0, reduction)  # type: ignore[no-any-return]
+    return call(_MseLoss, input, target, weight, None, 0.0, reduction)
 
 
 def l1_loss(input: ArrayT, target: Any, *, reduction: str = "mean", weight: Any = None) -> ArrayT:
@@ -308,7 +306,7 @@ def l1_loss(input: ArrayT, target: Any, *, reduction: str = "mean", weight: Any 
     >>> float(pf.ops.l1_loss(np.array([1.0, 2.0]), np.array([1.0, 4.0])))
     1.0
     """
-    return call(_L1Loss, input, target, weight, None, 0.0, reduction)  # type: ignore[no-any-return]
+    return call(_L1Loss, input, target, weight, None, 0.0, reduction)
 
 
 def smooth_l1_loss(
@@ -343,7 +341,7 @@ def smooth_l1_loss(
     >>> float(pf.ops.smooth_l1_loss(np.array([0.0, 0.0]), np.array([1.0, 3.0])))
     1.5
     """
-    return call(_SmoothL1Loss, input, target, None, None, beta, reduction)  # type: ignore[no-any-return]
+    return call(_SmoothL1Loss, input, target, None, None, beta, reduction)
 
 
 def huber_loss(
@@ -383,7 +381,7 @@ def huber_loss(
     >>> float(pf.ops.huber_loss(np.array([0.0]), np.array([3.0]), delta=2.0))
     4.0
     """
-    return call(_HuberLoss, input, target, weight, None, delta, reduction)  # type: ignore[no-any-return]
+    return call(_HuberLoss, input, target, weight, None, delta, reduction)
 
 
 def binary_cross_entropy(
@@ -420,7 +418,7 @@ def binary_cross_entropy(
     >>> float(pf.ops.binary_cross_entropy(np.array([0.5]), np.array([1.0])).round(4))
     0.6931
     """
-    return call(_BinaryCrossEntropy, input, target, weight, None, 0.0, reduction)  # type: ignore[no-any-return]
+    return call(_BinaryCrossEntropy, input, target, weight, None, 0.0, reduction)
 
 
 def binary_cross_entropy_with_logits(
@@ -463,7 +461,7 @@ def binary_cross_entropy_with_logits(
     >>> float(pf.ops.binary_cross_entropy_with_logits(np.array([0.0]), np.array([1.0])).round(4))
     0.6931
     """
-    return call(_BinaryCrossEntropyWithLogits, input, target, weight, pos_weight, 0.0, reduction)  # type: ignore[no-any-return]
+    return call(_BinaryCrossEntropyWithLogits, input, target, weight, pos_weight, 0.0, reduction)
 
 
 def kl_div(
@@ -502,4 +500,4 @@ def kl_div(
     >>> float(pf.ops.kl_div(np.log(p), p, reduction="batchmean"))
     0.0
     """
-    return call(_KlDiv, input, target, None, None, bool(log_target), reduction)  # type: ignore[no-any-return]
+    return call(_KlDiv, input, target, None, None, bool(log_target), reduction)

@@ -1,0 +1,101 @@
+// Inner loops of the normalisations, by how the normalised values lie in memory:
+//   moments  mean and variance of anything
+//   planes   a channel's values are contiguous: NCHW images
+//   columns  neighbouring channels are contiguous: (N, C) matrices and channels-last images
+//   rows     statistics per contiguous row, weights along it: layer_norm and rms_norm
+#pragma once
+
+#include <cstdint>
+
+#include "core/activation.h"
+#include "core/isa.h"
+
+namespace pyfast {
+
+// y = act((x - mean) scale + shift), one entry per plane or column. `mean` is the mean rounded to
+// T; what the rounding left is part of shift.
+template <class T>
+struct Affine {
+  const T *mean, *scale, *shift;
+};
+
+// dx = a dz + b (x - mean) + c, one entry per plane or column.
+template <class T>
+struct AffineGradient {
+  const T *a, *b, *c;
+};
+
+// The mean and the summed squared deviations of some values.
+struct Moments {
+  double count, mean, m2;
+};
+
+// Moments of `segments` runs of `length` > 0 contiguous values, `stride` apart.
+template <class T>
+using MomentsOf = Moments (*)(const T* x, std::int64_t segments, std::int64_t stride,
+                              std::int64_t length);
+
+template <class T>
+struct MomentKernels {
+  MomentsOf<T> moments;
+  MomentsOf<T> square_moments;  // about zero: mean is 0 and m2 the sum of squares
+  // of every column of a matrix; writes mean and m2
+  void (*column_moments)(const T* x, std::int64_t rows, std::int64_t row_stride, std::int64_t cols,
+                         double* mean, double* m2);
+};
+
+template <class T>
+struct PlaneKernels {
+  void (*forward)(T* y, const T* x, std::int64_t planes, std::int64_t length, Affine<T> affine,
+                  Activation activation);
+  // sums[0] = sum of dz = g act'(z), sums[1] = sum of dz (x - mean) over `segments` runs of one
+  // channel, whose entry of affine comes first
+  void (*sums)(const T* g, const T* x, std::int64_t segments, std::int64_t stride,
+               std::int64_t length, Affine<T> affine, Activation activation, double* sums);
+  void (*backward)(T* dx, const T* g, const T* x, std::int64_t planes, std::int64_t length,
+                   Affine<T> affine, AffineGradient<T> gradient, Activation activation);
+};
+
+template <class T>
+struct ColumnKernels {
+  void (*forward)(T* y, const T* x, std::int64_t rows, std::int64_t cols, Affine<T> affine,
+                  Activation activation);
+  // y[c][r] = act(...x[r][c]...): channels-last in, channels first out
+  void (*forward_transposed)(T* y, std::int64_t y_stride, const T* x, std::int64_t x_stride,
+                             std::int64_t rows, std::int64_t cols, Affine<T> affine,
+                             Activation activation);
+  // per column, written: sum of dz, then sum of dz (x - mean)
+  void (*sums)(const T* g, const T* x, std::int64_t rows, std::int64_t cols, Affine<T> affine,
+               Activation activation, double* sum, double* weighted);
+  void (*backward)(T* dx, const T* g, const T* x, std::int64_t rows, std::int64_t cols,
+                   Affine<T> affine, AffineGradient<T> gradient, Activation activation);
+};
+
+// One row's statistics: mean rounded to T, the rest of it, 1 / sqrt(var + eps).
+template <class T>
+struct RowStatistics {
+  T mean, mean_rest, invstd;
+};
+
+template <class T>
+struct RowKernels {
+  // y = ((x - mean) invstd) w + b; w and b may be null
+  void (*forward)(T* y, const T* x, std::int64_t n, const T* w, const T* b, RowStatistics<T> s);
+  // sums[0] = sum of g w, sums[1] = sum of g w xhat, where xhat = (x - mean) invstd
+  void (*sums)(const T* g, const T* x, std::int64_t n, const T* w, RowStatistics<T> s,
+               double* sums);
+  // dx = invstd (g w - mean_g - xhat mean_gx)
+  void (*backward)(T* dx, const T* g, const T* x, std::int64_t n, const T* w, RowStatistics<T> s,
+                   T mean_g, T mean_gx);
+  // dw += sum over rows of g xhat, db += sum over rows of g; s of row i is s[i s_stride]
+  void (*affine_gradient)(const T* g, const T* x, std::int64_t rows, std::int64_t row_stride,
+                          std::int64_t cols, const RowStatistics<T>* s, std::int64_t s_stride,
+                          double* dw, double* db);
+};
+
+PYFAST_KERNEL_TABLE(MomentKernels, norm_moment_kernels)
+PYFAST_KERNEL_TABLE(PlaneKernels, norm_plane_kernels)
+PYFAST_KERNEL_TABLE(ColumnKernels, norm_column_kernels)
+PYFAST_KERNEL_TABLE(RowKernels, norm_row_kernels)
+
+}  // namespace pyfast

@@ -1,0 +1,125 @@
+// Planes: runs of contiguous values that share a mean, a scale and a shift. Two loads and a store
+// an iteration at most: bound by memory.
+#include "ops/norm/kernel.h"
+#include "ops/norm/kernel_activation.h"
+
+namespace pyfast::PYFAST_ISA {
+
+namespace {
+
+// An entry of Affine in every lane.
+template <class T>
+struct Spread {
+  vec<T> mean, scale, shift;
+  PYFAST_INLINE Spread(Affine<T> a, std::int64_t i)
+      : mean(a.mean[i]), scale(a.scale[i]), shift(a.shift[i]) {}
+};
+
+template <class T>
+void forward(T* y, const T* x, std::int64_t planes, std::int64_t length, Affine<T> affine,
+             Activation activation) {
+  constexpr int w = vec<T>::size;
+  with_fused(activation, [=](auto act) {
+    for (std::int64_t p = 0; p < planes; ++p) {
+      const Spread<T> s(affine, p);
+      const T* from = x + p * length;
+      T* to = y + p * length;
+      std::int64_t i = 0;
+      for (; i + w <= length; i += w)
+        act.forward(fma(vec<T>::load(from + i) - s.mean, s.scale, s.shift)).store(to + i);
+      const int rest = static_cast<int>(length - i);
+      if (rest > 0)
+        act.forward(fma(vec<T>::load(from + i, rest) - s.mean, s.scale, s.shift))
+            .store(to + i, rest);
+    }
+  });
+}
+
+template <class T>
+PYFAST_INLINE double lane_sum(vec<T> sums) {
+  T lanes[vec<T>::size];
+  sums.store(lanes);
+  double total = 0;
+  for (const T lane : lanes) total += double{lane};
+  return total;
+}
+
+// Sums in T over at most kRun values, then in double.
+constexpr std::int64_t kRun = 4096;
+
+template <class T, class Act>
+PYFAST_INLINE void add_run(const T* g, const T* x, std::int64_t n, const Spread<T>& s, Act act,
+                           vec<T> (&sum)[2], vec<T> (&weighted)[2]) {
+  constexpr int w = vec<T>::size;
+  const auto step = [&](int k, vec<T> gi, vec<T> xi) __attribute__((always_inline)) {
+    const vec<T> d = xi - s.mean;
+    const vec<T> dz = act.backward(gi, fma(d, s.scale, s.shift));
+    sum[k] += dz;
+    weighted[k] = fma(dz, d, weighted[k]);
+  };
+  std::int64_t i = 0;
+  for (; i + 2 * w <= n; i += 2 * w) {
+    step(0, vec<T>::load(g + i), vec<T>::load(x + i));
+    step(1, vec<T>::load(g + i + w), vec<T>::load(x + i + w));
+  }
+  for (; i < n; i += w) {  // g = 0 in the lanes beyond n; x there is finite, so they add nothing
+    const int rest = static_cast<int>(n - i < w ? n - i : w);
+    step(0, vec<T>::load(g + i, rest), vec<T>::load(x + i, rest));
+  }
+}
+
+template <class T>
+void sums(const T* g, const T* x, std::int64_t segments, std::int64_t stride, std::int64_t length,
+          Affine<T> affine, Activation activation, double* totals) {
+  const std::int64_t together = length < kRun ? kRun / length : 1;
+  totals[0] = totals[1] = 0;
+  with_fused(activation, [=](auto act) {
+    const Spread<T> s(affine, 0);
+    for (std::int64_t first = 0; first < segments; first += together) {
+      const std::int64_t end = first + together < segments ? first + together : segments;
+      for (std::int64_t i = 0; i < length; i += kRun) {
+        const std::int64_t n = length - i < kRun ? length - i : kRun;
+        vec<T> sum[2], weighted[2];
+        for (std::int64_t k = first; k < end; ++k)
+          add_run(g + k * stride + i, x + k * stride + i, n, s, act, sum, weighted);
+        totals[0] += lane_sum(sum[0] + sum[1]);
+        totals[1] += lane_sum(weighted[0] + weighted[1]);
+      }
+    }
+  });
+}
+
+template <class T>
+void backward(T* dx, const T* g, const T* x, std::int64_t planes, std::int64_t length,
+              Affine<T> affine, AffineGradient<T> gradient, Activation activation) {
+  constexpr int w = vec<T>::size;
+  with_fused(activation, [=](auto act) {
+    for (std::int64_t p = 0; p < planes; ++p) {
+      const Spread<T> s(affine, p);
+      const vec<T> a(gradient.a[p]), b(gradient.b[p]), c(gradient.c[p]);
+      const std::int64_t at = p * length;
+      const auto one = [&](vec<T> gi, vec<T> xi) __attribute__((always_inline)) {
+        const vec<T> d = xi - s.mean;
+        return fma(a, act.backward(gi, fma(d, s.scale, s.shift)), fma(b, d, c));
+      };
+      std::int64_t i = at;
+      for (; i + w <= at + length; i += w)
+        one(vec<T>::load(g + i), vec<T>::load(x + i)).store(dx + i);
+      const int rest = static_cast<int>(at + length - i);
+      if (rest > 0) one(vec<T>::load(g + i, rest), vec<T>::load(x + i, rest)).store(dx + i, rest);
+    }
+  });
+}
+
+}  // namespace
+
+template <class T>
+const PlaneKernels<T>& norm_plane_kernels() {
+  static constexpr PlaneKernels<T> table{&forward<T>, &sums<T>, &backward<T>};
+  return table;
+}
+
+template const PlaneKernels<float>& norm_plane_kernels<float>();
+template const PlaneKernels<double>& norm_plane_kernels<double>();
+
+}  // namespace pyfast::PYFAST_ISA

@@ -1,0 +1,173 @@
+#include "core/python.h"
+#include "ops/pool/pool.h"
+
+namespace pyfast {
+
+namespace {
+
+template <int spatial>
+PoolWindowSizes window_sizes(const char* op, py::handle kernel_size, py::handle stride,
+                             py::handle padding, py::handle dilation, bool ceil_mode) {
+  PoolWindowSizes sizes;
+  sizes.kernel = to_dims(kernel_size, {op, "kernel_size"}, spatial);
+  sizes.stride = stride.is_none() ? sizes.kernel : to_dims(stride, {op, "stride"}, spatial);
+  sizes.padding = to_dims(padding, {op, "padding"}, spatial);
+  sizes.dilation = to_dims(dilation, {op, "dilation"}, spatial);
+  sizes.ceil_mode = ceil_mode;
+  return sizes;
+}
+
+// An int, None, or a sequence of `spatial` of them.
+template <int spatial>
+Dims output_sizes(const char* op, py::handle object) {
+  const Where where{op, "output_size"};
+  const auto entry = [&](py::handle h) { return h.is_none() ? kAsInput : to_int(h, where); };
+  if (py::isinstance<py::tuple>(object) || py::isinstance<py::list>(object)) {
+    const auto entries = py::reinterpret_borrow<py::sequence>(object);
+    if (entries.size() != spatial)
+      throw ValueError(concat(where, " must be an int or ", spatial, " ints, got ",
+                              py::repr(object).cast<std::string>()));
+    Dims sizes;
+    for (const auto& item : entries) sizes.push_back(entry(item));
+    return sizes;
+  }
+  Dims sizes{entry(object)};
+  if (spatial == 2) sizes.push_back(sizes[0]);
+  return sizes;
+}
+
+py::object max_forward(const PoolParams& params, const Input& x, bool return_indices) {
+  const Output y(params.op, x->dtype, params.output_shape);
+  const Output indices =
+      return_indices ? Output(params.op, DType::i64, params.output_shape) : Output();
+  run(max_pool_forward, reference::max_pool_forward, params, x.view(), y.view(), indices.view());
+  if (!return_indices) return y.object();
+  return py::make_tuple(y.object(), indices.object());
+}
+
+template <int spatial>
+py::object max_pool(py::handle input, py::handle kernel_size, py::handle stride, py::handle padding,
+                    py::handle dilation, bool ceil_mode, bool return_indices) {
+  constexpr const char* op = spatial == 1 ? "max_pool1d" : "max_pool2d";
+  const Input x(input, {op, "input"});
+  const auto sizes = window_sizes<spatial>(op, kernel_size, stride, padding, dilation, ceil_mode);
+  return max_forward(check_max_pool(op, spatial, x->shape, sizes), x, return_indices);
+}
+
+template <int spatial>
+py::object adaptive_max_pool(py::handle input, py::handle output_size, bool return_indices) {
+  constexpr const char* op = spatial == 1 ? "adaptive_max_pool1d" : "adaptive_max_pool2d";
+  const Input x(input, {op, "input"});
+  const auto sizes = output_sizes<spatial>(op, output_size);
+  return max_forward(check_adaptive_pool(op, spatial, x->shape, sizes), x, return_indices);
+}
+
+template <int spatial>
+py::object max_pool_backward_(py::handle grad, py::handle indices, py::handle input_shape) {
+  constexpr const char* op = spatial == 1 ? "max_pool1d_backward" : "max_pool2d_backward";
+  const Input g(grad, {op, "grad"}), index(indices, {op, "indices"}, Kind::index);
+  const Dims shape = to_shape(input_shape, {op, "input_shape"});
+  const PoolParams params = check_max_pool_backward(op, spatial, g, index, shape);
+  const Output dx(op, g->dtype, shape);
+  run(max_pool_backward, reference::max_pool_backward, params, g.view(), index.view(), dx.view());
+  return dx.object();
+}
+
+template <int spatial>
+PoolParams avg_params(const char* op, const Dims& shape, py::handle kernel_size, py::handle stride,
+                      py::handle padding, bool ceil_mode, bool count_include_pad,
+                      py::handle divisor_override) {
+  const auto sizes =
+      window_sizes<spatial>(op, kernel_size, stride, padding, py::int_(1), ceil_mode);
+  const std::int64_t divisor =
+      divisor_override.is_none() ? 0 : to_int(divisor_override, {op, "divisor_override"});
+  return check_avg_pool(op, spatial, shape, sizes, count_include_pad,
+                        divisor_override.is_none() ? nullptr : &divisor);
+}
+
+py::object avg_forward(const PoolParams& params, const Input& x) {
+  const Output y(params.op, x->dtype, params.output_shape);
+  run(avg_pool_forward, reference::avg_pool_forward, params, x.view(), y.view());
+  return y.object();
+}
+
+py::object avg_backward(const PoolParams& params, const Input& grad, const Dims& input_shape) {
+  check_pool_backward(params, grad);
+  const Output dx(params.op, grad->dtype, input_shape);
+  run(avg_pool_backward, reference::avg_pool_backward, params, grad.view(), dx.view());
+  return dx.object();
+}
+
+template <int spatial>
+py::object avg_pool(py::handle input, py::handle kernel_size, py::handle stride, py::handle padding,
+                    bool ceil_mode, bool count_include_pad, py::handle divisor_override) {
+  constexpr const char* op = spatial == 1 ? "avg_pool1d" : "avg_pool2d";
+  const Input x(input, {op, "input"});
+  return avg_forward(avg_params<spatial>(op, x->shape, kernel_size, stride, padding, ceil_mode,
+                                         count_include_pad, divisor_override),
+                     x);
+}
+
+template <int spatial>
+py::object avg_pool_backward_(py::handle grad, py::handle input_shape, py::handle kernel_size,
+                              py::handle stride, py::handle padding, bool ceil_mode,
+                              bool count_include_pad, py::handle divisor_override) {
+  constexpr const char* op = spatial == 1 ? "avg_pool1d_backward" : "avg_pool2d_backward";
+  const Input g(grad, {op, "grad"});
+  const Dims shape = to_shape(input_shape, {op, "input_shape"});
+  return avg_backward(avg_params<spatial>(op, shape, kernel_size, stride, padding, ceil_mode,
+                                          count_include_pad, divisor_override),
+                      g, shape);
+}
+
+template <int spatial>
+py::object adaptive_avg_pool(py::handle input, py::handle output_size) {
+  constexpr const char* op = spatial == 1 ? "adaptive_avg_pool1d" : "adaptive_avg_pool2d";
+  const Input x(input, {op, "input"});
+  const auto sizes = output_sizes<spatial>(op, output_size);
+  return avg_forward(check_adaptive_pool(op, spatial, x->shape, sizes), x);
+}
+
+template <int spatial>
+py::object adaptive_avg_pool_backward(py::handle grad, py::handle input_shape,
+                                      py::handle output_size) {
+  constexpr const char* op =
+      spatial == 1 ? "adaptive_avg_pool1d_backward" : "adaptive_avg_pool2d_backward";
+  const Input g(grad, {op, "grad"});
+  const Dims shape = to_shape(input_shape, {op, "input_shape"});
+  const auto sizes = output_sizes<spatial>(op, output_size);
+  return avg_backward(check_adaptive_pool(op, spatial, shape, sizes), g, shape);
+}
+
+template <int spatial>
+void register_dimension(py::module_& m) {
+  using py::arg;
+  const auto name = [](const char* stem, const char* end = "") {
+    return concat(stem, spatial, "d", end);
+  };
+  m.def(name("max_pool").c_str(), &max_pool<spatial>, arg("input"), arg("kernel_size"),
+        arg("stride"), arg("padding"), arg("dilation"), arg("ceil_mode"), arg("return_indices"));
+  m.def(name("max_pool", "_backward").c_str(), &max_pool_backward_<spatial>, arg("grad"),
+        arg("indices"), arg("input_shape"));
+  m.def(name("adaptive_max_pool").c_str(), &adaptive_max_pool<spatial>, arg("input"),
+        arg("output_size"), arg("return_indices"));
+  m.def(name("avg_pool").c_str(), &avg_pool<spatial>, arg("input"), arg("kernel_size"),
+        arg("stride"), arg("padding"), arg("ceil_mode"), arg("count_include_pad"),
+        arg("divisor_override"));
+  m.def(name("avg_pool", "_backward").c_str(), &avg_pool_backward_<spatial>, arg("grad"),
+        arg("input_shape"), arg("kernel_size"), arg("stride"), arg("padding"), arg("ceil_mode"),
+        arg("count_include_pad"), arg("divisor_override"));
+  m.def(name("adaptive_avg_pool").c_str(), &adaptive_avg_pool<spatial>, arg("input"),
+        arg("output_size"));
+  m.def(name("adaptive_avg_pool", "_backward").c_str(), &adaptive_avg_pool_backward<spatial>,
+        arg("grad"), arg("input_shape"), arg("output_size"));
+}
+
+}  // namespace
+
+void register_pool(py::module_& m) {
+  register_dimension<1>(m);
+  register_dimension<2>(m);
+}
+
+}  // namespace pyfast

@@ -1,0 +1,232 @@
+"""What every optimizer shares: parameter groups, state, and saving both."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+
+from ..autograd import enable_grad
+from .._tensor import Tensor
+
+__all__ = ["Optimizer"]
+
+Array = np.ndarray[Any, Any]
+Group = dict[str, Any]
+
+
+class Optimizer:
+    """Base of the optimizers: holds parameters in groups and what is remembered of each.
+
+    A subclass gives its name, its defaults, and ``_update(group, parameters, states)``.
+
+    Parameters
+    ----------
+    params : iterable of Tensor, or of dict
+        Parameters, or groups of them: ``{"params": [...], "lr": 0.1}`` overrides the defaults.
+    defaults : dict
+        Settings of groups that do not set them.
+
+    Attributes
+    ----------
+    param_groups : list of dict
+        Settings may be changed between steps: ``optimizer.param_groups[0]["lr"] = 0.01``.
+    state : dict
+        For each parameter's number (counted over all groups) what is remembered of it.
+
+    Raises
+    ------
+    ValueError
+        If there are no parameters, one is given twice, or a setting is out of range.
+    TypeError
+        If something other than a floating leaf Tensor is given.
+    """
+
+    def __init__(self, params: Iterable[Any], defaults: Group) -> None:
+        self._name = type(self).__name__
+        self.defaults = defaults
+        self.param_groups: list[Group] = []
+        self.state: dict[int, dict[str, Any]] = {}
+        if isinstance(params, Tensor):
+            raise TypeError(f"{self._name}: params must be an iterable of Tensors, got a Tensor")
+        groups = list(params)
+        if not groups:
+            raise ValueError(f"{self._name}: params must not be empty")
+        if not isinstance(groups[0], dict):
+            groups = [{"params": groups}]
+        for group in groups:
+            self.add_param_group(group)
+
+    def add_param_group(self, group: Group) -> None:
+        """Take more parameters, with settings of their own.
+
+        Parameters
+        ----------
+        group : dict
+            ``{"params": Tensor or iterable of Tensor, setting: value, ...}``.
+
+        Raises
+        ------
+        ValueError
+            If a parameter is in a group already, or a setting is out of range.
+        TypeError
+            If a parameter is no floating leaf Tensor.
+        """
+        if not isinstance(group, dict) or "params" not in group:
+            raise TypeError(f"{self._name}: a group must be a dict with 'params', got {group!r}")
+        params = group["params"]
+        params = [params] if isinstance(params, Tensor) else list(params)
+        known = {id(p) for g in self.param_groups for p in g["params"]}
+        for p in params:
+            self._check_parameter(p)
+            if id(p) in known:
+                raise ValueError(f"{self._name}: a parameter appears more than once in params")
+            known.add(id(p))
+        unknown = set(group) - {"params"} - set(self.defaults)
+        if unknown:
+            raise ValueError(f"{self._name}: unknown setting {sorted(unknown)[0]!r} in a group")
+        complete = {**self.defaults, **group, "params": params}
+        self._check_settings(complete)
+        self.param_groups.append(complete)
+
+    def _check_parameter(self, p: Any) -> None:
+        if not isinstance(p, Tensor):
+            raise TypeError(f"{self._name}: params must hold Tensors, got {type(p).__name__}")
+        if not p.is_leaf:
+            raise ValueError(f"{self._name}: params must be leaves, got the result of an operation")
+        if p.data.dtype not in (np.float32, np.float64):
+            raise TypeError(f"{self._name}: params must be float32 or float64, got {p.data.dtype}")
+
+    def _check_settings(self, group: Group) -> None:
+        for name in ("lr", "weight_decay", "eps", "momentum"):
+            value = group.get(name, 0.0)
+            if not isinstance(value, int | float | np.number) or not value >= 0:
+                raise ValueError(f"{self._name}: {name} must not be negative, got {value!r}")
+        for beta in group.get("betas", ()):
+            if not 0 <= beta < 1:
+                raise ValueError(f"{self._name}: betas must be in [0, 1), got {group['betas']}")
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget the gradients of all parameters.
+
+        Parameters
+        ----------
+        set_to_none : bool
+            False: keep arrays of zeros instead.
+        """
+        for group in self.param_groups:
+            for p in group["params"]:
+                if set_to_none or p.grad is None:
+                    p.grad = None
+                else:
+                    p.grad = Tensor(np.zeros_like(p.data))
+
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Move every parameter that has a gradient.
+
+        Parameters
+        ----------
+        closure : callable, optional
+            Recomputes the loss and its gradients first.
+
+        Returns
+        -------
+        what `closure` returned, else None
+
+        Raises
+        ------
+        ValueError, TypeError
+            If a gradient has another shape or dtype than its parameter; nothing has moved then
+            in that group.
+        """
+        loss = None
+        if closure is not None:
+            with enable_grad():
+                loss = closure()
+        number = 0
+        for group in self.param_groups:
+            params, states = [], []
+            for p in group["params"]:
+                if p.grad is not None:
+                    params.append(p)
+                    states.append(self.state.setdefault(number, {"step": 0}))
+                number += 1
+            if params:
+                self._update(group, params, states)
+        return loss
+
+    def _update(self, group: Group, params: list[Tensor], states: list[dict[str, Any]]) -> None:
+        raise NotImplementedError
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything needed to go on later: settings, and state by parameter number.
+
+        Returns
+        -------
+        dict
+            ``{"state": {number: {...}}, "param_groups": [{..., "params": [number, ...]}]}``, as in
+            PyTorch. Arrays are shared, not copied.
+        """
+        groups, number = [], 0
+        for group in self.param_groups:
+            settings = {k: v for k, v in group.items() if k != "params"}
+            numbers = list(range(number, number + len(group["params"])))
+            groups.append({**settings, "params": numbers})
+            number += len(numbers)
+        return {"state": {k: dict(v) for k, v in self.state.items()}, "param_groups": groups}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take over what :meth:`state_dict` gave; arrays are copied.
+
+        Parameters
+        ----------
+        state_dict : dict
+
+        Raises
+        ------
+        ValueError
+            If groups differ in number or length, or an array in shape; nothing has changed then.
+        """
+        groups = state_dict["param_groups"]
+        mine = [len(g["params"]) for g in self.param_groups]
+        if [len(g["params"]) for g in groups] != mine:
+            sizes = [len(g["params"]) for g in groups]
+            raise ValueError(
+                f"{self._name}: state_dict has groups of {sizes} parameters, this optimizer {mine}"
+            )
+        params = [p for g in self.param_groups for p in g["params"]]
+        state = {
+            int(number): {
+                key: self._restored(key, value, params[int(number)]) for key, value in kept.items()
+            }
+            for number, kept in state_dict["state"].items()
+        }
+        for group, loaded in zip(self.param_groups, groups, strict=True):
+            group.update({k: v for k, v in loaded.items() if k in self.defaults})
+        self.state = state
+
+    def _restored(self, key: str, value: Any, parameter: Tensor) -> Any:
+        if key == "step":
+            return int(value)
+        if value is None:
+            return None
+        array = np.array(value, parameter.data.dtype, order="C")
+        if array.shape != parameter.data.shape:
+            raise ValueError(
+                f"{self._name}: {key} of shape {array.shape} in the state_dict belongs to a "
+                f"parameter of shape {parameter.data.shape}"
+            )
+        return array
+
+    def __repr__(self) -> str:
+        lines = [f"{self._name} ("]
+        for i, group in enumerate(self.param_groups):
+            settings = ", ".join(f"{k}={v}" for k, v in group.items() if k != "params")
+            lines.append(f"  group {i}: {len(group['params'])} parameters, {settings}")
+        return "\n".join([*lines, ")"])
+
+
+def gradient_arrays(params: list[Tensor]) -> list[Array]:
+    """The gradients of parameters that have one, as plain arrays."""
+    return [p.grad.data for p in params if p.grad is not None]

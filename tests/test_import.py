@@ -1,0 +1,48 @@
+"""`import pyfast` is light: nothing heavy comes along, submodules and extras load when used."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pyfast
+
+HEAVY = (
+    "torch", "sklearn", "scipy", "matplotlib", "safetensors", "tqdm", "pandas", "jax", "argparse",
+    "pyfast.nn", "pyfast.optim", "pyfast.data", "pyfast.io", "pyfast.cli", "pyfast.demo",
+)  # fmt: skip
+
+
+def python(script: str) -> str:
+    same_pyfast = {**os.environ, "PYTHONPATH": str(Path(pyfast.__file__).parents[1])}
+    command = [sys.executable, "-W", "error", "-c", script]
+    return subprocess.run(
+        command, capture_output=True, text=True, check=True, env=same_pyfast
+    ).stdout
+
+
+def test_nothing_heavy_is_imported() -> None:
+    script = f"import pyfast, sys; print([m for m in {HEAVY!r} if m in sys.modules])"
+    assert python(script).strip() == "[]"
+
+
+def test_submodules_load_when_used() -> None:
+    script = (
+        "import pyfast as pf; pf.nn.Linear(2, 3); pf.data.DataLoader; pf.optim.SGD; pf.io; pf.save;"
+        "print(sorted(set(pf.__all__) - set(dir(pf))))"
+    )
+    assert python(script).strip() == "[]"
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    script = (
+        "import pyfast\ntry:\n    pyfast.no_such_name\nexcept AttributeError as e:\n    print(e)"
+    )
+    assert "no_such_name" in python(script)
+
+
+def test_every_public_name_is_there() -> None:
+    for name in pyfast.__all__:
+        assert getattr(pyfast, name) is not None

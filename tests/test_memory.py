@@ -1,0 +1,67 @@
+"""Peak memory, measured as the operating system sees it, in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import pyfast
+
+PROLOGUE = """
+import resource, sys
+import numpy as np
+import pyfast as pf
+
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+pf.set_num_threads({threads})
+def extra(call, *sizes):
+    "Peak beyond what inputs and outputs take, in MiB; the pages of inputs are touched already."
+    before = peak()
+    out = call()
+    print((peak() - before - out.nbytes) / 2**20)
+"""
+
+CONV = """
+r = np.random.default_rng(0)
+pf.ops.conv2d(np.ones((1, 3, 8, 8), "f"), np.ones((3, 3, 3, 3), "f"))
+x = r.standard_normal((8, 64, 224, 224), np.float32)
+w = r.standard_normal((64, 64, 3, 3), np.float32)
+extra(lambda: pf.ops.conv2d(x, w, padding=1))
+"""
+
+ATTENTION = """
+q, k, v = np.ones((3, 1, 8, 16384, 64), "f")
+extra(lambda: pf.ops.scaled_dot_product_attention(q[:, :, :64], k[:, :, :64], v[:, :, :64]))
+extra(lambda: pf.ops.scaled_dot_product_attention(q, k, v, is_causal=True))
+print(peak() / 2**20)
+"""
+
+
+def run(script: str, threads: int) -> list[float]:
+    if not sys.platform.startswith("linux"):
+        pytest.skip("ru_maxrss is in other units, or absent, outside Linux")
+    same_pyfast = {**os.environ, "PYTHONPATH": str(Path(pyfast.__file__).parents[1])}
+    done = subprocess.run(
+        [sys.executable, "-c", PROLOGUE.format(threads=threads) + script],
+        capture_output=True, text=True, check=True, env=same_pyfast,
+    )  # fmt: skip
+    return [float(line) for line in done.stdout.split()]
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_convolution_makes_no_im2col_buffer(threads: int) -> None:
+    (extra,) = run(CONV, threads)
+    assert extra < 16 * threads
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_attention_over_16384_keys_stays_small(threads: int) -> None:
+    extra = run(ATTENTION, threads)[1]
+    # q, k, v and the output are 4 × 32 MiB; all of it together must stay under 200 MiB
+    assert 128 + extra < 200
