@@ -68,13 +68,10 @@ class BandLayout {
     Patches<T> rows{plane, 0, 0, source.row, source.column, y_, x_};
     rows.y.offset = lowest(y_) + block.y * y_.stride;
     rows.y.grid = band_rows_;
-    rows.y.stride = rows.y.taps = 1;
     rows.x.offset = lowest(x_) + block.x * x_.stride;
     rows.x.grid = length_;
     rows.x.taps = phases_;
-    rows.x.step = 1;
-    const std::int64_t phase = band_rows_ * length_;
-    conv_kernels<T>().gather_rows(rows, band, phase, 0, phases_, 0, phase);
+    conv_kernels<T>().fill_band(rows, band);
     return {band, y_.stride * length_, block.rows, block.cols, offsets, static_cast<int>(taps())};
   }
 

@@ -19,9 +19,8 @@ void pack_columns(const Patches<T>& p, T* panel, std::int64_t column, int cols, 
   std::int64_t channel = k / taps, tap = k % taps;
   for (std::int64_t i = 0; i < tap_count; ++i) {
     stretch.find_runs(tap / p.x.taps, tap % p.x.taps);
-    const T* source = p.image + channel * p.channel;
-    for (std::int64_t d = i; d < depth; d += taps, source += p.channel)
-      stretch.copy(panel + d * tile, source);
+    stretch.copy(panel + i * tile, taps * tile, p.image + channel * p.channel,
+                 (depth - i - 1) / taps + 1);
     if (++tap == taps) tap = 0, ++channel;
   }
 }
@@ -29,14 +28,15 @@ void pack_columns(const Patches<T>& p, T* panel, std::int64_t column, int cols, 
 template <class T>
 void gather_rows(const Patches<T>& p, T* out, std::int64_t stride, std::int64_t row,
                  std::int64_t rows, std::int64_t column, std::int64_t cols) {
-  const std::int64_t taps = p.y.taps * p.x.taps;
+  const std::int64_t taps = p.y.taps * p.x.taps, tap_count = rows < taps ? rows : taps;
   for (std::int64_t i = 0; i < cols; i += kMaxColumns) {
     const int count = cols - i < kMaxColumns ? static_cast<int>(cols - i) : kMaxColumns;
     Stretch<T> stretch(p, column + i, count, count);
-    for (std::int64_t r = 0; r < rows; ++r) {
+    for (std::int64_t r = 0; r < tap_count; ++r) {
       const std::int64_t tap = (row + r) % taps, channel = (row + r) / taps;
       stretch.find_runs(tap / p.x.taps, tap % p.x.taps);
-      stretch.copy(out + r * stride + i, p.image + channel * p.channel);
+      for (std::int64_t c = 0; r + c * taps < rows; ++c)
+        stretch.copy(out + (r + c * taps) * stride + i, 0, p.image + (channel + c) * p.channel, 1);
     }
   }
 }
@@ -45,8 +45,8 @@ void gather_rows(const Patches<T>& p, T* out, std::int64_t stride, std::int64_t 
 
 template <class T>
 const ConvKernels<T>& conv_kernels() {
-  static constexpr ConvKernels<T> table{&pack_columns<T>, &gather_rows<T>, &direct<T>,
-                                        &direct_weights<T>, &sum<T>};
+  static constexpr ConvKernels<T> table{&pack_columns<T>, &gather_rows<T>,    &fill_band<T>,
+                                        &direct<T>,       &direct_weights<T>, &sum<T>};
   return table;
 }
 

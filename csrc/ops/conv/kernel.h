@@ -37,6 +37,10 @@ struct ConvKernels {
   // out[r * stride + i] = patch matrix(row + r, column + i)
   void (*gather_rows)(const Patches<T>& patches, T* out, std::int64_t stride, std::int64_t row,
                       std::int64_t rows, std::int64_t column, std::int64_t cols);
+  // The rows under a block of a grid, the columns of each residue modulo the stride together:
+  //   band[(phase * y.grid + i) * x.grid + j] =
+  //       image[y.offset + i, x.offset + phase + j x.stride], phase < x.taps
+  void (*fill_band)(const Patches<T>& plane, T* band);
   // out[y, x] = bias + sum over taps; added to out when `accumulate`. The band must be readable
   // for kDirectSlack elements behind its end.
   void (*direct)(const DirectRows<T>& source, const T* weights, T bias, bool accumulate, T* out,

@@ -3,11 +3,32 @@
 #pragma once
 
 #include "ops/conv/kernel.h"
+#include "ops/conv/kernel_rows.h"
 #include "simd/vec.h"
 
 namespace pyfast::PYFAST_ISA {
 
 namespace {
+
+template <class T>
+void fill_band(const Patches<T>& p, T* band) {
+  for (std::int64_t phase = 0; phase < p.x.taps; ++phase) {
+    const std::int64_t x = p.x.offset + phase;
+    const Inside inside(x, p.x.stride, p.x.source, p.x.grid);
+    const T* first = p.image + (x + inside.begin * p.x.stride) * p.column;
+    for (std::int64_t i = 0; i < p.y.grid; ++i, band += p.x.grid) {
+      const std::int64_t y = p.y.offset + i;
+      if (y < 0 || y >= p.y.source) {
+        zero_row(band, p.x.grid);
+        continue;
+      }
+      zero_row(band, inside.begin);
+      copy_row(band + inside.begin, first + y * p.row, inside.end - inside.begin,
+               p.x.stride * p.column);
+      zero_row(band + inside.end, p.x.grid - inside.end);
+    }
+  }
+}
 
 // R rows by V vectors of outputs; `cols` of the last vector count when it is not full.
 template <int R, int V, class T>

@@ -2,8 +2,9 @@
 // Included by kernel.cpp only.
 #pragma once
 
+#include "gemm/kernel_pack.h"
 #include "ops/conv/kernel.h"
-#include "simd/vec.h"
+#include "ops/conv/kernel_rows.h"
 
 namespace pyfast::PYFAST_ISA {
 
@@ -29,7 +30,7 @@ class Stretch {
  public:
   // Columns [column, column + cols), then zeros up to `width` <= kMaxColumns.
   Stretch(const Patches<T>& p, std::int64_t column, int cols, int width)
-      : p_(p), cols_(cols), width_(width) {
+      : p_(p), step_(p.x.stride * p.column), cols_(cols), width_(width) {
     const std::int64_t plane = p.y.grid * p.x.grid;
     std::int64_t n = column / plane, y = column % plane / p.x.grid, x = column % p.x.grid;
     for (int to = 0; to < cols;) {
@@ -56,40 +57,21 @@ class Stretch {
     add_zeros(cols_, width_ - cols_);
   }
 
-  // out[0, width) for the channel at `source`, tap as in the last find_runs.
-  void copy(T* out, const T* source) const {
-    const std::int64_t step = p_.x.stride * p_.column;
-    if (step == 1)
-      copy_runs(out, source, [](const T* x, int n) { return vec<T>::load(x, n); });
-    else if (step == 2)
-      copy_runs(out, source, [](const T* x, int n) { return load_even(x, n); });
-    else
-      copy_scattered(out, source, step);
+  // out[c * stride + i] for i < width and c < channels, from the channels at `source`, under the
+  // tap of the last find_runs.
+  void copy(T* out, std::int64_t stride, const T* source, std::int64_t channels) const {
+    if (p_.channel == 1 && step_ != 1) return copy_turned(out, stride, source, channels);
+    for (std::int64_t c = 0; c < channels; ++c, out += stride, source += p_.channel)
+      if (step_ == 1)
+        copy_runs(out, source, [](const T* x, int n) { return load_some(x, n); });
+      else if (step_ == 2)
+        copy_runs(out, source, [](const T* x, int n) { return load_even(x, n); });
+      else
+        copy_scattered(out, source);
   }
 
  private:
   static constexpr int w = vec<T>::size;
-
-  // x[0], x[2], ...: n of them; reads nothing behind the last.
-  static PYFAST_INLINE vec<T> load_even(const T* x, int n) {
-    const int all = 2 * n - 1;
-    const vec<T> low = vec<T>::load(x, all < 0 ? 0 : all < w ? all : w);
-    const vec<T> high = vec<T>::load(all > w ? x + w : x, all > w ? all - w : 0);
-    return even_lanes(low, high, static_cast<int (*)[w]>(nullptr));
-  }
-  static PYFAST_INLINE vec<T> even_lanes(vec<T> a, vec<T> b, int (*)[2]) {
-    return vec<T>(__builtin_shufflevector(a.v, b.v, 0, 2));
-  }
-  static PYFAST_INLINE vec<T> even_lanes(vec<T> a, vec<T> b, int (*)[4]) {
-    return vec<T>(__builtin_shufflevector(a.v, b.v, 0, 2, 4, 6));
-  }
-  static PYFAST_INLINE vec<T> even_lanes(vec<T> a, vec<T> b, int (*)[8]) {
-    return vec<T>(__builtin_shufflevector(a.v, b.v, 0, 2, 4, 6, 8, 10, 12, 14));
-  }
-  static PYFAST_INLINE vec<T> even_lanes(vec<T> a, vec<T> b, int (*)[16]) {
-    return vec<T>(__builtin_shufflevector(a.v, b.v, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24,
-                                          26, 28, 30));
-  }
 
   void add_zeros(int to, int count) {
     for (; count > 0; to += w, count -= w) runs_[runs_size_++] = {0, to, 0, count < w ? count : w};
@@ -97,16 +79,13 @@ class Stretch {
 
   // The columns of one segment from source coordinate x on: zeros, the row's elements, zeros.
   void add_row(const Segment& s, std::int64_t row, std::int64_t x) {
-    const std::int64_t stride = p_.x.stride, last = p_.x.source - 1 - x;
-    std::int64_t begin = x >= 0 ? 0 : (stride - 1 - x) / stride;
-    std::int64_t end = last < 0 ? 0 : last / stride + 1;
-    begin = begin < s.count ? begin : s.count;
-    end = end < begin ? begin : end < s.count ? end : s.count;
-    add_zeros(s.to, static_cast<int>(begin));
-    std::int64_t from = row + (x + begin * stride) * p_.column;
-    int to = s.to + static_cast<int>(begin), count = static_cast<int>(end - begin);
-    int zeros = s.count - static_cast<int>(end);
-    for (; count > 0; count -= w, to += w, from += w * stride * p_.column) {
+    const Inside inside(x, p_.x.stride, p_.x.source, s.count);
+    add_zeros(s.to, static_cast<int>(inside.begin));
+    std::int64_t from = row + (x + inside.begin * p_.x.stride) * p_.column;
+    int to = s.to + static_cast<int>(inside.begin);
+    int count = static_cast<int>(inside.end - inside.begin);
+    int zeros = s.count - static_cast<int>(inside.end);
+    for (; count > 0; count -= w, to += w, from += w * step_) {
       const int load = count < w ? count : w, free = w - load;
       const int more = free < zeros ? free : zeros;
       runs_[runs_size_++] = {from, to, load, load + more};
@@ -119,19 +98,30 @@ class Stretch {
   PYFAST_INLINE void copy_runs(T* out, const T* source, Load load) const {
     for (int i = 0; i < runs_size_; ++i) {
       const Run& r = runs_[i];
-      load(source + r.from, r.load).store(out + r.to, r.store);
+      store_some(load(source + r.from, r.load), out + r.to, r.store);
     }
   }
 
-  void copy_scattered(T* out, const T* source, std::int64_t step) const {
+  void copy_scattered(T* out, const T* source) const {
     for (int i = 0; i < runs_size_; ++i) {
       const Run& r = runs_[i];
-      for (int j = 0; j < r.load; ++j) out[r.to + j] = source[r.from + j * step];
+      for (int j = 0; j < r.load; ++j) out[r.to + j] = source[r.from + j * step_];
       for (int j = r.load; j < r.store; ++j) out[r.to + j] = T{0};
     }
   }
 
+  // Channels side by side in memory: blocks of positions by channels are turned.
+  void copy_turned(T* out, std::int64_t stride, const T* source, std::int64_t channels) const {
+    for (int i = 0; i < runs_size_; ++i) {
+      const Run& r = runs_[i];
+      pack_turned(out + r.to, source + r.from, step_, r.load, static_cast<int>(stride), channels);
+      for (std::int64_t c = 0; c < channels && r.load < r.store; ++c)
+        vec<T>().store(out + c * stride + r.to + r.load, r.store - r.load);
+    }
+  }
+
   const Patches<T>& p_;
+  std::int64_t step_;  // between the columns of a run, in the source
   int cols_, width_, size_ = 0, runs_size_ = 0;
   Segment segments_[kMaxColumns];
   Run runs_[kMaxColumns];

@@ -1,0 +1,79 @@
+// Copying pieces of image rows, padded with zeros. Included by kernel.cpp only.
+#pragma once
+
+#include "simd/vec.h"
+
+namespace pyfast::PYFAST_ISA {
+
+namespace {
+
+// The points i of n whose coordinate x + i * stride lies in [0, size): begin <= i < end.
+struct Inside {
+  std::int64_t begin, end;
+  Inside(std::int64_t x, std::int64_t stride, std::int64_t size, std::int64_t n) {
+    const std::int64_t last = size - 1 - x;
+    begin = x >= 0 ? 0 : stride == 1 ? -x : (stride - 1 - x) / stride;
+    end = last < 0 ? 0 : stride == 1 ? last + 1 : last / stride + 1;
+    begin = begin < n ? begin : n;
+    end = end < begin ? begin : end < n ? end : n;
+  }
+};
+
+// The even lanes of a, then the odd lanes of b.
+template <class V>
+PYFAST_INLINE V even_odd(V a, V b) {
+  if constexpr (V::size == 2)
+    return V(__builtin_shufflevector(a.v, b.v, 0, 3));
+  else if constexpr (V::size == 4)
+    return V(__builtin_shufflevector(a.v, b.v, 0, 2, 5, 7));
+  else if constexpr (V::size == 8)
+    return V(__builtin_shufflevector(a.v, b.v, 0, 2, 4, 6, 9, 11, 13, 15));
+  else
+    return V(__builtin_shufflevector(a.v, b.v, 0, 2, 4, 6, 8, 10, 12, 14, 17, 19, 21, 23, 25, 27,
+                                     29, 31));
+}
+
+// x[0], x[2], ...: n of them, then zeros; reads nothing behind the last.
+template <class T>
+PYFAST_INLINE vec<T> load_even(const T* x, int n) {
+  constexpr int w = vec<T>::size;
+  if (n == w) return even_odd(vec<T>::load(x), vec<T>::load(x + w - 1));
+  const int all = n > 0 ? 2 * n - 1 : 0;
+  if (all <= w) return even_odd(vec<T>::load(x, all), vec<T>());
+  return even_odd(vec<T>::load(x), vec<T>::load(x + w - 1, all - w + 1));
+}
+
+template <class T>
+PYFAST_INLINE vec<T> load_some(const T* x, int n) {
+  return n == vec<T>::size ? vec<T>::load(x) : vec<T>::load(x, n);
+}
+template <class T>
+PYFAST_INLINE void store_some(vec<T> v, T* x, int n) {
+  n == vec<T>::size ? v.store(x) : v.store(x, n);
+}
+
+template <class T>
+PYFAST_INLINE void zero_row(T* out, std::int64_t n) {
+  constexpr int w = vec<T>::size;
+  for (; n >= w; n -= w, out += w) vec<T>().store(out);
+  if (n > 0) vec<T>().store(out, static_cast<int>(n));
+}
+
+// out[i] = x[i * step], i < n
+template <class T>
+PYFAST_INLINE void copy_row(T* out, const T* x, std::int64_t n, std::int64_t step) {
+  constexpr int w = vec<T>::size;
+  if (step == 1) {
+    for (; n >= w; n -= w, out += w, x += w) vec<T>::load(x).store(out);
+    if (n > 0) vec<T>::load(x, static_cast<int>(n)).store(out, static_cast<int>(n));
+  } else if (step == 2) {
+    for (; n >= w; n -= w, out += w, x += 2 * w) load_even(x, w).store(out);
+    if (n > 0) load_even(x, static_cast<int>(n)).store(out, static_cast<int>(n));
+  } else {
+    for (std::int64_t i = 0; i < n; ++i) out[i] = x[i * step];
+  }
+}
+
+}  // namespace
+
+}  // namespace pyfast::PYFAST_ISA
