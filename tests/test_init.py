@@ -100,7 +100,7 @@ def test_gain_is_torchs(name: str) -> None:
     ],
 )
 def test_bad_calls(call: Any) -> None:
-    with pytest.raises(ValueError, match="_|gain"):
+    with pytest.raises(ValueError, match=r"_|gain"):
         call()
 
 

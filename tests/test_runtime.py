@@ -37,8 +37,9 @@ def check():
 
 
 def child(code: str, timeout: float = 120, **env: str) -> str:
-    """Run code in a process of its own, with only the given PYFAST_ and OMP_ variables."""
-    clean = {k: v for k, v in os.environ.items() if not k.startswith(("PYFAST_", "OMP_"))}
+    """Run code in a process of its own; of our settings only PYFAST_ISA is passed on."""
+    ours = ("PYFAST_NUM_THREADS", "PYFAST_CACHE_BYTES", "OMP_NUM_THREADS")
+    clean = {k: v for k, v in os.environ.items() if k not in ours}
     done = subprocess.run(
         [sys.executable, "-W", "ignore::DeprecationWarning", "-c", PRELUDE + code],
         cwd=ROOT,

@@ -48,7 +48,7 @@ class _Activation(Module):
 
     def extra_repr(self) -> str:
         """The activation's settings."""
-        return ", ".join(f"{name}={getattr(self, name)}" for name in self._settings)
+        return ", ".join(f"{name}={getattr(self, name)!r}" for name in self._settings)
 
 
 class ReLU(_Activation):
@@ -646,11 +646,13 @@ class Hardshrink(_Activation):
     (2, 4)
     """
 
-    _settings = ("lambd",)
-
     def __init__(self, lambd: float = 0.5) -> None:
         super().__init__()
         self.lambd = lambd
+
+    def extra_repr(self) -> str:
+        """The bound."""
+        return str(self.lambd)
 
     def forward(self, input: Any) -> Any:
         """Apply the activation.
@@ -681,11 +683,13 @@ class Softshrink(_Activation):
     (2, 4)
     """
 
-    _settings = ("lambd",)
-
     def __init__(self, lambd: float = 0.5) -> None:
         super().__init__()
         self.lambd = lambd
+
+    def extra_repr(self) -> str:
+        """The bound."""
+        return str(self.lambd)
 
     def forward(self, input: Any) -> Any:
         """Apply the activation.

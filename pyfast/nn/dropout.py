@@ -33,8 +33,8 @@ class _Dropout(Module):
         return getattr(ops, self._op)(input, self.p, self.training)
 
     def extra_repr(self) -> str:
-        """The probability."""
-        return f"p={self.p}"
+        """The probability, in PyTorch's words."""
+        return f"p={self.p}, inplace=False"
 
 
 class Dropout(_Dropout):

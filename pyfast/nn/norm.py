@@ -415,7 +415,7 @@ class LayerNorm(Module):
 
     def extra_repr(self) -> str:
         """The layer's settings."""
-        affine = f"elementwise_affine={self.elementwise_affine}"
+        affine = f"elementwise_affine={self.elementwise_affine}, bias={self.bias is not None}"
         return f"{self.normalized_shape}, eps={self.eps}, {affine}"
 
 
@@ -563,4 +563,5 @@ class GroupNorm(Module):
 
     def extra_repr(self) -> str:
         """The layer's settings."""
-        return f"{self.num_groups}, {self.num_channels}, eps={self.eps}, affine={self.affine}"
+        affine = f"affine={self.affine}, bias={self.bias is not None}"
+        return f"{self.num_groups}, {self.num_channels}, eps={self.eps}, {affine}"

@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 from .. import ops
 from .module import Module
+from .sizes import to_tuple
 
 __all__ = [
     "AdaptiveAvgPool1d",
@@ -143,13 +144,16 @@ class AvgPool1d(Module):
         count_include_pad: bool = True,
     ) -> None:
         super().__init__()
-        self.kernel_size = kernel_size
-        self.stride = kernel_size if stride is None else stride
-        self.padding = padding
+        self.kernel_size = self._sizes(kernel_size)
+        self.stride = self._sizes(kernel_size if stride is None else stride)
+        self.padding = self._sizes(padding)
         self.ceil_mode = ceil_mode
         self.count_include_pad = count_include_pad
 
-    def _settings(self) -> tuple[Any, ...]:
+    def _sizes(self, value: Any) -> Any:
+        return to_tuple(value, 1, "AvgPool1d: a size")
+
+    def _settings(self) -> tuple[Any, Any, Any, bool, bool]:
         sizes = (self.kernel_size, self.stride, self.padding)
         return (*sizes, self.ceil_mode, self.count_include_pad)
 
@@ -205,6 +209,9 @@ class AvgPool2d(AvgPool1d):
         super().__init__(kernel_size, stride, padding, ceil_mode, count_include_pad)
         self.divisor_override = divisor_override
 
+    def _sizes(self, value: Any) -> Any:
+        return value
+
     def forward(self, input: Any) -> Any:
         """Take the mean of each window.
 
@@ -216,8 +223,7 @@ class AvgPool2d(AvgPool1d):
         -------
         array of shape (N, C, H_out, W_out) or (C, H_out, W_out)
         """
-        divisor = self.divisor_override
-        return ops.avg_pool2d(input, *self._settings(), divisor_override=divisor)
+        return ops.avg_pool2d(input, *self._settings(), self.divisor_override)
 
 
 class _Adaptive(Module):

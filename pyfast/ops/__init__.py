@@ -9,6 +9,7 @@ from .avg_pool import adaptive_avg_pool1d, adaptive_avg_pool2d, avg_pool1d, avg_
 from .conv import conv1d, conv2d, conv_transpose1d, conv_transpose2d, fold, unfold
 from .dropout import alpha_dropout, dropout, dropout1d, dropout2d
 from .embedding import embedding, one_hot
+from .linear import linear, matmul
 from .loss import (
     binary_cross_entropy,
     binary_cross_entropy_with_logits,
@@ -41,6 +42,9 @@ __all__ = [
     # embedding
     "embedding",
     "one_hot",
+    # linear
+    "linear",
+    "matmul",
     # loss
     "binary_cross_entropy",
     "binary_cross_entropy_with_logits",

@@ -38,12 +38,32 @@ struct Side {
   std::int64_t row_stride, depth_stride;
 };
 
+// The step of a depth that runs on through evenly spaced matrices as through one; 0 if it does not.
+template <class T>
+std::int64_t running_step(const Side<T>& side, std::int64_t depth, const std::int64_t* offsets,
+                          std::int64_t count) {
+  const std::int64_t step = depth == 1 ? offsets[1] - offsets[0] : side.depth_stride;
+  for (std::int64_t i = 1; i < count; ++i)
+    if (offsets[i] - offsets[i - 1] != depth * step) return 0;
+  return step;
+}
+
 // c (m x n, contiguous) = sum over i < count of left_i right_i^T, where left_i is m x depth and
 // right_i is n x depth: one product over depths laid end to end.
 template <class T>
 void sum_of_products(std::int64_t m, std::int64_t n, std::int64_t depth, std::int64_t count,
-                     const Side<T>& left, const std::int64_t* left_offsets, const Side<T>& right,
+                     Side<T> left, const std::int64_t* left_offsets, Side<T> right,
                      const std::int64_t* right_offsets, T* c) {
+  if (count > 1) {
+    const std::int64_t left_step = running_step(left, depth, left_offsets, count);
+    const std::int64_t right_step = running_step(right, depth, right_offsets, count);
+    if (left_step != 0 && right_step != 0) {
+      left.depth_stride = left_step;
+      right.depth_stride = right_step;
+      depth *= count;
+      count = 1;
+    }
+  }
   if (count == 1)
     return gemm::matmul(
         m, n, depth, Matrix<T>{left.data + left_offsets[0], left.row_stride, left.depth_stride},
