@@ -4,6 +4,7 @@
 namespace pyfast {
 void register_core(py::module_& m);
 void register_simd(py::module_& m);
+void register_attention(py::module_& m);
 void register_dropout(py::module_& m);
 void register_embedding(py::module_& m);
 void register_loss(py::module_& m);
@@ -34,6 +35,7 @@ PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
   install_interrupt_poll();
   register_core(m);
   register_simd(m);
+  register_attention(m);
   register_dropout(m);
   register_embedding(m);
   register_loss(m);

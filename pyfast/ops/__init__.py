@@ -5,6 +5,7 @@ Arrays in, the same kind of array out: `numpy.ndarray`, `pyfast.Tensor` (recorde
 is an op, and every op has a record in tests/cases.
 """
 
+from .attention import scaled_dot_product_attention
 from .dropout import alpha_dropout, dropout, dropout1d, dropout2d
 from .embedding import embedding, one_hot
 from .loss import (
@@ -21,6 +22,8 @@ from .loss import (
 from .softmax import log_softmax, softmax
 
 __all__ = [
+    # attention
+    "scaled_dot_product_attention",
     # dropout
     "alpha_dropout",
     "dropout",
