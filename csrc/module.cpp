@@ -4,8 +4,8 @@
 namespace pyfast {
 void register_core(py::module_& m);
 void register_simd(py::module_& m);
-void register_conv(py::module_& m);
 void register_attention(py::module_& m);
+void register_conv(py::module_& m);
 void register_dropout(py::module_& m);
 void register_embedding(py::module_& m);
 void register_linear(py::module_& m);
@@ -42,8 +42,8 @@ PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
   install_interrupt_poll();
   register_core(m);
   register_simd(m);
-  register_conv(m);
   register_attention(m);
+  register_conv(m);
   register_dropout(m);
   register_embedding(m);
   register_linear(m);
