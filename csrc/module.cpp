@@ -8,6 +8,7 @@ void register_attention(py::module_& m);
 void register_conv(py::module_& m);
 void register_dropout(py::module_& m);
 void register_embedding(py::module_& m);
+void register_gemm(py::module_& m);
 void register_linear(py::module_& m);
 void register_loss(py::module_& m);
 void register_matmul(py::module_& m);
@@ -46,6 +47,7 @@ PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
   register_conv(m);
   register_dropout(m);
   register_embedding(m);
+  register_gemm(m);
   register_linear(m);
   register_loss(m);
   register_matmul(m);

@@ -1,0 +1,97 @@
+// The engine on its own, for tests: every epilogue, and how a shape is cut up.
+#include "core/copy.h"
+#include "core/python.h"
+#include "gemm/gemm.h"
+#include "gemm/kernel.h"
+#include "gemm/plan.h"
+
+namespace pyfast {
+
+namespace {
+
+constexpr const char* kOp = "gemm";
+
+// A vector of n, or None.
+Input vector(py::handle object, const char* name, const TensorView& a, std::int64_t n) {
+  Input v = Input::optional(object, {kOp, name});
+  if (v->defined) {
+    require_same_dtype({kOp, name}, v, "a", a);
+    require_shape({kOp, name}, v, Dims{n});
+  }
+  return v;
+}
+
+// (activation(z), z) for z = alpha row_scale (a b) + row_bias + col_bias + residual; column_major
+// has C written that way, and returned transposed.
+py::object epilogue(py::handle left, py::handle right, double alpha, py::handle row_scale,
+                    py::handle row_bias, py::handle col_bias, py::handle residual,
+                    py::handle activation, bool column_major) {
+  const Input a(left, {kOp, "a"}), b(right, {kOp, "b"});
+  require_rank({kOp, "a"}, a, 2);
+  require_same_dtype({kOp, "b"}, b, "a", a);
+  require_rank({kOp, "b"}, b, 2);
+  const std::int64_t m = a->shape[0], n = b->shape[1], k = a->shape[1];
+  require_shape({kOp, "b"}, b, {k, n});
+  const Input scale = vector(row_scale, "row_scale", a, m);
+  const Input rows = vector(row_bias, "row_bias", a, m), cols = vector(col_bias, "col_bias", a, n);
+  const Input r = Input::optional(residual, {kOp, "residual"});
+  if (r->defined) {
+    require_same_dtype({kOp, "residual"}, r, "a", a);
+    require_shape({kOp, "residual"}, r, {m, n});
+  }
+  const Activation f = to_activation(activation, {kOp, "activation"});
+  const Dims shape = column_major ? Dims{n, m} : Dims{m, n};
+  const Output c(kOp, a->dtype, shape), linear(kOp, a->dtype, shape);
+  visit(a->dtype, [&]<class T>() {
+    const Contiguous<T> row_scales(scale), row_biases(rows), col_biases(cols);
+    gemm::Epilogue<T> e{c.view().as<T>(),
+                        column_major ? 1 : n,
+                        column_major ? m : 1,
+                        static_cast<T>(alpha),
+                        row_scales.data(),
+                        row_biases.data(),
+                        col_biases.data(),
+                        r->as<T>(),
+                        r->defined ? r->strides[0] : 0,
+                        r->defined ? r->strides[1] : 1,
+                        f,
+                        linear.view().as<T>()};
+    const Unlocked unlocked;
+    gemm::matmul<T>(m, n, k, {a->as<T>(), a->strides[0], a->strides[1]},
+                    {b->as<T>(), b->strides[0], b->strides[1]}, e);
+  });
+  return py::make_tuple(c.object(), linear.object());
+}
+
+py::dict plan(std::int64_t m, std::int64_t n, std::int64_t k, bool float64) {
+  const auto plan_of = [&]<class T>() {
+    const auto& kernels = gemm_kernels<T>();
+    return gemm::make_plan(
+        m, n, k,
+        {kernels.rows, kernels.vectors, kernels.width, kernels.depth, static_cast<int>(sizeof(T))});
+  };
+  if (m < 1 || n < 1 || k < 0)
+    throw ValueError(concat("gemm_plan: sizes must be positive, got ", m, ", ", n, ", ", k));
+  const gemm::Plan p = visit(float64 ? DType::f64 : DType::f32, plan_of);
+  py::dict d;
+  d["tile"] = py::make_tuple(p.rows, p.cols);
+  d["depth"] = py::make_tuple(p.kc, p.ks);
+  d["shared"] = p.share_a ? "a" : "b";
+  d["shared_block"] = p.shared_block;
+  d["private_block"] = p.private_block;
+  d["private_pass"] = p.private_pass;
+  d["splits"] = p.splits;
+  return d;
+}
+
+}  // namespace
+
+void register_gemm(py::module_& m) {
+  using py::arg;
+  m.def("gemm", &epilogue, arg("a"), arg("b"), py::kw_only(), arg("alpha") = 1.0,
+        arg("row_scale") = py::none(), arg("row_bias") = py::none(), arg("col_bias") = py::none(),
+        arg("residual") = py::none(), arg("activation") = py::none(), arg("column_major") = false);
+  m.def("gemm_plan", &plan, arg("m"), arg("n"), arg("k"), arg("float64"));
+}
+
+}  // namespace pyfast
