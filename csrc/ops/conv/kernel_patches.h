@@ -30,7 +30,7 @@ class Stretch {
  public:
   // Columns [column, column + cols), then zeros up to `width` <= kMaxColumns.
   Stretch(const Patches<T>& p, std::int64_t column, int cols, int width)
-      : p_(p), step_(p.x.stride * p.column), cols_(cols), width_(width) {
+      : p_(p), step_(p.x.grid > 1 ? p.x.stride * p.column : 1), cols_(cols), width_(width) {
     const std::int64_t plane = p.y.grid * p.x.grid;
     std::int64_t n = column / plane, y = column % plane / p.x.grid, x = column % p.x.grid;
     for (int to = 0; to < cols;) {
@@ -80,6 +80,7 @@ class Stretch {
   // The columns of one segment from source coordinate x on: zeros, the row's elements, zeros.
   void add_row(const Segment& s, std::int64_t row, std::int64_t x) {
     const Inside inside(x, p_.x.stride, p_.x.source, s.count);
+    if (inside.begin == inside.end) return add_zeros(s.to, s.count);
     add_zeros(s.to, static_cast<int>(inside.begin));
     std::int64_t from = row + (x + inside.begin * p_.x.stride) * p_.column;
     int to = s.to + static_cast<int>(inside.begin);
