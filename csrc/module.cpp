@@ -4,10 +4,13 @@
 namespace pyfast {
 void register_core(py::module_& m);
 void register_simd(py::module_& m);
+void register_attention(py::module_& m);
 void register_conv(py::module_& m);
 void register_dropout(py::module_& m);
 void register_embedding(py::module_& m);
+void register_linear(py::module_& m);
 void register_loss(py::module_& m);
+void register_matmul(py::module_& m);
 void register_norm(py::module_& m);
 void register_optimizer(py::module_& m);
 void register_pad(py::module_& m);
@@ -39,10 +42,13 @@ PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
   install_interrupt_poll();
   register_core(m);
   register_simd(m);
+  register_attention(m);
   register_conv(m);
   register_dropout(m);
   register_embedding(m);
+  register_linear(m);
   register_loss(m);
+  register_matmul(m);
   register_norm(m);
   register_optimizer(m);
   register_pad(m);

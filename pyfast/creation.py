@@ -231,7 +231,7 @@ def full(size: Any, fill_value: Any, dtype: Any = None, requires_grad: bool = Fa
     """
     if dtype is None and isinstance(fill_value, float):
         dtype = np.float32
-    shape = _shape(size if isinstance(size, tuple | list) else (size,))
+    shape = _shape(tuple(size) if isinstance(size, tuple | list) else (size,))
     return Tensor(np.full(shape, fill_value, dtype), requires_grad)
 
 

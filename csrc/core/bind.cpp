@@ -66,8 +66,8 @@ double fma_peak(const std::string& dtype, double seconds) {
 void register_core(py::module_& m) {
   m.def("num_threads", &num_threads);
   m.def(
-      "set_num_threads",
-      [](py::handle n) { set_num_threads(to_int(n, {"set_num_threads", "n"})); }, py::arg("n"));
+      "set_num_threads", [](py::handle n) { set_num_threads(to_int(n, {"set_num_threads", "n"})); },
+      py::arg("n"));
   m.def("pool_statistics", &statistics);
   m.def("pool_clear", [] {
     const Unlocked unlocked;

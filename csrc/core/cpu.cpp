@@ -83,8 +83,7 @@ constexpr Feature kFeatures[] = {
 };
 
 bool has(const Feature& f, std::uint64_t state) {
-  return (cpuid(f.leaf, f.subleaf).word[f.word] >> f.bit & 1) != 0 &&
-         (state & f.state) == f.state;
+  return (cpuid(f.leaf, f.subleaf).word[f.word] >> f.bit & 1) != 0 && (state & f.state) == f.state;
 }
 
 std::string brand() {
@@ -121,8 +120,7 @@ void caches_by_cpuid(CacheSizes& sizes) {
 
 void caches_by_sysfs(CacheSizes& sizes) {
   for (int i = 0; i < 8; ++i) {
-    const std::string folder =
-        "/sys/devices/system/cpu/cpu0/cache/index" + std::to_string(i) + "/";
+    const std::string folder = "/sys/devices/system/cpu/cpu0/cache/index" + std::to_string(i) + "/";
     std::string type;
     int level = 0;
     std::int64_t size = 0;

@@ -28,7 +28,8 @@ namespace detail {
 // Bytes of n items; more than there can be (so that allocating throws) where that overflows.
 inline std::size_t array_bytes(std::int64_t n, std::size_t item) {
   const std::size_t most = SIZE_MAX / 2 / item;
-  return n < 0 || static_cast<std::size_t>(n) > most ? SIZE_MAX : static_cast<std::size_t>(n) * item;
+  return n < 0 || static_cast<std::size_t>(n) > most ? SIZE_MAX
+                                                     : static_cast<std::size_t>(n) * item;
 }
 }  // namespace detail
 

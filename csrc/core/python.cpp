@@ -4,9 +4,15 @@
 
 #include <atomic>
 #include <bit>
+#include <chrono>
+#include <thread>
 
 #include "core/memory.h"
 #include "core/parallel.h"
+
+#ifdef __GLIBCXX__
+#include <cxxabi.h>
+#endif
 
 namespace pyfast {
 
@@ -103,10 +109,25 @@ py::object plain_copy(py::handle object, Kind kind) {
 
 thread_local PyThreadState* released_state = nullptr;
 
+// A thread that asks for the GIL while the interpreter shuts down is ended by Python (before 3.14)
+// through pthread_exit, which unwinds C++ frames as if by an exception. Helpers may still work on
+// what lies in them: such a thread sleeps until the process is gone instead.
+void take_gil(PyThreadState* state) noexcept {
+#ifdef __GLIBCXX__
+  try {
+    PyEval_RestoreThread(state);
+  } catch (const abi::__forced_unwind&) {
+    for (;;) std::this_thread::sleep_for(std::chrono::hours(1));
+  }
+#else
+  PyEval_RestoreThread(state);
+#endif
+}
+
 // Runs Python's signal handlers; true when one raised (KeyboardInterrupt is then set).
 bool poll_signals() {
   if (!released_state) return false;
-  PyEval_RestoreThread(released_state);
+  take_gil(released_state);
   const bool raised = PyErr_CheckSignals() != 0;
   released_state = PyEval_SaveThread();
   return raised;
@@ -201,6 +222,14 @@ double to_double(py::handle object, Where where) {
   return value;
 }
 
+Activation to_activation(py::handle object, Where where) {
+  if (object.is_none()) return Activation::none;
+  if (!PyUnicode_Check(object.ptr()))
+    throw TypeError(
+        concat(where, " must be None or a str, got ", py::repr(object).cast<std::string>()));
+  return activation_from(where.op, object.cast<std::string>());
+}
+
 Dims to_shape(py::handle object, Where where) {
   if (!PySequence_Check(object.ptr()) || PyUnicode_Check(object.ptr()) || is_array(object))
     throw TypeError(
@@ -236,7 +265,7 @@ Unlocked::Unlocked() { released_state = PyEval_SaveThread(); }
 Unlocked::~Unlocked() {
   PyThreadState* state = released_state;
   released_state = nullptr;
-  PyEval_RestoreThread(state);
+  take_gil(state);
 }
 
 void install_interrupt_poll() { set_interrupt_poll(&poll_signals); }

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <utility>
 
+#include "core/activation.h"
 #include "core/error.h"
 #include "core/shape.h"
 #include "core/tensor.h"
@@ -63,6 +64,8 @@ Dims to_dims(py::handle object, Where where, int n);
 Dims to_shape(py::handle object, Where where);
 std::int64_t to_int(py::handle object, Where where);
 double to_double(py::handle object, Where where);
+// None, or an activation's name.
+Activation to_activation(py::handle object, Where where);
 
 bool reference_mode();  // true: every op runs its naive reference (tests)
 void set_reference_mode(bool on);

@@ -5,10 +5,12 @@ Arrays in, the same kind of array out: `numpy.ndarray`, `pyfast.Tensor` (recorde
 is an op, and every op has a record in tests/cases.
 """
 
+from .attention import scaled_dot_product_attention
 from .avg_pool import adaptive_avg_pool1d, adaptive_avg_pool2d, avg_pool1d, avg_pool2d
 from .conv import conv1d, conv2d, conv_transpose1d, conv_transpose2d, fold, unfold
 from .dropout import alpha_dropout, dropout, dropout1d, dropout2d
 from .embedding import embedding, one_hot
+from .linear import linear, matmul
 from .loss import (
     binary_cross_entropy,
     binary_cross_entropy_with_logits,
@@ -33,6 +35,8 @@ __all__ = [
     "conv_transpose2d",
     "fold",
     "unfold",
+    # attention
+    "scaled_dot_product_attention",
     # dropout
     "alpha_dropout",
     "dropout",
@@ -41,6 +45,9 @@ __all__ = [
     # embedding
     "embedding",
     "one_hot",
+    # linear
+    "linear",
+    "matmul",
     # loss
     "binary_cross_entropy",
     "binary_cross_entropy_with_logits",

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy import ndarray
 
+from .. import _core
 from ..autograd import Function, Variable, sum_to
 
 __all__ = ["binary", "matmul", "maximum", "minimum", "where"]
@@ -397,29 +398,24 @@ class MatMul(Function):
 
     @staticmethod
     def forward(ctx: Any, a: Any, b: Any) -> Any:
-        """The product."""
+        """The product; of integers and mixed dtypes, NumPy's."""
         ctx.save_for_backward(a, b)
-        return np.matmul(a, b)
+        return _core.matmul(a, b) if _has_kernels(a, b) else np.matmul(a, b)
 
     @staticmethod
     def backward(ctx: Any, grad: Any) -> Any:
         """G·Bᵀ and Aᵀ·G, summed over broadcast batches."""
         a, b = ctx.saved_tensors
-        need = ctx.needs_input_grad
-        rows = a[None, :] if a.ndim == 1 else a
-        columns = b[:, None] if b.ndim == 1 else b
-        if a.ndim == 1:
-            grad = grad[..., None, :] if b.ndim > 1 else grad[..., None]
-        if b.ndim == 1:
-            grad = grad[..., None]
-        grad_a = grad_b = None
-        if need[0]:
-            product = np.matmul(grad, np.swapaxes(columns, -1, -2))
-            grad_a = sum_to(product, rows.shape).reshape(a.shape)
-        if need[1]:
-            product = np.matmul(np.swapaxes(rows, -1, -2), grad)
-            grad_b = sum_to(product, columns.shape).reshape(b.shape)
-        return grad_a, grad_b
+        if _has_kernels(a, b):
+            return _core.matmul_backward(grad, a, b, *ctx.needs_input_grad)
+        wide = (np.asarray(x, np.float64) for x in (grad, a, b))
+        gradients = _core.matmul_backward(*wide, *ctx.needs_input_grad)
+        pairs = zip(gradients, (a, b), strict=True)
+        return tuple([None if g is None else g.astype(x.dtype) for g, x in pairs])
+
+
+def _has_kernels(a: Any, b: Any) -> bool:
+    return a.dtype == b.dtype and a.dtype in (np.float32, np.float64)
 
 
 def matmul(input: Any, other: Any) -> Any:

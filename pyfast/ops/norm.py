@@ -14,12 +14,12 @@ from ._dispatch import ArrayT, call
 __all__ = ["batch_norm", "group_norm", "instance_norm", "layer_norm", "rms_norm"]
 
 
+_PLAIN = frozenset({ndarray, type(None)})
+
+
 def _plain(*arrays: Any) -> bool:
     """Whether `_core` takes the arguments as they are."""
-    for a in arrays:
-        if type(a) is not ndarray and a is not None:
-            return False
-    return True
+    return _PLAIN.issuperset(map(type, arrays))
 
 
 class _BatchNorm(Function):

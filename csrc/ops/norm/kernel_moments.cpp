@@ -3,6 +3,7 @@
 // 4 x lanes partial sums of at most a few hundred values, and blocks are merged in double. The
 // correction removes the rounding of the block's mean, so 1e4 +- 1e-2 keeps its variance.
 #include "ops/norm/kernel.h"
+#include "ops/norm/kernel_loops.h"
 #include "ops/norm/merge.h"
 #include "simd/vec.h"
 
@@ -32,12 +33,8 @@ PYFAST_INLINE void over_runs(const T* x, std::int64_t segments, std::int64_t str
 }
 
 template <class T>
-PYFAST_INLINE double lane_sum(const vec<T> (&sums)[kSums]) {
-  T lanes[vec<T>::size];
-  ((sums[0] + sums[1]) + (sums[2] + sums[3])).store(lanes);
-  double total = 0;
-  for (const T lane : lanes) total += double{lane};
-  return total;
+PYFAST_INLINE double total(const vec<T> (&sums)[kSums]) {
+  return lane_sum((sums[0] + sums[1]) + (sums[2] + sums[3]));
 }
 
 bool overflowed(double m2) { return !(m2 <= __DBL_MAX__); }
@@ -70,7 +67,7 @@ Moments block_moments(const T* x, std::int64_t segments, std::int64_t stride, st
   vec<T> sums[kSums], deviations[kSums], squares[kSums];
   over_runs(x, segments, stride, length, T{0},
             [&](int k, vec<T> v) __attribute__((always_inline)) { sums[k] += v; });
-  const T middle = static_cast<T>(lane_sum(sums) / count);
+  const T middle = static_cast<T>(total(sums) / count);
   const vec<T> shift(middle);
   over_runs(x, segments, stride, length, middle,
             [&](int k, vec<T> v) __attribute__((always_inline)) {
@@ -78,7 +75,7 @@ Moments block_moments(const T* x, std::int64_t segments, std::int64_t stride, st
               deviations[k] += d;
               squares[k] = fma(d, d, squares[k]);
             });
-  const Moments m = corrected(count, double{middle}, lane_sum(deviations), lane_sum(squares));
+  const Moments m = corrected(count, double{middle}, total(deviations), total(squares));
   return overflowed(m.m2) ? exact_moments(x, segments, stride, length, false) : m;
 }
 
@@ -89,7 +86,7 @@ Moments block_square_moments(const T* x, std::int64_t segments, std::int64_t str
   over_runs(x, segments, stride, length, T{0}, [&](int k, vec<T> v) __attribute__((always_inline)) {
     squares[k] = fma(v, v, squares[k]);
   });
-  const Moments m{static_cast<double>(segments * length), 0, lane_sum(squares)};
+  const Moments m{static_cast<double>(segments * length), 0, total(squares)};
   return overflowed(m.m2) ? exact_moments(x, segments, stride, length, true) : m;
 }
 
@@ -98,15 +95,15 @@ template <class T, class Block>
 PYFAST_INLINE Moments in_blocks(const T* x, std::int64_t segments, std::int64_t stride,
                                 std::int64_t length, Block block) {
   const std::int64_t together = length < kBlock ? kBlock / length : 1;
-  Moments total{0, 0, 0};
+  Moments all{0, 0, 0};
   for (std::int64_t s = 0; s < segments; s += together) {
     const std::int64_t rest = segments - s, runs = rest < together ? rest : together;
     for (std::int64_t i = 0; i < length; i += kBlock) {
       const std::int64_t left = length - i;
-      total = merge(total, block(x + s * stride + i, runs, stride, left < kBlock ? left : kBlock));
+      all = merge(all, block(x + s * stride + i, runs, stride, left < kBlock ? left : kBlock));
     }
   }
-  return total;
+  return all;
 }
 
 template <class T>

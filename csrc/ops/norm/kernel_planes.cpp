@@ -2,6 +2,7 @@
 // an iteration at most: bound by memory.
 #include "ops/norm/kernel.h"
 #include "ops/norm/kernel_activation.h"
+#include "ops/norm/kernel_loops.h"
 
 namespace pyfast::PYFAST_ISA {
 
@@ -18,30 +19,16 @@ struct Spread {
 template <class T>
 void forward(T* y, const T* x, std::int64_t planes, std::int64_t length, Affine<T> affine,
              Activation activation) {
-  constexpr int w = vec<T>::size;
   with_fused(activation, [=](auto act) {
     for (std::int64_t p = 0; p < planes; ++p) {
       const Spread<T> s(affine, p);
-      const T* from = x + p * length;
-      T* to = y + p * length;
-      std::int64_t i = 0;
-      for (; i + w <= length; i += w)
-        act.forward(fma(vec<T>::load(from + i) - s.mean, s.scale, s.shift)).store(to + i);
-      const int rest = static_cast<int>(length - i);
-      if (rest > 0)
-        act.forward(fma(vec<T>::load(from + i, rest) - s.mean, s.scale, s.shift))
-            .store(to + i, rest);
+      const std::int64_t at = p * length;
+      over_row<T>(
+          length, [&](std::int64_t i, auto load, auto store) __attribute__((always_inline)) {
+            store(y + at + i, act.forward(fma(load(x + at + i) - s.mean, s.scale, s.shift)));
+          });
     }
   });
-}
-
-template <class T>
-PYFAST_INLINE double lane_sum(vec<T> sums) {
-  T lanes[vec<T>::size];
-  sums.store(lanes);
-  double total = 0;
-  for (const T lane : lanes) total += double{lane};
-  return total;
 }
 
 // Sums in T over at most kRun values, then in double.
@@ -92,21 +79,17 @@ void sums(const T* g, const T* x, std::int64_t segments, std::int64_t stride, st
 template <class T>
 void backward(T* dx, const T* g, const T* x, std::int64_t planes, std::int64_t length,
               Affine<T> affine, AffineGradient<T> gradient, Activation activation) {
-  constexpr int w = vec<T>::size;
   with_fused(activation, [=](auto act) {
     for (std::int64_t p = 0; p < planes; ++p) {
       const Spread<T> s(affine, p);
       const vec<T> a(gradient.a[p]), b(gradient.b[p]), c(gradient.c[p]);
       const std::int64_t at = p * length;
-      const auto one = [&](vec<T> gi, vec<T> xi) __attribute__((always_inline)) {
-        const vec<T> d = xi - s.mean;
-        return fma(a, act.backward(gi, fma(d, s.scale, s.shift)), fma(b, d, c));
-      };
-      std::int64_t i = at;
-      for (; i + w <= at + length; i += w)
-        one(vec<T>::load(g + i), vec<T>::load(x + i)).store(dx + i);
-      const int rest = static_cast<int>(at + length - i);
-      if (rest > 0) one(vec<T>::load(g + i, rest), vec<T>::load(x + i, rest)).store(dx + i, rest);
+      over_row<T>(length,
+                  [&](std::int64_t i, auto load, auto store) __attribute__((always_inline)) {
+                    const vec<T> d = load(x + at + i) - s.mean;
+                    const vec<T> dz = act.backward(load(g + at + i), fma(d, s.scale, s.shift));
+                    store(dx + at + i, fma(a, dz, fma(b, d, c)));
+                  });
     }
   });
 }

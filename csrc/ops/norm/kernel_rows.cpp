@@ -1,6 +1,7 @@
 // Rows: layer_norm and rms_norm. A row stays in L1 or L2 between the pass that takes its sums and
 // the one that writes it.
 #include "ops/norm/kernel.h"
+#include "ops/norm/kernel_loops.h"
 #include "simd/vec.h"
 
 namespace pyfast::PYFAST_ISA {
@@ -16,20 +17,6 @@ struct Spread {
   PYFAST_INLINE vec<T> operator()(vec<T> x) const { return ((x - mean) - mean_rest) * invstd; }
 };
 
-// body(i, lanes) over a row; lanes is a constant but for the tail.
-template <class T, class Body>
-PYFAST_INLINE void over_row(std::int64_t n, Body body) {
-  constexpr int w = vec<T>::size;
-  std::int64_t i = 0;
-  for (; i + w <= n; i += w)
-    body(i, [](const T* p) { return vec<T>::load(p); }, [](T* p, vec<T> v) { v.store(p); });
-  const int rest = static_cast<int>(n - i);
-  if (rest > 0)
-    body(
-        i, [rest](const T* p) { return vec<T>::load(p, rest); },
-        [rest](T* p, vec<T> v) { v.store(p, rest); });
-}
-
 template <class T>
 void forward(T* y, const T* x, std::int64_t n, const T* w, const T* b, RowStatistics<T> s) {
   const Spread<T> xhat(s);
@@ -38,15 +25,6 @@ void forward(T* y, const T* x, std::int64_t n, const T* w, const T* b, RowStatis
     const vec<T> scale = w ? load(w + i) : one, shift = b ? load(b + i) : zero;
     store(y + i, fma(xhat(load(x + i)), scale, shift));
   });
-}
-
-template <class T>
-PYFAST_INLINE double lane_sum(vec<T> sums) {
-  T lanes[vec<T>::size];
-  sums.store(lanes);
-  double total = 0;
-  for (const T lane : lanes) total += double{lane};
-  return total;
 }
 
 constexpr std::int64_t kRun = 4096;  // values summed in T before double takes over
@@ -99,15 +77,10 @@ PYFAST_INLINE void tile_gradient(const T* g, const T* x, std::int64_t rows, std:
       weights[k] = fma(gi, xhat(at(x + r * row_stride, k)), weights[k]);
     }
   }
-  T weight_lanes[V * w], bias_lanes[V * w];
+  const int n = V > 1 ? w : last;
   for (int k = 0; k < V; ++k) {
-    weights[k].store(weight_lanes + k * w);
-    biases[k].store(bias_lanes + k * w);
-  }
-  const int n = V > 1 ? V * w : last;
-  for (int j = 0; j < n; ++j) {
-    dw[j] += double{weight_lanes[j]};
-    db[j] += double{bias_lanes[j]};
+    add_lanes(dw + k * w, weights[k], n);
+    add_lanes(db + k * w, biases[k], n);
   }
 }
 

@@ -1,0 +1,83 @@
+#include "core/python.h"
+#include "ops/attention/attention.h"
+
+namespace pyfast {
+
+namespace {
+
+// What forward and backward are both called with.
+struct Call {
+  Input query, key, value, mask;
+  AttentionParams params;
+  bool scale_given;
+
+  Call(const char* op, py::handle q, py::handle k, py::handle v, py::handle attn_mask,
+       py::handle dropout_p, bool is_causal, py::handle scale, bool enable_gqa, std::uint64_t seed,
+       std::uint64_t offset)
+      : query(q, {op, "query"}),
+        key(k, {op, "key"}),
+        value(v, {op, "value"}),
+        mask(Input::optional(attn_mask, {op, "attn_mask"}, Kind::mask)),
+        scale_given(!scale.is_none()) {
+    params.dropout_p = to_double(dropout_p, {op, "dropout_p"});
+    params.is_causal = is_causal;
+    if (scale_given) params.scale = to_double(scale, {op, "scale"});
+    params.enable_gqa = enable_gqa;
+    params.seed = seed;
+    params.offset = offset;
+  }
+  AttentionInputs inputs() const { return {query, key, value, mask}; }
+};
+
+py::tuple forward(py::handle query, py::handle key, py::handle value, py::handle attn_mask,
+                  py::handle dropout_p, bool is_causal, py::handle scale, bool enable_gqa,
+                  std::uint64_t seed, std::uint64_t offset) {
+  const char* op = "scaled_dot_product_attention";
+  Call call(op, query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa, seed,
+            offset);
+  const AttentionInputs inputs = call.inputs();
+  const AttentionLayout layout = check_attention(inputs, call.params, call.scale_given);
+  const Output output(op, inputs.query.dtype, layout.output_shape());
+  const Output lse(op, inputs.query.dtype, layout.lse_shape());
+  run(attention_forward, reference::attention_forward, call.params, layout, inputs, output.view(),
+      lse.view());
+  return py::make_tuple(output.object(), lse.object());
+}
+
+py::tuple backward(py::handle grad, py::handle query, py::handle key, py::handle value,
+                   py::handle attn_mask, py::handle output, py::handle lse, py::handle dropout_p,
+                   bool is_causal, py::handle scale, bool enable_gqa, std::uint64_t seed,
+                   std::uint64_t offset, bool need_query, bool need_key, bool need_value,
+                   bool need_mask) {
+  const char* op = "scaled_dot_product_attention_backward";
+  Call call(op, query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa, seed,
+            offset);
+  const AttentionInputs inputs = call.inputs();
+  const Input g(grad, {op, "grad"}), y(output, {op, "output"}), l(lse, {op, "lse"});
+  const AttentionLayout layout =
+      check_attention_backward(inputs, g, y, l, call.params, call.scale_given, need_mask);
+  const auto gradient = [op](bool needed, const TensorView& x) {
+    return needed ? Output(op, x.dtype, x.shape) : Output();
+  };
+  const Output dq = gradient(need_query, inputs.query), dk = gradient(need_key, inputs.key);
+  const Output dv = gradient(need_value, inputs.value), dm = gradient(need_mask, inputs.mask);
+  const AttentionGradients gradients{dq, dk, dv, dm};
+  run(attention_backward, reference::attention_backward, call.params, layout, inputs, g.view(),
+      y.view(), l.view(), gradients);
+  return py::make_tuple(dq.object(), dk.object(), dv.object(), dm.object());
+}
+
+}  // namespace
+
+void register_attention(py::module_& m) {
+  using py::arg;
+  m.def("scaled_dot_product_attention", &forward, arg("query"), arg("key"), arg("value"),
+        arg("attn_mask") = py::none(), arg("dropout_p") = 0.0, arg("is_causal") = false,
+        arg("scale") = py::none(), arg("enable_gqa") = false, arg("seed") = 0, arg("offset") = 0);
+  m.def("scaled_dot_product_attention_backward", &backward, arg("grad"), arg("query"), arg("key"),
+        arg("value"), arg("attn_mask"), arg("output"), arg("lse"), arg("dropout_p"),
+        arg("is_causal"), arg("scale"), arg("enable_gqa"), arg("seed"), arg("offset"),
+        arg("need_query"), arg("need_key"), arg("need_value"), arg("need_mask"));
+}
+
+}  // namespace pyfast

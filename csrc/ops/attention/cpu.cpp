@@ -1,0 +1,351 @@
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <optional>
+
+#include "core/copy.h"
+#include "core/parallel.h"
+#include "ops/attention/kernel.h"
+#include "ops/attention/layout.h"
+
+namespace pyfast {
+
+namespace {
+
+// Tasks worth having, for threads to share; more are made by splitting keys, fewer keys than
+// kLeastKeys a split are not worth its overhead.
+constexpr std::int64_t kTasks = 16, kLeastKeys = 4 * kAttentionKeys;
+// Multiply-adds of one task: under 50 ms even without SIMD.
+constexpr std::int64_t kMostWork = 1'000'000'000;
+
+std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
+std::int64_t round_up(std::int64_t n, std::int64_t step) { return ceil_div(n, step) * step; }
+
+// The most items of `work` multiply-adds each that a task may take, at least one.
+std::int64_t items_within_task(std::int64_t work) {
+  return std::max<std::int64_t>(1, kMostWork / std::max<std::int64_t>(1, work));
+}
+
+std::int64_t attention_grain(std::int64_t multiply_adds) {
+  return grain_for(std::max<std::int64_t>(1, multiply_adds / 8));
+}
+
+// How forward is cut: by shape alone.
+struct ForwardPlan {
+  std::int64_t rows;    // queries of a task, a multiple of the panel
+  std::int64_t blocks;  // tasks per head and split
+  std::int64_t keys;    // keys of a split
+  std::int64_t splits;
+
+  ForwardPlan(const AttentionLayout& a, std::int64_t batch, std::int64_t panel) {
+    const std::int64_t width = a.width + a.value_width;
+    const std::int64_t panels = ceil_div(a.queries, panel);
+    const std::int64_t shared = std::min({kAttentionPanels, batch * panels / (4 * kTasks),
+                                          items_within_task(panel * a.keys * width)});
+    rows = panel * std::max<std::int64_t>(1, shared);
+    blocks = ceil_div(a.queries, rows);
+    const std::int64_t wanted =
+        std::min(ceil_div(kTasks, batch * blocks), ceil_div(a.keys, kLeastKeys));
+    const std::int64_t needed = ceil_div(a.keys, 4 * items_within_task(rows * width));
+    splits = std::max<std::int64_t>({1, wanted, needed});
+    keys = round_up(ceil_div(std::max<std::int64_t>(1, a.keys), splits), kAttentionKeys);
+    splits = std::max<std::int64_t>(1, ceil_div(a.keys, keys));
+  }
+};
+
+// Combines what each split found on its own keys: a mean weighted by exp(lse).
+template <class T>
+void combine_row(const T* outputs, const T* lses, std::int64_t splits, std::int64_t row,
+                 std::int64_t rows, std::int64_t width, T* output, T* lse) {
+  T top = -std::numeric_limits<T>::infinity(), sum = 0;
+  for (std::int64_t s = 0; s < splits; ++s) top = std::max(top, lses[s * rows + row]);
+  if (std::isinf(top) && top < 0) top = 0;
+  for (std::int64_t s = 0; s < splits; ++s) sum += std::exp(lses[s * rows + row] - top);
+  std::fill_n(output + row * width, width, T{0});
+  lse[row] = top + std::log(sum);
+  if (sum == 0) return;
+  for (std::int64_t s = 0; s < splits; ++s) {
+    const T weight = std::exp(lses[s * rows + row] - top) / sum;
+    if (weight == 0) continue;
+    const T* from = outputs + (s * rows + row) * width;
+    for (std::int64_t d = 0; d < width; ++d) output[row * width + d] += weight * from[d];
+  }
+}
+
+// The batch as outer axes, along which some operand varies, and inner ones, where it is shared.
+class SharedAxes {
+ public:
+  template <class Varies>
+  SharedAxes(const Dims& batch, Varies varies)
+      : outer_(batch), inner_(batch), strides_(contiguous_strides(batch)) {
+    for (int axis = 0; axis < batch.rank(); ++axis) (varies(axis) ? inner_ : outer_)[axis] = 1;
+  }
+  std::int64_t outer() const { return outer_.numel(); }
+  std::int64_t inner() const { return inner_.numel(); }
+  const Dims& outer_shape() const { return outer_; }
+  std::int64_t index(std::int64_t outer, std::int64_t inner) const {
+    return batch_offset(outer_, strides_, outer) + batch_offset(inner_, strides_, inner);
+  }
+
+ private:
+  Dims outer_, inner_, strides_;
+};
+
+template <class T>
+void zero(T* data, std::int64_t n) {
+  parallel_for(n, 1 << 16, [&](std::int64_t begin, std::int64_t end) {
+    std::fill(data + begin, data + end, T{0});
+  });
+}
+
+// A gradient being summed: in the output array itself where each matrix of it belongs to one batch
+// element, else in `copies` arrays of `batch` matrices that finish() adds up in order.
+template <class T>
+class Sum {
+ public:
+  Sum(const TensorView& target, const Dims& batch, const Dims& strides, std::int64_t copies)
+      : target_(target), batch_(batch), strides_(strides), copies_(copies) {
+    if (!target.defined) return;
+    matrix_ = target.shape[target.rank() - 2] * target.shape.back();
+    const std::int64_t all = batch.numel() * matrix_;
+    if (copies > 1 || all != target.numel()) staged_.emplace(all * copies);
+    zero(data(), staged_ ? staged_->size() : all);
+  }
+  bool wanted() const { return target_.defined; }
+  // Matrix `index` of a copy; null when this gradient is not wanted.
+  T* matrix(std::int64_t index, std::int64_t copy) const {
+    if (!target_.defined) return nullptr;
+    return data() + (copy * batch_.numel() + index) * matrix_;
+  }
+  void finish() const {
+    if (!staged_) return;
+    zero(target_.as<T>(), target_.numel());
+    parallel_for(matrix_, 4096, [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t i = 0; i < copies_ * batch_.numel(); ++i) {
+        T* to = target_.as<T>() + batch_offset(batch_, strides_, i % batch_.numel());
+        const T* from = data() + i * matrix_;
+        for (std::int64_t k = begin; k < end; ++k) to[k] += from[k];
+      }
+    });
+  }
+
+ private:
+  T* data() const { return staged_ ? staged_->data() : target_.as<T>(); }
+
+  TensorView target_;
+  Dims batch_, strides_;
+  std::int64_t copies_, matrix_ = 0;
+  std::optional<Workspace<T>> staged_;
+};
+
+// One call of backward.
+template <class T>
+class Backward {
+ public:
+  Backward(const AttentionParams& params, const AttentionLayout& layout,
+           const AttentionInputs& inputs, const TensorView& grad, const TensorView& output,
+           const TensorView& lse, const AttentionGradients& to)
+      : params_(params),
+        layout_(layout),
+        inputs_(inputs),
+        to_(to),
+        grad_(grad),
+        output_(output),
+        lse_(lse),
+        kernels_(attention_backward_kernels<T>()),
+        strides_(gradient_layout(layout, params,
+                                 {packed(inputs.query), packed(inputs.key), packed(inputs.value),
+                                  packed(inputs.mask)})) {}
+
+  // A task takes one head of keys and values, with every query head that shares it, and a range
+  // of keys and queries. Tasks run in waves, of which each gives a query one range per copy of
+  // its gradient: so no two tasks of a wave write the same place.
+  void matrices() const {
+    const SharedAxes heads(layout_.batch, [&](int axis) {
+      return strides_.key[axis] != 0 || strides_.value[axis] != 0;
+    });
+    const std::int64_t keys = layout_.keys, groups = heads.outer();
+    const std::int64_t copies = std::max<std::int64_t>(
+        1, std::min(kTasks / std::max<std::int64_t>(1, groups), ceil_div(keys, kLeastKeys)));
+    const std::int64_t range = key_range(copies), rows = query_range(heads.inner() * range);
+    const Sum<T> query(to_.query, layout_.batch, strides_.query, copies);
+    const Sum<T> key(to_.key, heads.outer_shape(), strides_.key, 1);
+    const Sum<T> value(to_.value, heads.outer_shape(), strides_.value, 1);
+    const std::int64_t work =
+        heads.inner() * std::min(rows, layout_.queries) * std::min(range, keys) * width() * 5 / 2;
+    for (std::int64_t i = 0; i < layout_.queries; i += rows)
+      for (std::int64_t j = 0; j < keys; j += copies * range)
+        parallel_for(groups * copies, attention_grain(work),
+                     [&](std::int64_t begin, std::int64_t end) {
+                       Scratch scratch(*this, range);
+                       for (std::int64_t task = begin; task < end; ++task) {
+                         const std::int64_t copy = task % copies, first = j + copy * range;
+                         const AttentionRange here{i, std::min(i + rows, layout_.queries), first,
+                                                   std::min(first + range, keys)};
+                         head_range(heads, task / copies, copy, here, query, key, value, scratch);
+                       }
+                     });
+    query.finish();
+    key.finish();
+    value.finish();
+  }
+
+  // The mask's gradient: every head that shares an element of it adds to it, in one task.
+  void mask() const {
+    const SharedAxes heads(layout_.batch, [&](int axis) { return strides_.mask[axis] != 0; });
+    zero(to_.mask.as<T>(), to_.mask.numel());
+    const bool by_row = strides_.mask_row != 0, by_column = !by_row && strides_.mask_column != 0;
+    const std::int64_t rows = by_row ? kernels_.panel : std::max<std::int64_t>(1, layout_.queries);
+    const std::int64_t columns =
+        by_column ? kAttentionKeys : std::max<std::int64_t>(1, layout_.keys);
+    const std::int64_t row_blocks = ceil_div(layout_.queries, rows);
+    const std::int64_t blocks = row_blocks * ceil_div(layout_.keys, columns);
+    const std::int64_t work = heads.inner() * rows * columns * width();
+    parallel_for(
+        heads.outer() * blocks, attention_grain(work), [&](std::int64_t begin, std::int64_t end) {
+          const Workspace<T> scratch(scratch_size());
+          for (std::int64_t task = begin; task < end; ++task) {
+            const std::int64_t i = task % blocks % row_blocks * rows;
+            const std::int64_t j = task % blocks / row_blocks * columns;
+            mask_range(
+                heads, task / blocks,
+                {i, std::min(i + rows, layout_.queries), j, std::min(j + columns, layout_.keys)},
+                scratch.data());
+          }
+        });
+  }
+
+ private:
+  // What a thread needs: the kernel's scratch, and the padded rows of grad_key and grad_value.
+  struct Scratch {
+    Scratch(const Backward& call, std::int64_t range)
+        : kernel(call.scratch_size()),
+          key(range * call.padded(call.layout_.width)),
+          value(range * call.padded(call.layout_.value_width)) {}
+    Workspace<T> kernel, key, value;
+  };
+
+  static TensorView packed(const TensorView& x) {
+    return x.defined ? TensorView(nullptr, x.dtype, x.shape) : TensorView();
+  }
+  std::int64_t width() const { return layout_.width + layout_.value_width; }
+  std::int64_t padded(std::int64_t n) const { return round_up(n, kernels_.lanes); }
+  std::int64_t scratch_size() const {
+    return kernels_.scratch(head_at<T>(params_, layout_, inputs_, 0));
+  }
+  // Keys of a task: their gradients fit a share of L2.
+  std::int64_t key_range(std::int64_t copies) const {
+    const std::int64_t bytes = padded(layout_.width) + padded(layout_.value_width) + 1;
+    const std::int64_t most = (1 << 20) / (bytes * static_cast<std::int64_t>(sizeof(T)));
+    return round_up(std::min(ceil_div(layout_.keys, copies), std::max(kAttentionKeys, most)),
+                    kAttentionKeys);
+  }
+  std::int64_t query_range(std::int64_t keys) const {
+    return kernels_.panel * items_within_task(kernels_.panel * keys * width() * 5 / 2);
+  }
+
+  AttentionUpstream<T> upstream(std::int64_t index) const {
+    const std::int64_t row = index * layout_.queries, at = row * layout_.value_width;
+    return {grad_.data() + at, output_.data() + at, lse_.data() + row};
+  }
+
+  void head_range(const SharedAxes& heads, std::int64_t group, std::int64_t copy,
+                  const AttentionRange& range, const Sum<T>& query, const Sum<T>& key,
+                  const Sum<T>& value, const Scratch& scratch) const {
+    const std::int64_t keys = range.key_end - range.key_begin;
+    if (keys <= 0 || (params_.is_causal && range.key_begin >= range.query_end)) return;
+    AttentionTargets<T> targets{};
+    if (key.wanted()) targets.key = scratch.key.data();
+    if (value.wanted()) targets.value = scratch.value.data();
+    std::fill_n(scratch.key.data(), keys * padded(layout_.width), T{0});
+    std::fill_n(scratch.value.data(), keys * padded(layout_.value_width), T{0});
+    for (std::int64_t i = 0; i < heads.inner(); ++i) {
+      const std::int64_t index = heads.index(group, i);
+      targets.query = query.matrix(index, copy);
+      kernels_.backward(head_at<T>(params_, layout_, inputs_, index), range, upstream(index),
+                        targets, scratch.kernel.data());
+    }
+    add_rows(key.matrix(group, 0), targets.key, range, layout_.width);
+    add_rows(value.matrix(group, 0), targets.value, range, layout_.value_width);
+  }
+
+  void add_rows(T* to, const T* from, const AttentionRange& range, std::int64_t columns) const {
+    if (!to) return;
+    for (std::int64_t j = range.key_begin; j < range.key_end; ++j, from += padded(columns))
+      for (std::int64_t k = 0; k < columns; ++k) to[j * columns + k] += from[k];
+  }
+
+  void mask_range(const SharedAxes& heads, std::int64_t outer, const AttentionRange& range,
+                  T* scratch) const {
+    AttentionTargets<T> targets{};
+    targets.mask_row = strides_.mask_row;
+    targets.mask_column = strides_.mask_column;
+    for (std::int64_t i = 0; i < heads.inner(); ++i) {
+      const std::int64_t index = heads.index(outer, i);
+      targets.mask = to_.mask.as<T>() + batch_offset(layout_.batch, strides_.mask, index);
+      kernels_.backward(head_at<T>(params_, layout_, inputs_, index), range, upstream(index),
+                        targets, scratch);
+    }
+  }
+
+  const AttentionParams& params_;
+  const AttentionLayout& layout_;
+  const AttentionInputs& inputs_;
+  const AttentionGradients& to_;
+  const Contiguous<T> grad_, output_, lse_;
+  const AttentionBackwardKernels<T>& kernels_;
+  const AttentionLayout strides_;  // of gradients, C-ordered like every output
+};
+
+}  // namespace
+
+void attention_forward(const AttentionParams& params, const AttentionLayout& a,
+                       const AttentionInputs& inputs, const TensorView& output,
+                       const TensorView& lse) {
+  const std::int64_t batch = a.batch.numel(), rows = batch * a.queries;
+  if (rows == 0) return;
+  visit(inputs.query.dtype, [&]<class T>() {
+    const auto& kernels = attention_forward_kernels<T>();
+    const ForwardPlan plan(a, batch, kernels.panel);
+    const bool split = plan.splits > 1;
+    const Workspace<T> partial(split ? plan.splits * rows * (a.value_width + 1) : 0);
+    T* outputs = split ? partial.data() : output.as<T>();
+    T* lses = split ? outputs + plan.splits * rows * a.value_width : lse.as<T>();
+    const std::int64_t work = plan.rows * std::min(plan.keys, a.keys) * (a.width + a.value_width);
+    parallel_for(batch * plan.blocks * plan.splits, attention_grain(work),
+                 [&](std::int64_t begin, std::int64_t end) {
+                   const Workspace<T> scratch(kernels.scratch(head_at<T>(params, a, inputs, 0)));
+                   for (std::int64_t task = begin; task < end; ++task) {
+                     const std::int64_t s = task % plan.splits, block = task / plan.splits;
+                     const std::int64_t b = block / plan.blocks;
+                     const std::int64_t i = block % plan.blocks * plan.rows, j = s * plan.keys;
+                     const std::int64_t at = s * rows + b * a.queries;
+                     kernels.forward(head_at<T>(params, a, inputs, b),
+                                     {i, std::min(i + plan.rows, a.queries), j,
+                                      std::min(j + plan.keys, a.keys)},
+                                     outputs + at * a.value_width, lses + at, scratch.data());
+                   }
+                 });
+    if (!split) return;
+    parallel_for(rows, attention_grain(plan.splits * (a.value_width + 1)),
+                 [&](std::int64_t begin, std::int64_t end) {
+                   for (std::int64_t row = begin; row < end; ++row)
+                     combine_row(outputs, lses, plan.splits, row, rows, a.value_width,
+                                 output.as<T>(), lse.as<T>());
+                 });
+  });
+}
+
+void attention_backward(const AttentionParams& params, const AttentionLayout& layout,
+                        const AttentionInputs& inputs, const TensorView& grad,
+                        const TensorView& output, const TensorView& lse,
+                        const AttentionGradients& gradients) {
+  visit(inputs.query.dtype, [&]<class T>() {
+    const Backward<T> call(params, layout, inputs, grad, output, lse, gradients);
+    if (gradients.query.defined || gradients.key.defined || gradients.value.defined)
+      call.matrices();
+    if (gradients.mask.defined) call.mask();
+  });
+}
+
+}  // namespace pyfast

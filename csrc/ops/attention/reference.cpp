@@ -1,0 +1,179 @@
+// One row of scores at a time, in double. Pairs that are masked out are never touched.
+#include <cmath>
+#include <limits>
+#include <vector>
+
+#include "core/copy.h"
+#include "ops/attention/layout.h"
+
+namespace pyfast::reference {
+
+namespace {
+
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
+
+template <class T>
+double at(const Strided<T>& m, std::int64_t i, std::int64_t j) {
+  return m.data[i * m.row + j * m.column];
+}
+
+// What the mask adds to the score of (i, j): -inf where it forbids the pair.
+template <class T>
+double mask_term(const AttentionHead<T>& h, std::int64_t i, std::int64_t j) {
+  switch (h.mask) {
+    case AttentionMask::none: return 0;
+    case AttentionMask::causal: return j <= i ? 0 : -kInfinity;
+    case AttentionMask::boolean:
+      return h.allowed.data[i * h.allowed.row + j * h.allowed.column] ? 0 : -kInfinity;
+    case AttentionMask::additive: return at(h.bias, i, j);
+  }
+  return 0;
+}
+
+// 0 where dropout drops the weight of (i, j), else what it is multiplied by.
+template <class T>
+double keep(const AttentionHead<T>& h, std::int64_t i, std::int64_t j) {
+  if (!h.dropout) return 1;
+  const std::uint64_t block =
+      h.first_block + static_cast<std::uint64_t>(i * ((h.keys + 3) / 4) + j / 4);
+  const std::uint32_t word = philox_block(h.seed, h.offset, block).word[j % 4];
+  return word >= h.threshold ? double{h.keep_scale} : 0.0;
+}
+
+template <class T>
+std::vector<double> scores(const AttentionHead<T>& h, std::int64_t i) {
+  std::vector<double> s(static_cast<std::size_t>(h.keys));
+  for (std::int64_t j = 0; j < h.keys; ++j) {
+    const double term = mask_term(h, i, j);
+    double dot = 0;
+    if (term != -kInfinity)
+      for (std::int64_t e = 0; e < h.width; ++e) dot += at(h.query, i, e) * at(h.key, j, e);
+    s[static_cast<std::size_t>(j)] = term == -kInfinity ? term : dot * double{h.scale} + term;
+  }
+  return s;
+}
+
+double log_sum_exp(const std::vector<double>& s) {
+  double top = -kInfinity, sum = 0;
+  for (double v : s) top = v > top ? v : top;
+  if (top == -kInfinity) top = 0;
+  for (double v : s) sum += std::exp(v - top);
+  return top + std::log(sum);
+}
+
+double weight(double score, double lse) {  // 0 for every key of a fully masked row
+  return score == -kInfinity ? 0 : std::exp(score - lse);
+}
+
+template <class T>
+void forward_row(const AttentionHead<T>& h, std::int64_t i, T* output, T* lse) {
+  const std::vector<double> s = scores(h, i);
+  const double total = log_sum_exp(s);
+  std::vector<double> sum(static_cast<std::size_t>(h.value_width));
+  for (std::int64_t j = 0; j < h.keys; ++j) {
+    if (mask_term(h, i, j) == -kInfinity) continue;
+    const double p = weight(s[static_cast<std::size_t>(j)], total) * keep(h, i, j);
+    for (std::int64_t d = 0; d < h.value_width; ++d)
+      sum[static_cast<std::size_t>(d)] += p * at(h.value, j, d);
+  }
+  for (std::int64_t d = 0; d < h.value_width; ++d)
+    output[d] = static_cast<T>(sum[static_cast<std::size_t>(d)]);
+  *lse = static_cast<T>(total);
+}
+
+// Gradients in double, strided as the arrays they end in, added to from every head.
+struct Sums {
+  explicit Sums(const TensorView& target)
+      : view(target), values(target.defined ? static_cast<std::size_t>(target.numel()) : 0) {}
+  void add(std::int64_t at, double v) {
+    if (view.defined) values[static_cast<std::size_t>(at)] += v;
+  }
+  template <class T>
+  void write() const {
+    for (std::size_t i = 0; i < values.size(); ++i) view.as<T>()[i] = static_cast<T>(values[i]);
+  }
+  TensorView view;
+  std::vector<double> values;
+};
+
+struct Gradients {
+  Sums query, key, value, mask;
+};
+
+struct Origin {  // where this head's matrices begin in the gradients
+  std::int64_t query, key, value, mask;
+};
+
+// The share of one pair of query i and key j. `row_sum` is the row's sum of grad * output.
+template <class T>
+void backward_pair(const AttentionHead<T>& h, const AttentionLayout& to, const Strided<T>& grad,
+                   std::int64_t i, std::int64_t j, double p, double row_sum, const Origin& o,
+                   Gradients& g) {
+  const double kept = keep(h, i, j);
+  double dp = 0;
+  for (std::int64_t d = 0; d < h.value_width; ++d) {
+    dp += at(grad, i, d) * at(h.value, j, d);
+    g.value.add(o.value + j * h.value_width + d, p * kept * at(grad, i, d));
+  }
+  const double ds = p * (dp * kept - row_sum);
+  for (std::int64_t e = 0; e < h.width; ++e) {
+    g.query.add(o.query + i * h.width + e, ds * double{h.scale} * at(h.key, j, e));
+    g.key.add(o.key + j * h.width + e, ds * double{h.scale} * at(h.query, i, e));
+  }
+  g.mask.add(o.mask + i * to.mask_row + j * to.mask_column, ds);
+}
+
+}  // namespace
+
+void attention_forward(const AttentionParams& params, const AttentionLayout& layout,
+                       const AttentionInputs& inputs, const TensorView& output,
+                       const TensorView& lse) {
+  visit(inputs.query.dtype, [&]<class T>() {
+    for (std::int64_t b = 0; b < layout.batch.numel(); ++b) {
+      const auto head = head_at<T>(params, layout, inputs, b);
+      for (std::int64_t i = 0; i < layout.queries; ++i) {
+        const std::int64_t row = b * layout.queries + i;
+        forward_row(head, i, output.as<T>() + row * layout.value_width, lse.as<T>() + row);
+      }
+    }
+  });
+}
+
+void attention_backward(const AttentionParams& params, const AttentionLayout& layout,
+                        const AttentionInputs& inputs, const TensorView& grad,
+                        const TensorView& output, const TensorView& lse,
+                        const AttentionGradients& gradients) {
+  visit(inputs.query.dtype, [&]<class T>() {
+    const AttentionLayout to = gradient_layout(layout, params, gradients);
+    const Contiguous<T> g(grad), y(output), l(lse);
+    Gradients sums{Sums(gradients.query), Sums(gradients.key), Sums(gradients.value),
+                   Sums(gradients.mask)};
+    for (std::int64_t b = 0; b < layout.batch.numel(); ++b) {
+      const auto head = head_at<T>(params, layout, inputs, b);
+      const auto offset = [&](const Sums& s, const Dims& strides) {
+        return s.view.defined ? batch_offset(layout.batch, strides, b) : 0;
+      };
+      const Origin o{offset(sums.query, to.query), offset(sums.key, to.key),
+                     offset(sums.value, to.value), offset(sums.mask, to.mask)};
+      for (std::int64_t i = 0; i < layout.queries; ++i) {
+        const std::int64_t row = b * layout.queries + i, start = row * layout.value_width;
+        const Strided<T> grad_row{g.data() + start - i * layout.value_width, layout.value_width, 1};
+        double row_sum = 0;
+        for (std::int64_t d = 0; d < layout.value_width; ++d)
+          row_sum += double{g.data()[start + d]} * double{y.data()[start + d]};
+        const std::vector<double> s = scores(head, i);
+        for (std::int64_t j = 0; j < layout.keys; ++j) {
+          if (mask_term(head, i, j) == -kInfinity) continue;
+          const double p = weight(s[static_cast<std::size_t>(j)], double{l.data()[row]});
+          backward_pair(head, to, grad_row, i, j, p, row_sum, o, sums);
+        }
+      }
+    }
+    sums.query.write<T>();
+    sums.key.write<T>();
+    sums.value.write<T>();
+    sums.mask.write<T>();
+  });
+}
+
+}  // namespace pyfast::reference

@@ -1,0 +1,53 @@
+#include "core/python.h"
+#include "ops/linear/linear.h"
+
+namespace pyfast {
+
+namespace {
+
+// The output; with `keep`, also what backward wants as `saved`.
+py::object forward(py::handle input, py::handle weight, py::handle bias, py::handle activation,
+                   bool keep) {
+  const char* op = "linear";
+  const Input x(input, {op, "input"}), w(weight, {op, "weight"});
+  const Input b = Input::optional(bias, {op, "bias"});
+  const Activation a = to_activation(activation, {op, "activation"});
+  const Dims shape = check_linear(x, w, b);
+  const Output y(op, x->dtype, shape);
+  const Output saved = keep && saves_input(a) ? Output(op, x->dtype, shape) : Output();
+  run(linear_forward, reference::linear_forward, a, x.view(), w.view(), b.view(), y.view(),
+      saved.view());
+  if (!keep) return y.object();
+  return py::make_tuple(y.object(), saves_input(a) ? saved.object() : y.object());
+}
+
+Output gradient(const char* op, const TensorView& like, bool wanted) {
+  return wanted ? Output(op, like.dtype, like.shape) : Output();
+}
+
+py::object backward(py::handle grad, py::handle input, py::handle weight, py::handle saved,
+                    py::handle activation, bool need_input, bool need_weight, bool need_bias) {
+  const char* op = "linear_backward";
+  const Input g(grad, {op, "grad"}), x(input, {op, "input"}), w(weight, {op, "weight"});
+  const Input s = Input::optional(saved, {op, "saved"});
+  const Activation a = to_activation(activation, {op, "activation"});
+  check_linear_backward(a, g, x, w, s);
+  const Output dx = gradient(op, x, need_input), dw = gradient(op, w, need_weight);
+  const Dims bias_shape = w->rank() == 2 ? Dims{w->shape[0]} : Dims{};
+  const Output db = need_bias ? Output(op, x->dtype, bias_shape) : Output();
+  run(linear_backward, reference::linear_backward, a, g.view(), x.view(), w.view(), s.view(),
+      dx.view(), dw.view(), db.view());
+  return py::make_tuple(dx.object(), dw.object(), db.object());
+}
+
+}  // namespace
+
+void register_linear(py::module_& m) {
+  using py::arg;
+  m.def("linear", &forward, arg("input"), arg("weight"), arg("bias"), arg("activation"),
+        arg("keep"));
+  m.def("linear_backward", &backward, arg("grad"), arg("input"), arg("weight"), arg("saved"),
+        arg("activation"), arg("need_input"), arg("need_weight"), arg("need_bias"));
+}
+
+}  // namespace pyfast

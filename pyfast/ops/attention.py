@@ -1,0 +1,115 @@
+"""Scaled dot-product attention."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from numpy import ndarray
+
+from .. import _core
+from ..autograd import Function
+from ..random import default_generator
+from ._dispatch import ArrayT, call
+
+__all__ = ["scaled_dot_product_attention"]
+
+
+class _ScaledDotProductAttention(Function):
+    """`options`: dropout_p, is_causal, scale, enable_gqa, seed, offset."""
+
+    array_args = 4
+
+    @staticmethod
+    def forward(
+        ctx: Any, query: Any, key: Any, value: Any, attn_mask: Any, options: tuple[Any, ...]
+    ) -> Any:
+        output, lse = _core.scaled_dot_product_attention(query, key, value, attn_mask, *options)
+        ctx.save_for_backward(query, key, value, attn_mask, output, lse)
+        ctx.options = options
+        return output
+
+    @staticmethod
+    def backward(ctx: Any, grad: Any) -> Any:
+        needs = ctx.needs_input_grad[:4]
+        gradients = _core.scaled_dot_product_attention_backward(
+            grad, *ctx.saved_tensors, *ctx.options, *needs
+        )
+        return *gradients, None
+
+
+def scaled_dot_product_attention(
+    query: ArrayT,
+    key: ArrayT,
+    value: ArrayT,
+    attn_mask: ArrayT | None = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    scale: float | None = None,
+    enable_gqa: bool = False,
+) -> ArrayT:
+    r"""Each query's mean of the values, weighted by how well it matches their keys.
+
+    .. math::
+        O = \operatorname{softmax}\left(s\, Q K^\top + M\right) V, \qquad
+        s = \frac{1}{\sqrt{E}} \text{ unless given}
+
+    (Vaswani et al., "Attention is all you need", 2017, section 3.2.1.) The scores are never held
+    as a whole: memory grows with L, not with L S (Dao et al., "FlashAttention", 2022).
+
+    Parameters
+    ----------
+    query : array of shape (..., L, E), float32 or float64
+        L queries of E features. Any strides, here and below; leading dimensions broadcast.
+    key : array of shape (..., S, E)
+    value : array of shape (..., S, Ev)
+    attn_mask : array that broadcasts to (..., L, S), bool or the dtype of `query`, optional
+        Bool: True where the query attends to the key (in :class:`pyfast.nn.MultiheadAttention` True
+        means the opposite, as in PyTorch). Floating: added to the scores, so -inf forbids. A query
+        that may attend to nothing gets zeros, and what is forbidden leaves no trace, NaN included.
+    dropout_p : float in [0, 1]
+        Probability with which a weight is dropped, the others being scaled by 1 / (1 - p). Always
+        applied when positive: pass 0 outside training.
+    is_causal : bool
+        Query i attends to keys 0 ... i. Not together with `attn_mask`.
+    scale : float, optional
+        s in the formula.
+    enable_gqa : bool
+        The third-last axis holds heads, H of `query` and a divisor G of H in `key` and `value`:
+        each run of H / G query heads shares a head of keys and values, which are not repeated.
+
+    Returns
+    -------
+    array of shape (..., L, Ev), of the kind and dtype of `query`
+        Gradients reach `query`, `key`, `value` and a floating `attn_mask`.
+
+    Raises
+    ------
+    TypeError
+        If an array is not float32 or float64, or their dtypes differ.
+    ValueError
+        If shapes do not fit, `dropout_p` leaves [0, 1], `scale` is not finite, or `attn_mask` comes
+        with `is_causal`.
+
+    Examples
+    --------
+    A query that matches the second key alone returns the second value:
+
+    >>> import numpy as np
+    >>> import pyfast as pf
+    >>> query = np.array([[0.0, 60.0]])
+    >>> key = np.array([[1.0, 0.0], [0.0, 1.0]])
+    >>> value = np.array([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])
+    >>> pf.ops.scaled_dot_product_attention(query, key, value).round(4)
+    array([[4., 5., 6.]])
+    >>> pf.ops.scaled_dot_product_attention(query, key, value, is_causal=True).round(4)
+    array([[1., 2., 3.]])
+    """
+    stream = default_generator.next_stream() if dropout_p else (0, 0)
+    options = (dropout_p, is_causal, scale, enable_gqa, *stream)
+    if (
+        type(query) is type(key) is type(value) is ndarray
+        and (attn_mask is None or type(attn_mask) is ndarray)
+    ):  # fmt: skip
+        output: Any = _core.scaled_dot_product_attention(query, key, value, attn_mask, *options)[0]
+        return output  # type: ignore[no-any-return]
+    return call(_ScaledDotProductAttention, query, key, value, attn_mask, options)

@@ -1,0 +1,306 @@
+"""What the records of tests/cases/attention.py cannot say: leaks, dropout, splits, memory."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from oracle import reference_mode, threads
+
+import pyfast as pf
+from pyfast import _core
+
+Array = NDArray[Any]
+attention = pf.ops.scaled_dot_product_attention
+
+
+def normal(*shape: int, seed: int = 0, dtype: Any = np.float32) -> Array:
+    return np.random.default_rng(seed).standard_normal(shape).astype(dtype)
+
+
+def gradients(arrays: list[Array], grad: Array, *args: Any, **options: Any) -> list[Array]:
+    """The output and the gradient of every array."""
+    tensors = [pf.Tensor(a, requires_grad=True) for a in arrays]
+    output = attention(*tensors, *args, **options)
+    output.backward(grad)
+    return [output.numpy(), *(np.asarray(t.grad) for t in tensors)]
+
+
+def torch_gradients(arrays: list[Array], grad: Array, **options: Any) -> list[Array]:
+    tensors = [torch.from_numpy(a).requires_grad_() for a in arrays]
+    output = torch.nn.functional.scaled_dot_product_attention(*tensors, **options)
+    output.backward(torch.from_numpy(grad))
+    return [output.detach().numpy(), *(t.grad.numpy() for t in tensors)]
+
+
+def operands(rows: int, columns: int, width: int = 8) -> list[Array]:
+    return [
+        normal(2, 3, n, width, seed=i) for i, n in enumerate((rows, columns, columns, rows))
+    ]  # query, key, value, gradient of the output
+
+
+def additive(mask: Array) -> Array:
+    return np.where(mask, 0, -np.inf).astype(np.float32)
+
+
+@pytest.mark.parametrize("as_mask", [np.asarray, additive])
+@pytest.mark.parametrize(("rows", "columns"), [(5, 7), (60, 200)])
+def test_a_query_that_sees_nothing_gives_zeros(rows: int, columns: int, as_mask: Any) -> None:
+    q, k, v, g = operands(rows, columns)
+    mask = np.random.default_rng(5).random((rows, columns)) < 0.5
+    mask[:, 0] = True
+    blind = mask.copy()
+    blind[2] = False
+    g_seen = g.copy()
+    g_seen[..., 2, :] = 0
+    output, dq, dk, dv = gradients([q, k, v], g, as_mask(blind))
+    wanted, wanted_dq, wanted_dk, wanted_dv = gradients([q, k, v], g_seen, as_mask(mask))
+    assert not output[..., 2, :].any()
+    assert not dq[..., 2, :].any()
+    wanted[..., 2, :] = 0
+    np.testing.assert_allclose(output, wanted, rtol=1e-5, atol=1e-6)
+    for got, want in [(dq, wanted_dq), (dk, wanted_dk), (dv, wanted_dv)]:
+        np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("junk", [np.nan, np.inf])
+@pytest.mark.parametrize(("rows", "columns"), [(5, 7), (60, 200)])
+def test_masked_out_keys_leave_no_trace(rows: int, columns: int, junk: float) -> None:
+    q, k, v, g = operands(rows, columns)
+    mask = np.random.default_rng(6).random((rows, columns)) < 0.5
+    mask[:, 3] = False
+    dirty_k, dirty_v = k.copy(), v.copy()
+    dirty_k[..., 3, :] = junk
+    dirty_v[..., 3, 1] = junk
+    for m in (mask, additive(mask)):
+        clean = gradients([q, k, v], g, m)
+        dirty = gradients([q, dirty_k, dirty_v], g, m)
+        for got, want in zip(dirty, clean, strict=True):
+            np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-5)
+
+
+def test_masked_pairs_keep_broken_keys_from_other_queries() -> None:
+    """Key 3 is NaN and only query 1 sees it: query 1 alone breaks."""
+    q, k, v, g = operands(50, 120)
+    k[..., 3, :] = np.nan
+    v[..., 3, :] = np.nan
+    mask = np.ones((50, 120), bool)
+    mask[:, 3] = False
+    without = gradients([q, np.nan_to_num(k), np.nan_to_num(v)], g, mask)
+    mask[1, 3] = True
+    output, dq, _, _ = gradients([q, k, v], g, mask)
+    others = np.arange(50) != 1
+    for got, want in zip((output, dq), without, strict=False):
+        assert np.isnan(got[..., 1, :]).all()
+        np.testing.assert_allclose(got[..., others, :], want[..., others, :], rtol=1e-5, atol=1e-5)
+
+
+def test_broken_queries_and_gradients_stay_within_the_keys_they_see() -> None:
+    q, k, v, g = operands(50, 120)
+    mask = np.ones((50, 120), bool)
+    mask[1] = np.arange(120) < 4
+    q[..., 1, :] = np.nan
+    g[..., 1, 0] = np.inf
+    _, dq, dk, dv = gradients([q, k, v], g, mask)
+    assert np.isnan(dq[..., 1, :]).all()
+    for gradient in (dk, dv):
+        assert np.isnan(gradient[..., :4, :]).all()
+        assert np.isfinite(gradient[..., 4:, :]).all()
+
+
+def test_later_keys_do_not_leak_through_the_causal_mask() -> None:
+    q, k, v, g = operands(120, 120)
+    k[..., 70:, :] = np.nan
+    v[..., 70:, :] = np.inf
+    output, dq, _, _ = gradients([q, k, v], g, is_causal=True)
+    clean = gradients([q, np.nan_to_num(k), np.zeros_like(v)], g, is_causal=True)
+    assert np.isfinite(output[..., :70, :]).all()
+    assert np.isfinite(dq[..., :70, :]).all()
+    assert np.isfinite(clean[0]).all()
+    assert np.isnan(output[..., 70:, :]).all()
+
+
+def test_a_broken_query_or_value_is_not_silenced() -> None:
+    q, k, v, _ = operands(5, 7)
+    broken = q.copy()
+    broken[..., 2, 0] = np.nan
+    output = attention(broken, k, v)
+    assert np.isnan(output[..., 2, :]).all()
+    assert np.isfinite(output[..., [0, 1, 3, 4], :]).all()
+    v[..., 4, 1] = np.nan
+    assert np.isnan(attention(q, k, v)[..., 1]).all()
+
+
+def test_log_sum_exp() -> None:
+    q, k, v, _ = operands(50, 300)
+    mask = np.ones((50, 300), bool)
+    mask[7] = False
+    _, lse = _core.scaled_dot_product_attention(q, k, v, mask)
+    scores = np.where(mask, q.astype(np.float64) @ k.swapaxes(-1, -2) / np.sqrt(8), -np.inf)
+    with np.errstate(divide="ignore"):
+        wanted = np.log(np.exp(scores).sum(-1))
+    np.testing.assert_allclose(lse, wanted, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_few_queries_split_the_keys(causal: bool) -> None:
+    q, k, v = normal(1, 2, 3, 16), normal(1, 2, 5000, 16, seed=1), normal(1, 2, 5000, 9, seed=2)
+    wanted = torch.nn.functional.scaled_dot_product_attention(
+        *map(torch.from_numpy, (q, k, v)), is_causal=causal
+    )
+    got = attention(q, k, v, is_causal=causal)
+    np.testing.assert_allclose(got, wanted.numpy(), rtol=1e-5, atol=1e-6)
+    v[..., 4000, 2] = np.nan
+    assert np.isnan(attention(q, k, v)[..., 2]).all()
+
+
+def assert_all_close(got: list[Array], want: list[Array]) -> None:
+    for a, b in zip(got, want, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=2e-5 * np.abs(b).max())
+
+
+def test_backward_with_more_keys_than_a_task_holds() -> None:
+    arrays = [normal(16, n, 64, seed=i) for i, n in enumerate((8, 4500, 4500))]
+    g = normal(16, 8, 64, seed=3)
+    assert_all_close(gradients(arrays, g), torch_gradients(arrays, g))
+
+
+def test_backward_with_more_work_than_a_task_takes() -> None:
+    """64 heads share keys and values: together they must be what they are one by one."""
+    q, k, v = normal(64, 100, 64), normal(1, 2100, 64, seed=1), normal(1, 2100, 64, seed=2)
+    g = normal(64, 100, 64, seed=3)
+    output, dq, dk, dv = gradients([q, k, v], g, enable_gqa=True)
+    heads = [gradients([q[h], k[0], v[0]], g[h]) for h in range(64)]
+    assert_all_close([output, dq], [np.stack([h[i] for h in heads]) for i in (0, 1)])
+    assert_all_close([dk[0], dv[0]], [np.sum([h[i] for h in heads], axis=0) for i in (2, 3)])
+
+
+def test_expanded_operands_are_read_in_place() -> None:
+    q, k, v, g = operands(9, 40)
+    wide = np.broadcast_to(k[:1, :1], k.shape)
+    mask = np.broadcast_to(np.arange(40) < 30, (2, 3, 9, 40))
+    flat = np.broadcast_to(np.float32(1), g.shape)
+    got = gradients([q, wide, v], flat, mask)
+    want = gradients([q, wide.copy(), v], flat.copy(), mask.copy())
+    for a, b in zip(got, want, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_only_wanted_gradients_are_computed() -> None:
+    q, k, v, g = operands(5, 7)
+    everything = gradients([q, k, v], g)[1:]
+    for i in range(3):
+        tensors = [pf.Tensor(a, requires_grad=i == j) for j, a in enumerate((q, k, v))]
+        attention(*tensors).backward(g)
+        for j, t in enumerate(tensors):
+            if i == j:
+                np.testing.assert_array_equal(np.asarray(t.grad), everything[i])
+            else:
+                assert t.grad is None
+
+
+def weights(p: float, seed: int, rows: int = 70, columns: int = 203) -> Array:
+    """Dropped attention weights themselves: values are the unit matrix, scores all 0."""
+    zeros = np.zeros((2, rows, 4), np.float32), np.zeros((2, columns, 4), np.float32)
+    pf.manual_seed(seed)
+    unit = np.broadcast_to(np.eye(columns, dtype=np.float32), (2, columns, columns))
+    return attention(*zeros, unit, dropout_p=p) * columns
+
+
+def test_dropout_drops_at_random_and_scales_the_rest() -> None:
+    w = weights(0.3, 1)
+    kept = w != 0
+    np.testing.assert_allclose(w[kept], 1 / 0.7, rtol=1e-5)
+    assert abs(kept.mean() - 0.7) < 4 * np.sqrt(0.3 * 0.7 / kept.size)
+    for axis in range(3):  # neighbours are independent
+        a, b = (np.take(kept, range(s, kept.shape[axis] - 1 + s), axis) for s in (0, 1))
+        assert abs(np.corrcoef(a.ravel(), b.ravel())[0, 1]) < 0.03
+    np.testing.assert_array_equal(w, weights(0.3, 1))
+    assert (w != weights(0.3, 2)).any()
+    assert not weights(1.0, 1).any()
+    with threads(3):
+        np.testing.assert_array_equal(w, weights(0.3, 1))
+
+
+def test_dropout_takes_a_new_stream_each_call() -> None:
+    q, k, v, _ = operands(5, 7)
+    pf.manual_seed(0)
+    first, second = attention(q, k, v, dropout_p=0.5), attention(q, k, v, dropout_p=0.5)
+    assert (first != second).any()
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_dropout_gradients(causal: bool) -> None:
+    """The same mask in forward, backward and the reference: finite differences and its twin."""
+    arrays = [normal(2, n, 5, seed=i, dtype=np.float64) for i, n in enumerate((50, 101, 101))]
+    g = normal(2, 50, 5, seed=4, dtype=np.float64)
+    options = {"dropout_p": 0.4, "is_causal": causal}
+
+    def value(moved: list[Array]) -> float:
+        pf.manual_seed(3)
+        return float(np.sum(attention(*moved, **options) * g))
+
+    pf.manual_seed(3)
+    got = gradients(arrays, g, **options)
+    with reference_mode():
+        pf.manual_seed(3)
+        want = gradients(arrays, g, **options)
+    for a, b in zip(got, want, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-10)
+    for i, gradient in enumerate(got[1:]):
+        step = np.zeros_like(arrays[i])
+        step[1, 7, 2] = 1e-5
+        moved = [[*arrays[:i], arrays[i] + s * step, *arrays[i + 1 :]] for s in (1, -1)]
+        difference = (value(moved[0]) - value(moved[1])) / 2e-5
+        assert abs(difference - gradient[1, 7, 2]) < 1e-7 * np.abs(gradient).max()
+
+
+def test_backward_operands_are_checked() -> None:
+    q, k, v, g = operands(5, 7)
+    output, lse = _core.scaled_dot_product_attention(q, k, v)
+    rest = (0.0, False, None, False, 0, 0, True, True, True, False)
+
+    def backward(
+        g: Any = g, output: Any = output, lse: Any = lse, mask: Any = None, rest: Any = rest
+    ) -> Any:
+        return _core.scaled_dot_product_attention_backward(g, q, k, v, mask, output, lse, *rest)
+
+    assert backward()[3] is None
+    for call, error, match in [
+        (lambda: backward(g=g[..., :3]), ValueError, "grad must have shape"),
+        (lambda: backward(output=output[:1]), ValueError, "output must have shape"),
+        (lambda: backward(lse=lse[..., None]), ValueError, "lse must have shape"),
+        (lambda: backward(lse=lse.astype(np.float64)), TypeError, "lse must have the dtype"),
+        (lambda: backward(rest=(*rest[:9], True)), ValueError, "attn_mask must be floating"),
+        (
+            lambda: backward(mask=np.ones((5, 7), bool), rest=(*rest[:9], True)),
+            ValueError,
+            "attn_mask must be floating .* got bool",
+        ),
+    ]:
+        with pytest.raises(error, match=match):
+            call()
+
+
+MEMORY = """
+import resource, numpy as np, pyfast as pf
+def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+q, k, v, g = (np.ones((1, 1, 16384, 8), np.float32) for _ in range(4))
+q, k, v = (pf.Tensor(a, requires_grad=True) for a in (q, k, v))
+mask = np.broadcast_to(np.arange(16384) < 9000, (16384, 16384))
+before = peak()
+pf.ops.scaled_dot_product_attention(q, k, v, mask).backward(g)
+print(peak() - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no resource module")
+def test_memory_does_not_grow_with_the_square_of_the_length() -> None:
+    """Scores of this call would take 1 GiB, an expanded mask 256 MiB."""
+    out = subprocess.run([sys.executable, "-c", MEMORY], capture_output=True, text=True, check=True)
+    assert float(out.stdout) < 64
