@@ -101,6 +101,8 @@ ConvGeometry make_geometry(const ConvOptions& o, const TensorView& input,
   g.y = {1, 1, 1, 1, 1, 0};
   for (int i = 0; i < o.spatial; ++i)
     (i == o.spatial - 1 ? g.x : g.y) = make_axis(o, i, input.shape[lead + i], weight.shape[2 + i]);
+  checked_mul(o.op, g.y.maps, g.x.maps);
+  checked_mul(o.op, g.y.image, g.x.image);
   return g;
 }
 

@@ -32,7 +32,8 @@ Correlation<T> gather(const ConvGeometry& g, Image<const T> image, const T* weig
           .kernel_width = g.x.kernel};
 }
 
-// image = maps spread through the weight: one correlation for each phase of the stride.
+// image = maps spread through the weight: one correlation for each phase of the stride that meets a
+// tap, after one that writes the bias where some do not.
 template <class T, class Settings>
 void scatter(const ConvGeometry& g, Image<const T> maps, const T* weight, Image<T> image,
              Settings settings) {
@@ -40,11 +41,17 @@ void scatter(const ConvGeometry& g, Image<const T> maps, const T* weight, Image<
   std::swap(c.in, c.out);
   std::swap(c.weight_in, c.weight_out);
   settings(c);
-  for (std::int64_t y = 0; y < g.y.stride && y < g.y.image; ++y)
-    for (std::int64_t x = 0; x < g.x.stride && x < g.x.image; ++x) {
+  const std::int64_t phases_y = scatter_phases(g.y), phases_x = scatter_phases(g.x);
+  if (phases_y < std::min(g.y.stride, g.y.image) || phases_x < std::min(g.x.stride, g.x.image)) {
+    c.y = untouched_axis(g.y);
+    c.x = untouched_axis(g.x);
+    correlate(c);
+  }
+  for (std::int64_t y = 0; y < phases_y; ++y)
+    for (std::int64_t x = 0; x < phases_x; ++x) {
       c.y = scatter_axis(g.y, y);
       c.x = scatter_axis(g.x, x);
-      correlate(c);
+      if (c.grid() > 0) correlate(c);
     }
 }
 

@@ -30,7 +30,7 @@ class Stretch {
  public:
   // Columns [column, column + cols), then zeros up to `width` <= kMaxColumns.
   Stretch(const Patches<T>& p, std::int64_t column, int cols, int width)
-      : p_(p), step_(p.x.stride * p.column), cols_(cols), width_(width) {
+      : p_(p), step_(p.x.grid > 1 ? p.x.stride * p.column : 1), cols_(cols), width_(width) {
     const std::int64_t plane = p.y.grid * p.x.grid;
     std::int64_t n = column / plane, y = column % plane / p.x.grid, x = column % p.x.grid;
     for (int to = 0; to < cols;) {
@@ -73,25 +73,28 @@ class Stretch {
  private:
   static constexpr int w = vec<T>::size;
 
+  // The last run takes what fits into its vector.
   void add_zeros(int to, int count) {
+    if (runs_size_ > 0 && count > 0) {
+      int& store = runs_[runs_size_ - 1].store;
+      const int more = count < w - store ? count : w - store;
+      store += more, to += more, count -= more;
+    }
     for (; count > 0; to += w, count -= w) runs_[runs_size_++] = {0, to, 0, count < w ? count : w};
   }
 
   // The columns of one segment from source coordinate x on: zeros, the row's elements, zeros.
   void add_row(const Segment& s, std::int64_t row, std::int64_t x) {
     const Inside inside(x, p_.x.stride, p_.x.source, s.count);
-    add_zeros(s.to, static_cast<int>(inside.begin));
-    std::int64_t from = row + (x + inside.begin * p_.x.stride) * p_.column;
-    int to = s.to + static_cast<int>(inside.begin);
-    int count = static_cast<int>(inside.end - inside.begin);
-    int zeros = s.count - static_cast<int>(inside.end);
-    for (; count > 0; count -= w, to += w, from += w * step_) {
-      const int load = count < w ? count : w, free = w - load;
-      const int more = free < zeros ? free : zeros;
-      runs_[runs_size_++] = {from, to, load, load + more};
-      zeros -= more;
+    const int begin = static_cast<int>(inside.begin), end = static_cast<int>(inside.end);
+    if (begin == end) return add_zeros(s.to, s.count);
+    add_zeros(s.to, begin);
+    std::int64_t from = row + (x + begin * p_.x.stride) * p_.column;
+    for (int i = begin; i < end; i += w, from += w * step_) {
+      const int count = end - i < w ? end - i : w;
+      runs_[runs_size_++] = {from, s.to + i, count, count};
     }
-    add_zeros(s.to + s.count - zeros, zeros);
+    add_zeros(s.to + end, s.count - end);
   }
 
   template <class Load>

@@ -12,7 +12,7 @@ struct Inside {
   std::int64_t begin, end;
   Inside(std::int64_t x, std::int64_t stride, std::int64_t size, std::int64_t n) {
     const std::int64_t last = size - 1 - x;
-    begin = x >= 0 ? 0 : stride == 1 ? -x : (stride - 1 - x) / stride;
+    begin = x >= 0 ? 0 : stride == 1 ? -x : (-x - 1) / stride + 1;
     end = last < 0 ? 0 : stride == 1 ? last + 1 : last / stride + 1;
     begin = begin < n ? begin : n;
     end = end < begin ? begin : end < n ? end : n;

@@ -6,6 +6,7 @@
 // correlation of stride 1 of their own. No zeros are inserted, no product is spent on them.
 #pragma once
 
+#include <algorithm>
 #include <numeric>
 
 #include "ops/conv/conv.h"
@@ -25,18 +26,25 @@ inline AxisPlan gather_axis(const ConvAxis& a) {
   return {a.image, a.maps, a.stride, a.kernel, -a.padding, a.dilation, 0, 1, 0, 1};
 }
 
-// The image points phase, phase + stride, ...; taps may be 0. Requires phase < image.
-inline AxisPlan scatter_axis(const ConvAxis& a, std::int64_t phase) {
+// Phases of an axis that meet any tap: tap `first` < scatter_phases() is the first of its phase.
+inline std::int64_t scatter_phases(const ConvAxis& a) {
+  return std::min(a.kernel, a.stride / std::gcd(a.stride, a.dilation));
+}
+
+// The image points that meet tap `first`; grid may be 0.
+inline AxisPlan scatter_axis(const ConvAxis& a, std::int64_t first) {
   const std::int64_t shared = std::gcd(a.stride, a.dilation), tap_step = a.stride / shared;
-  const std::int64_t grid = (a.image - phase - 1) / a.stride + 1;
-  std::int64_t first = 0;
-  while (first < a.kernel && first < tap_step &&
-         (phase + a.padding - first * a.dilation) % a.stride != 0)
-    ++first;
-  const bool any = first < a.kernel && first < tap_step;
-  const std::int64_t taps = any ? (a.kernel - 1 - first) / tap_step + 1 : 0;
-  const std::int64_t offset = (phase + a.padding - first * a.dilation) / a.stride;
-  return {a.maps, grid, 1, taps, offset, -a.dilation / shared, first, tap_step, phase, a.stride};
+  const std::int64_t at = first * a.dilation - a.padding;  // of output 0's element under the tap
+  const std::int64_t phase = (at % a.stride + a.stride) % a.stride;
+  const std::int64_t grid = phase < a.image ? (a.image - phase - 1) / a.stride + 1 : 0;
+  const std::int64_t taps = (a.kernel - 1 - first) / tap_step + 1;
+  return {a.maps, grid,     1,     taps,    (phase - at) / a.stride, -a.dilation / shared,
+          first,  tap_step, phase, a.stride};
+}
+
+// Every image point, with no tap.
+inline AxisPlan untouched_axis(const ConvAxis& a) {
+  return {a.maps, a.image, 1, 0, 0, 1, 0, 1, 0, 1};
 }
 
 }  // namespace pyfast

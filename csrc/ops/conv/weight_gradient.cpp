@@ -54,8 +54,8 @@ void by_product(const ConvGeometry& g, const Image<const T>& image, const Image<
   });
 }
 
-// For small groups: every tap a dot product of the map with the shifted plane. Samples are cut into
-// a few parts, whose sums in double are added in order.
+// For small groups: every tap a dot product of the map with the shifted plane. The blocks of all
+// samples are cut into parts, whose sums in double are added in order.
 template <class T>
 class Direct {
  public:
@@ -66,12 +66,16 @@ class Direct {
         layout_(gather_axis(g.y), gather_axis(g.x)),
         offsets_(layout_.offsets()),
         planes_(g.groups * g.channels),
-        sums_(kParts * planes_ * g.maps * g.taps()) {}
+        pieces_(g.batch * layout_.blocks()),
+        piece_cost_(layout_.block_size() * (g.maps * g.taps() / 8 + 2)),
+        parts_(std::min(pieces_,
+                        std::clamp<std::int64_t>(pieces_ * piece_cost_ / kPartCost, 8, kMaxParts))),
+        sums_(parts_ * planes_ * g.maps * g.taps()) {}
 
   void run(T* result) const {
     std::fill_n(sums_.data(), sums_.size(), 0.0);
-    const std::int64_t cost = g_.batch * g_.pixels() * (g_.maps * g_.taps() / 2 + 2) / kParts + 1;
-    parallel_for(kParts * planes_, grain_for(cost), [&](std::int64_t begin, std::int64_t end) {
+    const std::int64_t cost = (pieces_ / std::max<std::int64_t>(parts_, 1) + 1) * piece_cost_;
+    parallel_for(parts_ * planes_, grain_for(cost), [&](std::int64_t begin, std::int64_t end) {
       const Workspace<T> band(layout_.size());
       for (std::int64_t i = begin; i < end; ++i) add_part(i / planes_, i % planes_, band.data());
     });
@@ -79,26 +83,26 @@ class Direct {
   }
 
  private:
-  static constexpr std::int64_t kParts = 8;
+  static constexpr std::int64_t kPartCost = 1 << 24, kMaxParts = 256;
 
   double* sums(std::int64_t part, std::int64_t plane) const {
     return sums_.data() + (part * planes_ + plane) * g_.maps * g_.taps();
   }
 
-  // All weights that meet channel `plane` of the image, over one part of the samples.
+  // All weights that meet channel `plane` of the image, over one part of the pieces.
   void add_part(std::int64_t part, std::int64_t plane, T* band) const {
-    const std::int64_t size = (g_.batch + kParts - 1) / kParts;
-    const std::int64_t last = std::min(g_.batch, (part + 1) * size);
-    for (std::int64_t n = part * size; n < last; ++n)
-      for (std::int64_t b = 0; b < layout_.blocks(); ++b) {
-        const GridBlock block = layout_.block(b);
-        const T* image = image_.data + n * image_.sample + plane * image_.channel;
-        const auto rows = layout_.fill(band, image, image_, block, offsets_.data());
-        for (std::int64_t m = 0; m < g_.maps; ++m)
-          conv_kernels<T>().direct_weights(
-              rows, &maps_.at(n, plane / g_.channels * g_.maps + m, block.y, block.x), maps_.row,
-              sums(part, plane) + m * g_.taps());
-      }
+    const std::int64_t size = (pieces_ + parts_ - 1) / parts_;
+    const std::int64_t last = std::min(pieces_, (part + 1) * size);
+    for (std::int64_t piece = part * size; piece < last; ++piece) {
+      const std::int64_t n = piece / layout_.blocks();
+      const GridBlock block = layout_.block(piece % layout_.blocks());
+      const T* image = image_.data + n * image_.sample + plane * image_.channel;
+      const auto rows = layout_.fill(band, image, image_, block, offsets_.data());
+      for (std::int64_t m = 0; m < g_.maps; ++m)
+        conv_kernels<T>().direct_weights(
+            rows, &maps_.at(n, plane / g_.channels * g_.maps + m, block.y, block.x), maps_.row,
+            sums(part, plane) + m * g_.taps());
+    }
   }
 
   // Entry i = (plane, map, tap): the parts' sums, in order.
@@ -106,7 +110,7 @@ class Direct {
     const std::int64_t tap = i % g_.taps(), m = i / g_.taps() % g_.maps;
     const std::int64_t plane = i / g_.taps() / g_.maps;
     double total = 0;
-    for (std::int64_t part = 0; part < kParts; ++part)
+    for (std::int64_t part = 0; part < parts_; ++part)
       total += sums(part, plane)[m * g_.taps() + tap];
     const std::int64_t map = plane / g_.channels * g_.maps + m;
     result[(map * g_.channels + plane % g_.channels) * g_.taps() + tap] = static_cast<T>(total);
@@ -117,7 +121,8 @@ class Direct {
   const Image<const T>& maps_;
   BandLayout layout_;
   Workspace<std::int64_t> offsets_;
-  std::int64_t planes_;
+  std::int64_t planes_, pieces_;  // a piece: one block of one sample
+  std::int64_t piece_cost_, parts_;
   Workspace<double> sums_;
 };
 

@@ -15,7 +15,7 @@ struct Inside {
   std::int64_t first, last;
   Inside(const ConvAxis& a, std::int64_t k) {
     const std::int64_t before = a.padding - k * a.dilation;  // x stride >= before is inside
-    first = before <= 0 ? 0 : (before + a.stride - 1) / a.stride;
+    first = before <= 0 ? 0 : (before - 1) / a.stride + 1;
     const std::int64_t end = a.image + before;
     last = end <= 0 ? 0 : std::min(a.maps, (end - 1) / a.stride + 1);
   }

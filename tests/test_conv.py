@@ -1,0 +1,119 @@
+"""What the records of tests/cases/conv.py cannot say: memory, layouts, fusion, crafted operands."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from oracle import reference_mode, threads
+
+import pyfast as pf
+from pyfast import _core
+
+Array = np.ndarray[Any, Any]
+
+
+def normal(*shape: int, seed: int = 0) -> Array:
+    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+
+
+def channels_last(x: Array) -> Array:
+    return np.ascontiguousarray(x.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
+
+
+def test_no_patch_matrix_is_ever_formed() -> None:
+    """The patches of this image are 924 MB; the scratch stays below 16 MiB."""
+    x, w = normal(8, 64, 224, 224), normal(64, 64, 3, 3)
+    with threads(1):
+        _core.pool_clear()
+        y = pf.ops.conv2d(x, w, None, 1, 1)
+        held = _core.pool_statistics()
+    scratch = held["cached_bytes"] + held["used_bytes"] - y.nbytes
+    assert y.shape == x.shape
+    assert scratch < 16 << 20
+
+
+def test_channels_last_images_give_the_same_result() -> None:
+    for stride, padding, kernel in [(1, 1, 3), (2, 3, 7), (1, 0, 1), (3, 2, 5)]:
+        x, w = normal(2, 37, 19, 21), normal(40, 37, kernel, kernel)
+        want = pf.ops.conv2d(x, w, None, stride, padding)
+        np.testing.assert_array_equal(
+            pf.ops.conv2d(channels_last(x), w, None, stride, padding), want
+        )
+
+
+@pytest.mark.parametrize("groups", [1, 8])
+def test_fused_activation_is_the_composition(groups: int) -> None:
+    x, w, b = normal(2, 8, 9, 9), normal(8, 8 // groups, 3, 3), normal(8)
+    plain = pf.ops.conv2d(x, w, b, groups=groups)
+    fused = pf.ops.conv2d(x, w, b, groups=groups, activation="relu")
+    np.testing.assert_array_equal(fused, np.maximum(plain, 0))
+    gelu = torch.nn.functional.gelu(torch.from_numpy(plain)).numpy()
+    fused = pf.ops.conv2d(x, w, b, groups=groups, activation="gelu")
+    np.testing.assert_allclose(fused, gelu, rtol=1e-6, atol=1e-6)
+
+
+def test_without_channels_the_bias_is_left() -> None:
+    x, w, b = np.zeros((2, 0, 4, 4)), np.zeros((3, 0, 3, 3)), np.arange(3.0)
+    want = np.broadcast_to(b[:, None, None], (2, 3, 2, 2))
+    np.testing.assert_array_equal(pf.ops.conv2d(x, w, b), want)
+
+
+def test_far_dilation_costs_nothing() -> None:
+    """The padded signal would have four billion elements."""
+    x, w = normal(1, 2, 10), normal(2, 1, 3)
+    y = pf.ops.conv1d(x, w, None, 1, 10**9, 10**9, 2)
+    np.testing.assert_allclose(y, x * w[:, :, 1], rtol=1e-6)
+
+
+def test_far_stride_costs_nothing() -> None:
+    """A hundred million phases, of which one meets the kernel."""
+    y = pf.ops.conv_transpose1d(np.ones((1, 1, 2)), np.ones((1, 1, 1)), None, 10**7)
+    assert y.shape == (1, 1, 10**7 + 1)
+    assert np.flatnonzero(y).tolist() == [0, 10**7]
+
+
+@pytest.mark.parametrize("naive", [False, True])
+def test_backward_checks_its_operands(naive: bool) -> None:
+    x, w, g = normal(1, 2, 5, 5), normal(3, 2, 3, 3), normal(1, 3, 3, 3)
+    settings = ((True, True, True), 1, 0, 1, 1)
+
+    def backward(grad: Array, saved: Any, activation: Any) -> Any:
+        return _core.conv2d_backward(grad, x, w, saved, *settings, activation)
+
+    for grad, saved, activation, error, match in [
+        (g[:, :2], None, None, ValueError, "grad must have shape"),
+        (g.astype(float), None, None, TypeError, "grad must have the dtype of input"),
+        (g, None, "relu", TypeError, "saved must be given"),
+        (g, g[:, :, 1:], "relu", ValueError, "saved must have shape"),
+    ]:
+        if naive:
+            with reference_mode(), pytest.raises(error, match=match):
+                backward(grad, saved, activation)
+        else:
+            with pytest.raises(error, match=match):
+                backward(grad, saved, activation)
+
+
+def test_only_wanted_gradients_are_computed() -> None:
+    x, w = pf.Tensor(normal(1, 2, 5, 5)), pf.Tensor(normal(3, 2, 3, 3), requires_grad=True)
+    b = pf.Tensor(normal(3), requires_grad=True)
+    pf.ops.conv2d(x, w, b).sum().backward()
+    assert x.grad is None
+    assert w.grad.shape == (3, 2, 3, 3)
+    np.testing.assert_allclose(b.grad.numpy(), 9.0)
+
+
+def test_weight_gradient_keeps_its_accuracy_over_many_samples() -> None:
+    """Float32 sums over 400,000 products, against float64."""
+    x, g = normal(64, 2, 80, 80), normal(64, 2, 78, 78, seed=1)
+    w = normal(2, 1, 3, 3)
+    got = _core.conv2d_backward(g, x, w, None, (False, True, True), 1, 0, 1, 2, None)
+    want = _core.conv2d_backward(
+        *(a.astype(float) for a in (g, x, w)), None, (False, True, True), 1, 0, 1, 2, None
+    )
+    scale = np.sqrt(64 * 78 * 78)
+    for a, b in zip(got[1:], want[1:], strict=True):
+        assert np.abs(a - b).max() < 5e-6 * scale
