@@ -94,22 +94,25 @@ void open(const AttentionHead<T>& head, const AttentionUpstream<T>& up, Index i,
 }
 
 // weights: scores become P times dropout; slopes: dP becomes dS. Both 0 where the mask forbids.
+// True when it forbade some pair.
 template <class T, int NV>
-void differentiate(const Work<T>& t, Index keys, bool masked, bool dropout) {
+bool differentiate(const Work<T>& t, Index keys, bool biased, bool dropout) {
   constexpr int w = vec<T>::size;
   const vec<T> forbidden(-kInfinity<T>), zero(T{0});
+  vec<T> lowest{};
   for (int v = 0; v < NV; ++v) {
     const vec<T> lse = vec<T>::load(t.lse + v * w), row_sum = vec<T>::load(t.row_sum + v * w);
     for (Index j = 0; j < keys; ++j) {
       const Index at = (j * NV + v) * w;
       vec<T> score = vec<T>::load(t.weights + at), slope = vec<T>::load(t.slopes + at);
-      const vec<T> bias = masked ? vec<T>::load(t.bias + at) : zero;
-      if (masked) score = select(bias == forbidden, forbidden, score + bias);
+      const vec<T> bias = biased ? vec<T>::load(t.bias + at) : zero;
+      lowest = min(bias, lowest);
+      if (biased) score = select(bias == forbidden, forbidden, score + bias);
       const vec<T> weight = exp(score - lse);
       const vec<T> keep = dropout ? vec<T>::load(t.keep + at) : vec<T>(T{1});
       vec<T> kept = weight * keep;
       slope = weight * (dropout ? fma(slope, keep, -row_sum) : slope - row_sum);
-      if (masked) {
+      if (biased) {
         kept = select(bias == forbidden, zero, kept);
         slope = select(bias == forbidden, zero, slope);
       }
@@ -117,6 +120,7 @@ void differentiate(const Work<T>& t, Index keys, bool masked, bool dropout) {
       slope.store(t.slopes + at);
     }
   }
+  return (lowest == forbidden).any();
 }
 
 // target[j] += sum_i tile[j][i] rows[i] for the queries i that the mask lets key j be seen by.
@@ -170,8 +174,8 @@ void block_backward(const AttentionHead<T>& head, const Block& b, Index first, c
   constexpr Index lanes = NV * vec<T>::size;
   const Cover seen = cover_of(head, b);
   if (seen == Cover::none) return;
-  const bool masked = seen == Cover::some;
-  if (masked) fill_bias(head, b, lanes, w.bias, w.rows);
+  const bool biased = seen == Cover::some;
+  if (biased) fill_bias(head, b, lanes, w.bias, w.rows);
   if (head.dropout) fill_keep<T, static_cast<int>(lanes)>(head, b, w.keep);
   const Strided<T> keys{head.key.data + b.j * head.key.row, head.key.row, head.key.column};
   const Strided<T> values{head.value.data + b.j * head.value.row, head.value.row,
@@ -179,7 +183,7 @@ void block_backward(const AttentionHead<T>& head, const Block& b, Index first, c
   product<T, NV, Into::replace>(keys, b.columns, head.width, w.query_t, lanes, w.weights, lanes);
   product<T, NV, Into::replace>(values, b.columns, head.value_width, w.grad_t, lanes, w.slopes,
                                 lanes);
-  differentiate<T, NV>(w, b.columns, masked, head.dropout);
+  const bool masked = differentiate<T, NV>(w, b.columns, biased, head.dropout);
   const T* careful = masked && !w.finite ? w.bias : nullptr;
   if (to.value)
     add_rows(w.weights, lanes, b, w.grad, w.padded_value_width, careful,

@@ -55,31 +55,36 @@ void open(const AttentionHead<T>& head, const Panel<T>& p, Index i, Index rows) 
 }
 
 // scores += bias; -inf where the mask forbids, whatever the score. Raises top to the new maximum.
+// True when some pair was forbidden.
 template <class T, int NV>
-PYFAST_INLINE void raise_top(T* scores, Index keys, const T* bias, vec<T> (&top)[NV]) {
+PYFAST_INLINE bool raise_top(T* scores, Index keys, const T* bias, vec<T> (&top)[NV]) {
   constexpr int w = vec<T>::size;
   const vec<T> forbidden(-kInfinity<T>);
+  vec<T> lowest{};
   for (Index j = 0; j < keys * NV; j += NV) {
     for (int v = 0; v < NV; ++v) {
       vec<T> s = vec<T>::load(scores + (j + v) * w);
       if (bias) {
         const vec<T> b = vec<T>::load(bias + (j + v) * w);
+        lowest = min(b, lowest);
         s = select(b == forbidden, forbidden, s + b);
         s.store(scores + (j + v) * w);
       }
       top[v] = max(s, top[v]);  // a NaN is left to its exp
     }
   }
+  return (lowest == forbidden).any();
 }
 
 // scores become weights relative to the running maximum; rescale is what older sums are worth.
+// True when the mask forbade some pair.
 template <class T, int NV>
-void soften(T* scores, Index keys, const T* bias, const Panel<T>& p, T* rescale) {
+bool soften(T* scores, Index keys, const T* bias, const Panel<T>& p, T* rescale) {
   constexpr int w = vec<T>::size;
   const vec<T> forbidden(-kInfinity<T>);
   vec<T> top[NV], shift[NV], sum[NV];
   for (int v = 0; v < NV; ++v) top[v] = vec<T>::load(p.top + v * w);
-  raise_top<T, NV>(scores, keys, bias, top);
+  const bool masked = raise_top<T, NV>(scores, keys, bias, top);
   // Nothing seen yet: any finite shift makes exp(-inf - shift) the 0 it should be.
   for (int v = 0; v < NV; ++v) shift[v] = select(top[v] == forbidden, vec<T>(T{0}), top[v]);
   for (Index j = 0; j < keys * NV; j += NV) {
@@ -95,6 +100,7 @@ void soften(T* scores, Index keys, const T* bias, const Panel<T>& p, T* rescale)
     fma(vec<T>::load(p.sum + v * w), factor, sum[v]).store(p.sum + v * w);
     top[v].store(p.top + v * w);
   }
+  return masked;
 }
 
 template <class T, int NV>
@@ -115,11 +121,11 @@ void attend(const AttentionHead<T>& head, const Block& b, const Panel<T>& p, con
   constexpr Index lanes = NV * vec<T>::size;
   const Cover seen = cover_of(head, b);
   if (seen == Cover::none) return;
-  const bool masked = seen == Cover::some;
-  if (masked) fill_bias(head, b, lanes, t.bias, t.rows);
+  const bool biased = seen == Cover::some;
+  if (biased) fill_bias(head, b, lanes, t.bias, t.rows);
   const Strided<T> keys{head.key.data + b.j * head.key.row, head.key.row, head.key.column};
   product<T, NV, Into::replace>(keys, b.columns, head.width, p.query, lanes, t.scores, lanes);
-  soften<T, NV>(t.scores, b.columns, masked ? t.bias : nullptr, p, t.rescale);
+  const bool masked = soften<T, NV>(t.scores, b.columns, biased ? t.bias : nullptr, p, t.rescale);
   if (head.dropout) {
     fill_keep<T, lanes>(head, b, t.keep);
     for (Index k = 0; k < b.columns * lanes; ++k) t.scores[k] *= t.keep[k];

@@ -120,12 +120,12 @@ void product_wide(const Strided<T>& a, Index rows, Index depth, const T* b, Inde
 template <class T>
 PYFAST_INLINE void transpose_4x4(T* dst, Index ld, const T* src, Index row) {
   typedef T quad __attribute__((vector_size(4 * sizeof(T))));
-  typedef typename bits<T>::word quad_index __attribute__((vector_size(4 * sizeof(T))));
   quad x[4];
   for (int i = 0; i < 4; ++i) __builtin_memcpy(&x[i], src + i * row, sizeof x[i]);
 #if defined(__clang__)
 #define PYFAST_SHUFFLE(a, b, i, j, k, l) __builtin_shufflevector(a, b, i, j, k, l)
 #else
+  typedef typename bits<T>::word quad_index __attribute__((vector_size(4 * sizeof(T))));
 #define PYFAST_SHUFFLE(a, b, i, j, k, l) __builtin_shuffle(a, b, quad_index{i, j, k, l})
 #endif
   const quad a = PYFAST_SHUFFLE(x[0], x[1], 0, 4, 1, 5), b = PYFAST_SHUFFLE(x[2], x[3], 0, 4, 1, 5);
@@ -202,13 +202,21 @@ struct Passing {
   bool any = false, all = true;
 
   void add(const std::uint8_t* line, Index n, Index stride) {
-    std::uint8_t some = 0, every = 1;
+    constexpr std::uint64_t ones = 0x0101010101010101, tops = 0x8080808080808080;
+    std::uint64_t some = 0, zeros = 0, word;
+    Index k = 0;
     if (stride == 1)
-      for (Index k = 0; k < n; ++k) some |= line[k], every &= line[k] != 0;
-    else
-      for (Index k = 0; k < n; ++k) some |= line[k * stride], every &= line[k * stride] != 0;
+      for (; k + 8 <= n; k += 8) {
+        __builtin_memcpy(&word, line + k, 8);
+        some |= word;
+        zeros |= (word - ones) & ~word & tops;  // not 0 when a byte of word is 0
+      }
+    for (; k < n; ++k) {
+      some |= line[k * stride];
+      zeros |= line[k * stride] == 0;
+    }
     any |= some != 0;
-    all &= every != 0;
+    all &= zeros == 0;
   }
 
   template <class T>
