@@ -106,10 +106,7 @@ def scaled_dot_product_attention(
     """
     stream = default_generator.next_stream() if dropout_p else (0, 0)
     options = (dropout_p, is_causal, scale, enable_gqa, *stream)
-    if (
-        type(query) is type(key) is type(value) is ndarray
-        and (attn_mask is None or type(attn_mask) is ndarray)
-    ):  # fmt: skip
-        output: Any = _core.scaled_dot_product_attention(query, key, value, attn_mask, *options)[0]
-        return output  # type: ignore[no-any-return]
+    plain = type(query) is type(key) is type(value) is ndarray
+    if plain and (attn_mask is None or type(attn_mask) is ndarray):
+        return _core.scaled_dot_product_attention(query, key, value, attn_mask, *options)[0]
     return call(_ScaledDotProductAttention, query, key, value, attn_mask, options)
