@@ -111,5 +111,5 @@ def scaled_dot_product_attention(
         and (attn_mask is None or type(attn_mask) is ndarray)
     ):  # fmt: skip
         output: Any = _core.scaled_dot_product_attention(query, key, value, attn_mask, *options)[0]
-        return output  # type: ignore[no-any-return]
+        return output
     return call(_ScaledDotProductAttention, query, key, value, attn_mask, options)
