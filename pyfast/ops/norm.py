@@ -131,9 +131,9 @@ class _RmsNorm(Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Any) -> Any:
-        operands: tuple[Any, ...] = (*ctx.saved_tensors, *ctx.settings)
         wanted = ctx.needs_input_grad[1], False
-        of_input, of_weight, _ = _core.rms_norm_backward(grad, *operands, *wanted)
+        operands: tuple[Any, ...] = (*ctx.saved_tensors, *ctx.settings, *wanted)
+        of_input, of_weight, _ = _core.rms_norm_backward(grad, *operands)
         return of_input, of_weight, None, None
 
 
