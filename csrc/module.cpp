@@ -5,6 +5,7 @@ namespace pyfast {
 void register_core(py::module_& m);
 void register_simd(py::module_& m);
 void register_attention(py::module_& m);
+void register_activation(py::module_& m);
 void register_conv(py::module_& m);
 void register_dropout(py::module_& m);
 void register_embedding(py::module_& m);
@@ -44,6 +45,7 @@ PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
   register_core(m);
   register_simd(m);
   register_attention(m);
+  register_activation(m);
   register_conv(m);
   register_dropout(m);
   register_embedding(m);

@@ -20,6 +20,8 @@ __all__: list[str] = [
     "avg_pool2d_backward",
     "batch_norm",
     "batch_norm_backward",
+    "celu",
+    "celu_backward",
     "conv1d",
     "conv1d_backward",
     "conv2d",
@@ -33,27 +35,51 @@ __all__: list[str] = [
     "cross_entropy_backward",
     "dropout",
     "dropout_backward",
+    "elu",
+    "elu_backward",
     "embedding",
     "embedding_backward",
     "fma_peak",
     "fold",
+    "gelu",
+    "gelu_backward",
+    "gelu_tanh",
+    "gelu_tanh_backward",
+    "gemm",
+    "gemm_plan",
+    "glu",
+    "glu_backward",
     "group_norm",
     "group_norm_backward",
+    "hardshrink",
+    "hardshrink_backward",
+    "hardsigmoid",
+    "hardsigmoid_backward",
+    "hardswish",
+    "hardswish_backward",
+    "hardtanh",
+    "hardtanh_backward",
     "instance_norm",
     "isa",
     "isa_env_problem",
     "layer_norm",
     "layer_norm_backward",
+    "leaky_relu",
+    "leaky_relu_backward",
     "linear",
     "linear_backward",
     "log_softmax",
     "log_softmax_backward",
+    "logsigmoid",
+    "logsigmoid_backward",
     "matmul",
     "matmul_backward",
     "max_pool1d",
     "max_pool1d_backward",
     "max_pool2d",
     "max_pool2d_backward",
+    "mish",
+    "mish_backward",
     "num_threads",
     "pad",
     "pad_backward",
@@ -63,16 +89,42 @@ __all__: list[str] = [
     "pool_clear",
     "pool_set_cache_limit",
     "pool_statistics",
+    "prelu",
+    "prelu_backward",
+    "relu",
+    "relu6",
+    "relu6_backward",
+    "relu_backward",
     "rms_norm",
     "rms_norm_backward",
     "scaled_dot_product_attention",
     "scaled_dot_product_attention_backward",
+    "selu",
+    "selu_backward",
     "set_num_threads",
     "sgd_step",
+    "sigmoid",
+    "sigmoid_backward",
+    "silu",
+    "silu_backward",
     "simd_evaluate",
     "simd_selftest",
     "softmax",
     "softmax_backward",
+    "softmin",
+    "softmin_backward",
+    "softplus",
+    "softplus_backward",
+    "softshrink",
+    "softshrink_backward",
+    "softsign",
+    "softsign_backward",
+    "tanh",
+    "tanh_backward",
+    "tanhshrink",
+    "tanhshrink_backward",
+    "threshold",
+    "threshold_backward",
     "unfold",
     "use_reference",
 ]
@@ -168,6 +220,8 @@ def batch_norm_backward(
     weight_gradient: bool,
     bias_gradient: bool,
 ) -> typing.Any: ...
+def celu(input: typing.Any, alpha: typing.Any) -> typing.Any: ...
+def celu_backward(grad: typing.Any, saved: typing.Any, alpha: typing.Any) -> typing.Any: ...
 def conv1d(
     input: typing.Any,
     weight: typing.Any,
@@ -303,6 +357,8 @@ def dropout_backward(
     span: typing.SupportsInt | typing.SupportsIndex,
     alpha: bool,
 ) -> typing.Any: ...
+def elu(input: typing.Any, alpha: typing.Any) -> typing.Any: ...
+def elu_backward(grad: typing.Any, saved: typing.Any, alpha: typing.Any) -> typing.Any: ...
 def embedding(input: typing.Any, weight: typing.Any) -> typing.Any: ...
 def embedding_backward(
     grad: typing.Any,
@@ -320,6 +376,30 @@ def fold(
     padding: typing.Any,
     stride: typing.Any,
 ) -> typing.Any: ...
+def gelu(input: typing.Any) -> typing.Any: ...
+def gelu_backward(grad: typing.Any, saved: typing.Any) -> typing.Any: ...
+def gelu_tanh(input: typing.Any) -> typing.Any: ...
+def gelu_tanh_backward(grad: typing.Any, saved: typing.Any) -> typing.Any: ...
+def gemm(
+    a: typing.Any,
+    b: typing.Any,
+    *,
+    alpha: typing.SupportsFloat | typing.SupportsIndex = 1.0,
+    row_scale: typing.Any = None,
+    row_bias: typing.Any = None,
+    col_bias: typing.Any = None,
+    residual: typing.Any = None,
+    activation: typing.Any = None,
+    column_major: bool = False,
+) -> typing.Any: ...
+def gemm_plan(
+    m: typing.SupportsInt | typing.SupportsIndex,
+    n: typing.SupportsInt | typing.SupportsIndex,
+    k: typing.SupportsInt | typing.SupportsIndex,
+    float64: bool,
+) -> dict[str, typing.Any]: ...
+def glu(input: typing.Any, dim: typing.Any) -> typing.Any: ...
+def glu_backward(grad: typing.Any, input: typing.Any, dim: typing.Any) -> typing.Any: ...
 def group_norm(
     input: typing.Any,
     num_groups: typing.Any,
@@ -337,6 +417,16 @@ def group_norm_backward(
     eps: typing.Any,
     weight_gradient: bool,
     bias_gradient: bool,
+) -> typing.Any: ...
+def hardshrink(input: typing.Any, lambd: typing.Any) -> typing.Any: ...
+def hardshrink_backward(grad: typing.Any, saved: typing.Any, lambd: typing.Any) -> typing.Any: ...
+def hardsigmoid(input: typing.Any) -> typing.Any: ...
+def hardsigmoid_backward(grad: typing.Any, saved: typing.Any) -> typing.Any: ...
+def hardswish(input: typing.Any) -> typing.Any: ...
+def hardswish_backward(grad: typing.Any, saved: typing.Any) -> typing.Any: ...
+def hardtanh(input: typing.Any, min_val: typing.Any, max_val: typing.Any) -> typing.Any: ...
+def hardtanh_backward(
+    grad: typing.Any, saved: typing.Any, min_val: typing.Any, max_val: typing.Any
 ) -> typing.Any: ...
 def instance_norm(
     input: typing.Any,
@@ -369,6 +459,10 @@ def layer_norm_backward(
     weight_gradient: bool,
     bias_gradient: bool,
 ) -> typing.Any: ...
+def leaky_relu(input: typing.Any, negative_slope: typing.Any) -> typing.Any: ...
+def leaky_relu_backward(
+    grad: typing.Any, saved: typing.Any, negative_slope: typing.Any
+) -> typing.Any: ...
 def linear(
     input: typing.Any, weight: typing.Any, bias: typing.Any, activation: typing.Any, keep: bool
 ) -> typing.Any: ...
@@ -384,6 +478,8 @@ def linear_backward(
 ) -> typing.Any: ...
 def log_softmax(input: typing.Any, dim: typing.Any) -> typing.Any: ...
 def log_softmax_backward(grad: typing.Any, output: typing.Any, dim: typing.Any) -> typing.Any: ...
+def logsigmoid(input: typing.Any) -> typing.Any: ...
+def logsigmoid_backward(grad: typing.Any, saved: typing.Any) -> typing.Any: ...
 def matmul(input: typing.Any, other: typing.Any) -> typing.Any: ...
 def matmul_backward(
     grad: typing.Any, input: typing.Any, other: typing.Any, need_input: bool, need_other: bool
@@ -412,6 +508,8 @@ def max_pool2d(
 def max_pool2d_backward(
     grad: typing.Any, indices: typing.Any, input_shape: typing.Any
 ) -> typing.Any: ...
+def mish(input: typing.Any) -> typing.Any: ...
+def mish_backward(grad: typing.Any, saved: typing.Any) -> typing.Any: ...
 def num_threads() -> int: ...
 def pad(input: typing.Any, pad: typing.Any, mode: typing.Any, value: typing.Any) -> typing.Any: ...
 def pad_backward(
@@ -450,6 +548,14 @@ def pointwise_loss_backward(
 def pool_clear() -> None: ...
 def pool_set_cache_limit(bytes: typing.Any) -> None: ...
 def pool_statistics() -> dict[str, typing.Any]: ...
+def prelu(input: typing.Any, weight: typing.Any) -> typing.Any: ...
+def prelu_backward(
+    grad: typing.Any, input: typing.Any, weight: typing.Any
+) -> tuple[typing.Any, ...]: ...
+def relu(input: typing.Any) -> typing.Any: ...
+def relu6(input: typing.Any) -> typing.Any: ...
+def relu6_backward(grad: typing.Any, saved: typing.Any) -> typing.Any: ...
+def relu_backward(grad: typing.Any, saved: typing.Any) -> typing.Any: ...
 def rms_norm(
     input: typing.Any,
     weight: typing.Any,
@@ -499,6 +605,8 @@ def scaled_dot_product_attention_backward(
     need_value: bool,
     need_mask: bool,
 ) -> tuple[typing.Any, ...]: ...
+def selu(input: typing.Any) -> typing.Any: ...
+def selu_backward(grad: typing.Any, saved: typing.Any) -> typing.Any: ...
 def set_num_threads(n: typing.Any) -> None: ...
 def sgd_step(
     params: list[typing.Any],
@@ -512,10 +620,32 @@ def sgd_step(
     nesterov: bool,
     maximize: bool,
 ) -> None: ...
+def sigmoid(input: typing.Any) -> typing.Any: ...
+def sigmoid_backward(grad: typing.Any, saved: typing.Any) -> typing.Any: ...
+def silu(input: typing.Any) -> typing.Any: ...
+def silu_backward(grad: typing.Any, saved: typing.Any) -> typing.Any: ...
 def simd_evaluate(name: str, x: typing.Any) -> typing.Any: ...
 def simd_selftest(float64: bool) -> typing.Any: ...
 def softmax(input: typing.Any, dim: typing.Any) -> typing.Any: ...
 def softmax_backward(grad: typing.Any, output: typing.Any, dim: typing.Any) -> typing.Any: ...
+def softmin(input: typing.Any, dim: typing.Any) -> typing.Any: ...
+def softmin_backward(grad: typing.Any, output: typing.Any, dim: typing.Any) -> typing.Any: ...
+def softplus(input: typing.Any, beta: typing.Any, threshold: typing.Any) -> typing.Any: ...
+def softplus_backward(
+    grad: typing.Any, saved: typing.Any, beta: typing.Any, threshold: typing.Any
+) -> typing.Any: ...
+def softshrink(input: typing.Any, lambd: typing.Any) -> typing.Any: ...
+def softshrink_backward(grad: typing.Any, saved: typing.Any, lambd: typing.Any) -> typing.Any: ...
+def softsign(input: typing.Any) -> typing.Any: ...
+def softsign_backward(grad: typing.Any, saved: typing.Any) -> typing.Any: ...
+def tanh(input: typing.Any) -> typing.Any: ...
+def tanh_backward(grad: typing.Any, saved: typing.Any) -> typing.Any: ...
+def tanhshrink(input: typing.Any) -> typing.Any: ...
+def tanhshrink_backward(grad: typing.Any, saved: typing.Any) -> typing.Any: ...
+def threshold(input: typing.Any, threshold: typing.Any, value: typing.Any) -> typing.Any: ...
+def threshold_backward(
+    grad: typing.Any, saved: typing.Any, threshold: typing.Any, value: typing.Any
+) -> typing.Any: ...
 def unfold(
     input: typing.Any,
     kernel_size: typing.Any,

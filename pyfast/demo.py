@@ -207,6 +207,7 @@ def figure(
     axes.plot(epochs, [h["held_out_loss"] for h in history], color="#D55E00", marker="s", ms=3,
               label="held-out quarter")  # fmt: skip
     axes.set(xlabel="epoch", ylabel="cross-entropy (nats)", yscale="log", title="Loss")
+    axes.xaxis.get_major_locator().set_params(integer=True)
     axes.legend()
     bank.suptitle("First-layer filters (3 × 3)")
     limit = float(np.abs(filters).max())

@@ -5,11 +5,35 @@ Arrays in, the same kind of array out: `numpy.ndarray`, `pyfast.Tensor` (recorde
 is an op, and every op has a record in tests/cases.
 """
 
+from .activation import (
+    celu,
+    elu,
+    gelu,
+    hardshrink,
+    hardsigmoid,
+    hardswish,
+    hardtanh,
+    leaky_relu,
+    logsigmoid,
+    mish,
+    relu,
+    relu6,
+    selu,
+    sigmoid,
+    silu,
+    softplus,
+    softshrink,
+    softsign,
+    tanh,
+    tanhshrink,
+    threshold,
+)
 from .attention import scaled_dot_product_attention
 from .avg_pool import adaptive_avg_pool1d, adaptive_avg_pool2d, avg_pool1d, avg_pool2d
 from .conv import conv1d, conv2d, conv_transpose1d, conv_transpose2d, fold, unfold
 from .dropout import alpha_dropout, dropout, dropout1d, dropout2d
 from .embedding import embedding, one_hot
+from .gated import glu, prelu, softmin
 from .linear import linear, matmul
 from .loss import (
     binary_cross_entropy,
@@ -28,6 +52,31 @@ from .pad import pad
 from .softmax import log_softmax, softmax
 
 __all__ = [
+    # activation
+    "celu",
+    "elu",
+    "gelu",
+    "glu",
+    "hardshrink",
+    "hardsigmoid",
+    "hardswish",
+    "hardtanh",
+    "leaky_relu",
+    "logsigmoid",
+    "mish",
+    "prelu",
+    "relu",
+    "relu6",
+    "selu",
+    "sigmoid",
+    "silu",
+    "softmin",
+    "softplus",
+    "softshrink",
+    "softsign",
+    "tanh",
+    "tanhshrink",
+    "threshold",
     # conv
     "conv1d",
     "conv2d",

@@ -408,7 +408,7 @@ class MatMul(Function):
         a, b = ctx.saved_tensors
         if _has_kernels(a, b):
             return _core.matmul_backward(grad, a, b, *ctx.needs_input_grad)
-        wide = (np.asarray(x, np.float64) for x in (grad, a, b))
+        wide: list[Any] = [np.asarray(x, np.float64) for x in (grad, a, b)]
         gradients = _core.matmul_backward(*wide, *ctx.needs_input_grad)
         pairs = zip(gradients, (a, b), strict=True)
         return tuple([None if g is None else g.astype(x.dtype) for g, x in pairs])

@@ -29,8 +29,10 @@ class _BatchNorm(Function):
     def forward(ctx: Any, *args: Any) -> Any:
         if True not in ctx.needs_input_grad:
             return _core.batch_norm(*args)
-        output, statistics = _core.batch_norm(*args, save=True)
-        input, _, _, weight, bias, training, _, eps, activation = args
+        input, mean, var, weight, bias, training, momentum, eps, activation = args
+        output, statistics = _core.batch_norm(
+            input, mean, var, weight, bias, training, momentum, eps, activation, save=True
+        )
         ctx.save_for_backward(input, statistics, weight, bias)
         ctx.settings = training, eps, activation
         return output
@@ -50,8 +52,10 @@ class _InstanceNorm(Function):
     def forward(ctx: Any, *args: Any) -> Any:
         if True not in ctx.needs_input_grad:
             return _core.instance_norm(*args)
-        output, statistics = _core.instance_norm(*args, save=True)
-        input, _, _, weight, bias, use_input_stats, _, eps = args
+        input, mean, var, weight, bias, use_input_stats, momentum, eps = args
+        output, statistics = _core.instance_norm(
+            input, mean, var, weight, bias, use_input_stats, momentum, eps, save=True
+        )
         ctx.save_for_backward(input, statistics, weight, bias)
         ctx.settings = use_input_stats, eps
         return output
@@ -99,8 +103,8 @@ class _LayerNorm(Function):
     def forward(ctx: Any, *args: Any) -> Any:
         if True not in ctx.needs_input_grad:
             return _core.layer_norm(*args)
-        output, statistics = _core.layer_norm(*args, save=True)
-        input, weight, _, shape, eps = args
+        input, weight, bias, shape, eps = args
+        output, statistics = _core.layer_norm(input, weight, bias, shape, eps, save=True)
         ctx.save_for_backward(input, statistics, weight)
         ctx.settings = shape, eps
         return output
@@ -127,9 +131,9 @@ class _RmsNorm(Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Any) -> Any:
-        of_input, of_weight, _ = _core.rms_norm_backward(
-            grad, *ctx.saved_tensors, *ctx.settings, ctx.needs_input_grad[1], False
-        )
+        wanted = ctx.needs_input_grad[1], False
+        operands: tuple[Any, ...] = (*ctx.saved_tensors, *ctx.settings, *wanted)
+        of_input, of_weight, _ = _core.rms_norm_backward(grad, *operands)
         return of_input, of_weight, None, None
 
 
