@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cases import OpCase, all_cases
+from cases import all_cases
 from operand_worker import Call, parameters
 from oracle import run_pyfast
 
