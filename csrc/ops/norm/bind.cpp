@@ -9,14 +9,6 @@ namespace pyfast {
 
 namespace {
 
-Activation to_activation(const char* op, py::handle name) {
-  if (name.is_none()) return Activation::none;
-  if (!py::isinstance<py::str>(name))
-    throw TypeError(
-        concat(op, ": activation must be None or a str, got ", py::repr(name).cast<std::string>()));
-  return activation_from(op, name.cast<std::string>());
-}
-
 bool to_bool(py::handle object) {
   const int truth = PyObject_IsTrue(object.ptr());
   if (truth < 0) throw py::error_already_set();
@@ -72,7 +64,8 @@ py::object batch_norm(py::handle input, py::handle running_mean, py::handle runn
                       py::handle eps, py::handle activation, bool save) {
   const char* op = "batch_norm";
   const BatchNormParams params{op, to_bool(training), to_double(momentum, {op, "momentum"}),
-                               to_double(eps, {op, "eps"}), to_activation(op, activation)};
+                               to_double(eps, {op, "eps"}),
+                               to_activation(activation, {op, "activation"})};
   const Input x(input, {op, "input"});
   const Operands operands(op, running_mean, running_var, weight, bias, params.training);
   return run_batch_norm(params, x, operands, save);
@@ -89,7 +82,7 @@ py::object batch_norm_gradient(py::handle grad, py::handle input, py::handle sta
                                bool bias_gradient) {
   const char* op = "batch_norm_backward";
   const BatchNormParams params{op, to_bool(training), 0, to_double(eps, {op, "eps"}),
-                               to_activation(op, activation)};
+                               to_activation(activation, {op, "activation"})};
   const Input g(grad, {op, "grad"}), x(input, {op, "input"}), s(statistics, {op, "statistics"});
   const Input w = Input::optional(weight, {op, "weight"});
   const Input b = Input::optional(bias, {op, "bias"});
