@@ -1,8 +1,6 @@
 // Views with any strides brought into C order, for kernels that want rows.
 #pragma once
 
-#include <optional>
-
 #include "core/memory.h"
 #include "core/tensor.h"
 
@@ -16,17 +14,16 @@ void copy_contiguous(void* dst, const TensorView& src);
 template <class T>
 class Contiguous {
  public:
-  explicit Contiguous(const TensorView& view) : data_(view.as<T>()) {
-    if (!view.defined || view.contiguous()) return;
-    copy_.emplace(view.numel());
-    copy_contiguous(copy_->data(), view);
-    data_ = copy_->data();
+  explicit Contiguous(const TensorView& view)
+      : copy_(!view.defined || view.contiguous() ? Workspace<T>() : Workspace<T>(view.numel())),
+        data_(copy_.data() ? copy_.data() : view.as<T>()) {
+    if (copy_.data()) copy_contiguous(copy_.data(), view);
   }
   const T* data() const { return data_; }
 
  private:
+  Workspace<T> copy_;
   const T* data_;  // null when the optional argument was None
-  std::optional<Workspace<T>> copy_;
 };
 
 }  // namespace pyfast

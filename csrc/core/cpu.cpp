@@ -44,13 +44,9 @@ Registers cpuid(std::uint32_t leaf, std::uint32_t subleaf = 0) {
 // The register state that the operating system saves: bits 1-2 AVX, 5-7 AVX-512, 17-18 AMX.
 std::uint64_t enabled_state() {
   if (!(cpuid(1).word[2] >> 27 & 1)) return 0;  // no xgetbv
-#ifdef _MSC_VER
-  return _xgetbv(0);
-#else
-  std::uint32_t low, high;
+  std::uint32_t low, high;                      // the intrinsic needs a compiler flag of its own
   asm volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
   return std::uint64_t{high} << 32 | low;
-#endif
 }
 
 constexpr std::uint64_t kAvxState = 0x6, kAvx512State = 0xe6, kAmxState = 0x60006;

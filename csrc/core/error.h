@@ -1,7 +1,9 @@
 // Exceptions that become Python exceptions of the same name, and the text they carry.
 #pragma once
 
+#include <concepts>
 #include <cstdint>
+#include <exception>
 #include <span>
 #include <stdexcept>
 #include <string>
@@ -25,10 +27,10 @@ inline std::string str(std::string_view s) { return std::string(s); }
 inline std::string str(const char* s) { return s; }
 inline std::string str(const std::string& s) { return s; }
 inline std::string str(bool b) { return b ? "True" : "False"; }
-inline std::string str(int v) { return std::to_string(v); }
-inline std::string str(long v) { return std::to_string(v); }
-inline std::string str(long long v) { return std::to_string(v); }
-inline std::string str(unsigned long v) { return std::to_string(v); }
+template <std::integral T>  // which type std::size_t is differs by platform
+std::string str(T v) {
+  return std::to_string(v);
+}
 std::string str(double v);
 std::string str(std::span<const std::int64_t> values);  // as a Python tuple: (2, 3)
 

@@ -33,10 +33,11 @@ inline std::size_t array_bytes(std::int64_t n, std::size_t item) {
 }
 }  // namespace detail
 
-// Scratch memory for one call: Workspace<float> packed(n); packed.data().
+// Scratch memory for one call: Workspace<float> packed(n); packed.data(). None: data() is null.
 template <class T>
 class Workspace {
  public:
+  Workspace() = default;
   explicit Workspace(std::int64_t n)
       : data_(static_cast<T*>(pool_allocate(detail::array_bytes(n, sizeof(T))))), size_(n) {}
   Workspace(Workspace&& other) noexcept
@@ -52,8 +53,8 @@ class Workspace {
   std::int64_t size() const { return size_; }
 
  private:
-  T* data_;
-  std::int64_t size_;
+  T* data_ = nullptr;
+  std::int64_t size_ = 0;
 };
 
 }  // namespace pyfast

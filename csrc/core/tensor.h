@@ -39,7 +39,8 @@ class Dims {
     return n;
   }
   friend bool operator==(const Dims& a, const Dims& b) {
-    return std::ranges::equal(a.span(), b.span());
+    const auto x = a.span(), y = b.span();  // no std::ranges: libc++ 14 has none
+    return std::equal(x.begin(), x.end(), y.begin(), y.end());
   }
 
  private:

@@ -9,6 +9,7 @@
 // Smaller tiles serve the edges, and shapes that split evenly into them.
 #pragma once
 
+#include <type_traits>
 #include <utility>
 
 #include "gemm/kernel.h"

@@ -71,14 +71,9 @@ PYFAST_INLINE m64 less_equal(f64 a, f64 b) { return a <= b; }
 PYFAST_INLINE m32 equal(f32 a, f32 b) { return a == b; }
 PYFAST_INLINE m64 equal(f64 a, f64 b) { return a == b; }
 
-PYFAST_INLINE f32 select(m32 m, f32 yes, f32 no) {
-  return __builtin_bit_cast(
-      f32, (m & __builtin_bit_cast(m32, yes)) | (~m & __builtin_bit_cast(m32, no)));
-}
-PYFAST_INLINE f64 select(m64 m, f64 yes, f64 no) {
-  return __builtin_bit_cast(
-      f64, (m & __builtin_bit_cast(m64, yes)) | (~m & __builtin_bit_cast(m64, no)));
-}
+// Not by & and |: GCC 11 crashes on what it makes of those.
+PYFAST_INLINE f32 select(m32 m, f32 yes, f32 no) { return m ? yes : no; }
+PYFAST_INLINE f64 select(m64 m, f64 yes, f64 no) { return m ? yes : no; }
 
 PYFAST_INLINE f32 load_first(const float* p, int n, float fill) {
   f32 x = broadcast(fill);

@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "core/copy.h"
 #include "core/parallel.h"
 #include "ops/conv/conv.h"

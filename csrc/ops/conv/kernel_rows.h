@@ -1,7 +1,7 @@
 // Copying pieces of image rows, padded with zeros. Included by kernel.cpp only.
 #pragma once
 
-#include "simd/vec.h"
+#include "simd/deinterleave.h"
 
 namespace pyfast::PYFAST_ISA {
 
@@ -18,20 +18,6 @@ struct Inside {
     end = end < begin ? begin : end < n ? end : n;
   }
 };
-
-// The even lanes of a, then the odd lanes of b.
-template <class V>
-PYFAST_INLINE V even_odd(V a, V b) {
-  if constexpr (V::size == 2)
-    return V(__builtin_shufflevector(a.v, b.v, 0, 3));
-  else if constexpr (V::size == 4)
-    return V(__builtin_shufflevector(a.v, b.v, 0, 2, 5, 7));
-  else if constexpr (V::size == 8)
-    return V(__builtin_shufflevector(a.v, b.v, 0, 2, 4, 6, 9, 11, 13, 15));
-  else
-    return V(__builtin_shufflevector(a.v, b.v, 0, 2, 4, 6, 8, 10, 12, 14, 17, 19, 21, 23, 25, 27,
-                                     29, 31));
-}
 
 // x[0], x[2], ...: n of them, then zeros; reads nothing behind the last.
 template <class T>

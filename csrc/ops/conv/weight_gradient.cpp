@@ -1,6 +1,8 @@
 // grad_weight[m, c, ky, kx] = sum over n, y, x of maps[n, m, y, x] patches[(c, ky, kx), (n, y, x)]
 #include "ops/conv/weight_gradient.h"
 
+#include <algorithm>
+
 #include "core/copy.h"
 #include "core/parallel.h"
 #include "gemm/gemm.h"

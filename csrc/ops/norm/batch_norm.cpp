@@ -3,6 +3,8 @@
 // transposed on the way.
 #include "ops/norm/batch_norm.h"
 
+#include <cmath>
+
 #include "core/copy.h"
 #include "ops/norm/planes.h"
 

@@ -2,6 +2,8 @@
 // one per channel of a sample, a plane. Positions = 1 makes a group a row (ops/norm/rows.h).
 #include "ops/norm/group_norm.h"
 
+#include <cmath>
+
 #include "core/copy.h"
 #include "ops/norm/planes.h"
 #include "ops/norm/rows.h"

@@ -3,6 +3,9 @@
 // cache what grad_input has just read.
 #include "ops/norm/rows.h"
 
+#include <algorithm>
+#include <cmath>
+
 #include "ops/norm/planes.h"
 
 namespace pyfast {
