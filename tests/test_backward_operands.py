@@ -18,14 +18,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cases import OpCase, all_cases
+from cases import all_cases
 from operand_worker import Call, parameters
 from oracle import run_pyfast
 
 import pyfast as pf
 from pyfast import _core
 
-# Functions without operands: asked about below, or about the machine.
+# Functions without operands, which have tests of their own.
 WITHOUT_OPERANDS = {
     "cpu_info",
     "fma_peak",
@@ -41,7 +41,7 @@ WITHOUT_OPERANDS = {
     "use_reference",
 }
 VARIANTS = 3  # recorded calls of one function, which differ in which arguments are given
-FAMILIES = sorted({case.samples.__module__ for case in all_cases()} | {"optim", "simd"})
+FAMILIES = sorted({case.samples.__module__ for case in all_cases()} | {"core", "optim"})
 
 
 def kernels() -> list[str]:
@@ -110,7 +110,7 @@ def valid_calls() -> list[Call]:
     with recording("optim", calls):
         optimize()
         optimize(momentum=0.9, amsgrad=True)
-    with recording("simd", calls):
+    with recording("core", calls):
         _core.simd_evaluate("exp", np.ones((2, 3), np.float32))
     kept: dict[str, list[Call]] = {}
     for call in sorted(calls.values(), key=elements):
