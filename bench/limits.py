@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import timeit
@@ -64,7 +65,10 @@ def child(script: str) -> str:
     """What a fresh interpreter prints that runs `script` with this pyfast."""
     environment = {**os.environ, "PYTHONPATH": str(Path(pf.__file__).parents[1])}
     command = [sys.executable, "-c", script]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    neutral = tempfile.gettempdir()  # the checkout's own pyfast/ must not come first
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=True, env=environment, cwd=neutral
+    )
     return done.stdout.strip()
 
 

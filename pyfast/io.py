@@ -88,6 +88,14 @@ def load(path: str | os.PathLike[str], *, return_metadata: bool = False) -> Any:
         If the file is no safetensors file, or is cut short.
     OSError
         If it cannot be read.
+
+    Examples
+    --------
+    >>> import tempfile, numpy as np, pyfast as pf
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     pf.save({"layer": {"bias": np.zeros(2)}}, f"{folder}/a.safetensors")
+    ...     pf.load(f"{folder}/a.safetensors")
+    {'layer': {'bias': array([0., 0.])}}
     """
     from safetensors import SafetensorError
     from safetensors.numpy import load as parse

@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from interpreter import python
 
 import pyfast as pf
 
 
 def pyfast(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    folder = str(Path(pf.__file__).parents[1])
-    return subprocess.run(
-        [sys.executable, "-m", "pyfast.cli", *arguments],
-        capture_output=True, text=True, check=False, timeout=600,
-        env={**os.environ, "PYTHONPATH": folder, **environment},
-    )  # fmt: skip
+    return python("-m", "pyfast.cli", *arguments, check=False, **environment)
 
 
 def test_info(tmp_path: Path) -> None:
@@ -87,7 +81,7 @@ def test_bad_usage(arguments: tuple[str, ...], message: str) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_a_missing_extra_gets_one_line(tmp_path: Path) -> None:
+def test_a_missing_extra_gets_one_line() -> None:
     script = (
         "import importlib.util as u, sys\n"
         "find = u.find_spec\n"
@@ -95,11 +89,7 @@ def test_a_missing_extra_gets_one_line(tmp_path: Path) -> None:
         "from pyfast.cli import main\n"
         "sys.exit(main(['demo']))\n"
     )
-    folder = str(Path(pf.__file__).parents[1])
-    done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=False,
-        env={**os.environ, "PYTHONPATH": folder}, cwd=tmp_path,
-    )  # fmt: skip
+    done = python("-c", script, check=False)
     assert done.returncode == 2
     assert done.stderr.splitlines() == [
         "pyfast demo: sklearn is not installed: pip install 'pyfast-nn[demo]'"

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from cases import OpCase, all_cases
-
-import pyfast
+from interpreter import python
 
 EXAMPLES = 60
 
@@ -19,10 +15,6 @@ EXAMPLES = 60
 def test_no_call_ends_the_process(case: OpCase, tmp_path: Path) -> None:
     log = tmp_path / "call.txt"
     worker = Path(__file__).with_name("fuzz_worker.py")
-    command = [sys.executable, str(worker), case.name, str(EXAMPLES), str(log)]
-    same_pyfast = {**os.environ, "PYTHONPATH": str(Path(pyfast.__file__).parents[1])}
-    done = subprocess.run(
-        command, capture_output=True, text=True, timeout=300, env=same_pyfast, check=False
-    )
+    done = python(str(worker), case.name, str(EXAMPLES), str(log), check=False)
     call = log.read_text() if log.exists() else "no call was made"
     assert done.returncode == 0, f"status {done.returncode} in {call[:2000]}\n{done.stderr[-3000:]}"

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from pathlib import Path
+from interpreter import python
 
 import pyfast
 
@@ -15,17 +12,13 @@ HEAVY = (
 )  # fmt: skip
 
 
-def python(script: str) -> str:
-    same_pyfast = {**os.environ, "PYTHONPATH": str(Path(pyfast.__file__).parents[1])}
-    command = [sys.executable, "-W", "error", "-c", script]
-    return subprocess.run(
-        command, capture_output=True, text=True, check=True, env=same_pyfast
-    ).stdout
+def output_of(script: str) -> str:
+    return python("-W", "error", "-c", script).stdout
 
 
 def test_nothing_heavy_is_imported() -> None:
     script = f"import pyfast, sys; print([m for m in {HEAVY!r} if m in sys.modules])"
-    assert python(script).strip() == "[]"
+    assert output_of(script).strip() == "[]"
 
 
 def test_submodules_load_when_used() -> None:
@@ -33,14 +26,14 @@ def test_submodules_load_when_used() -> None:
         "import pyfast as pf; pf.nn.Linear(2, 3); pf.data.DataLoader; pf.optim.SGD; pf.io; pf.save;"
         "print(sorted(set(pf.__all__) - set(dir(pf))))"
     )
-    assert python(script).strip() == "[]"
+    assert output_of(script).strip() == "[]"
 
 
 def test_an_unknown_name_is_an_attribute_error() -> None:
     script = (
         "import pyfast\ntry:\n    pyfast.no_such_name\nexcept AttributeError as e:\n    print(e)"
     )
-    assert "no_such_name" in python(script)
+    assert "no_such_name" in output_of(script)
 
 
 def test_every_public_name_is_there() -> None:

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
-from pathlib import Path
 
 import pytest
-
-import pyfast
+from interpreter import python
 
 # VmHWM belongs to the process image; ru_maxrss would begin at the peak of pytest's process.
 PROLOGUE = """
@@ -47,11 +43,7 @@ print(peak() / 2**20)
 def run(script: str, threads: int) -> list[float]:
     if not sys.platform.startswith("linux"):
         pytest.skip("/proc/self/status is Linux's")
-    same_pyfast = {**os.environ, "PYTHONPATH": str(Path(pyfast.__file__).parents[1])}
-    done = subprocess.run(
-        [sys.executable, "-c", PROLOGUE.format(threads=threads) + script],
-        capture_output=True, text=True, check=True, env=same_pyfast,
-    )  # fmt: skip
+    done = python("-c", PROLOGUE.format(threads=threads) + script)
     return [float(line) for line in done.stdout.split()]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -42,16 +42,38 @@ __all__ = [
 
 
 class _Activation(Module):
-    """An activation whose settings are attributes, named in `_settings` for its repr."""
+    """The op named `_op`; its settings are attributes, named in `_settings`."""
 
-    _settings: tuple[str, ...] = ()
+    _op: ClassVar[str]
+    _settings: ClassVar[tuple[str, ...]] = ()
+
+    def forward(self, input: Any) -> Any:
+        """Apply the activation.
+
+        Parameters
+        ----------
+        input : array of any shape
+
+        Returns
+        -------
+        array of the shape of `input`; GLU halves one axis
+        """
+        settings = {name: getattr(self, name) for name in self._settings}
+        return getattr(ops, self._op)(input, **settings)
 
     def extra_repr(self) -> str:
         """The activation's settings."""
         return ", ".join(f"{name}={getattr(self, name)!r}" for name in self._settings)
 
 
-class ReLU(_Activation):
+class _PlainActivation(_Activation):
+    """An activation with no setting but PyTorch's `inplace`."""
+
+    def __init__(self, inplace: bool = False) -> None:
+        super().__init__()
+
+
+class ReLU(_PlainActivation):
     """max(0, x).
 
     Parameters
@@ -67,24 +89,10 @@ class ReLU(_Activation):
     (2, 4)
     """
 
-    def __init__(self, inplace: bool = False) -> None:
-        super().__init__()
-
-    def forward(self, input: Any) -> Any:
-        """Apply the activation.
-
-        Parameters
-        ----------
-        input : array of any shape
-
-        Returns
-        -------
-        array of the shape of `input`
-        """
-        return ops.relu(input)
+    _op = "relu"
 
 
-class ReLU6(_Activation):
+class ReLU6(_PlainActivation):
     """min(max(0, x), 6).
 
     Parameters
@@ -100,21 +108,7 @@ class ReLU6(_Activation):
     (2, 4)
     """
 
-    def __init__(self, inplace: bool = False) -> None:
-        super().__init__()
-
-    def forward(self, input: Any) -> Any:
-        """Apply the activation.
-
-        Parameters
-        ----------
-        input : array of any shape
-
-        Returns
-        -------
-        array of the shape of `input`
-        """
-        return ops.relu6(input)
+    _op = "relu6"
 
 
 class GELU(_Activation):
@@ -133,27 +127,15 @@ class GELU(_Activation):
     (2, 4)
     """
 
+    _op = "gelu"
     _settings = ("approximate",)
 
     def __init__(self, approximate: str = "none") -> None:
         super().__init__()
         self.approximate = approximate
 
-    def forward(self, input: Any) -> Any:
-        """Apply the activation.
 
-        Parameters
-        ----------
-        input : array of any shape
-
-        Returns
-        -------
-        array of the shape of `input`
-        """
-        return ops.gelu(input, approximate=self.approximate)
-
-
-class SiLU(_Activation):
+class SiLU(_PlainActivation):
     """x / (1 + exp(-x)), also called swish.
 
     Parameters
@@ -169,21 +151,7 @@ class SiLU(_Activation):
     (2, 4)
     """
 
-    def __init__(self, inplace: bool = False) -> None:
-        super().__init__()
-
-    def forward(self, input: Any) -> Any:
-        """Apply the activation.
-
-        Parameters
-        ----------
-        input : array of any shape
-
-        Returns
-        -------
-        array of the shape of `input`
-        """
-        return ops.silu(input)
+    _op = "silu"
 
 
 class ELU(_Activation):
@@ -203,27 +171,15 @@ class ELU(_Activation):
     (2, 4)
     """
 
+    _op = "elu"
     _settings = ("alpha",)
 
     def __init__(self, alpha: float = 1.0, inplace: bool = False) -> None:
         super().__init__()
         self.alpha = alpha
 
-    def forward(self, input: Any) -> Any:
-        """Apply the activation.
 
-        Parameters
-        ----------
-        input : array of any shape
-
-        Returns
-        -------
-        array of the shape of `input`
-        """
-        return ops.elu(input, self.alpha)
-
-
-class SELU(_Activation):
+class SELU(_PlainActivation):
     """ELU scaled so that activations normalise themselves (Klambauer et al., NeurIPS 2017).
 
     Parameters
@@ -239,21 +195,7 @@ class SELU(_Activation):
     (2, 4)
     """
 
-    def __init__(self, inplace: bool = False) -> None:
-        super().__init__()
-
-    def forward(self, input: Any) -> Any:
-        """Apply the activation.
-
-        Parameters
-        ----------
-        input : array of any shape
-
-        Returns
-        -------
-        array of the shape of `input`
-        """
-        return ops.selu(input)
+    _op = "selu"
 
 
 class CELU(_Activation):
@@ -273,24 +215,12 @@ class CELU(_Activation):
     (2, 4)
     """
 
+    _op = "celu"
     _settings = ("alpha",)
 
     def __init__(self, alpha: float = 1.0, inplace: bool = False) -> None:
         super().__init__()
         self.alpha = alpha
-
-    def forward(self, input: Any) -> Any:
-        """Apply the activation.
-
-        Parameters
-        ----------
-        input : array of any shape
-
-        Returns
-        -------
-        array of the shape of `input`
-        """
-        return ops.celu(input, self.alpha)
 
 
 class LeakyReLU(_Activation):
@@ -310,24 +240,12 @@ class LeakyReLU(_Activation):
     (2, 4)
     """
 
+    _op = "leaky_relu"
     _settings = ("negative_slope",)
 
     def __init__(self, negative_slope: float = 0.01, inplace: bool = False) -> None:
         super().__init__()
         self.negative_slope = negative_slope
-
-    def forward(self, input: Any) -> Any:
-        """Apply the activation.
-
-        Parameters
-        ----------
-        input : array of any shape
-
-        Returns
-        -------
-        array of the shape of `input`
-        """
-        return ops.leaky_relu(input, self.negative_slope)
 
 
 class Sigmoid(_Activation):
@@ -341,18 +259,7 @@ class Sigmoid(_Activation):
     (2, 4)
     """
 
-    def forward(self, input: Any) -> Any:
-        """Apply the activation.
-
-        Parameters
-        ----------
-        input : array of any shape
-
-        Returns
-        -------
-        array of the shape of `input`
-        """
-        return ops.sigmoid(input)
+    _op = "sigmoid"
 
 
 class LogSigmoid(_Activation):
@@ -366,18 +273,7 @@ class LogSigmoid(_Activation):
     (2, 4)
     """
 
-    def forward(self, input: Any) -> Any:
-        """Apply the activation.
-
-        Parameters
-        ----------
-        input : array of any shape
-
-        Returns
-        -------
-        array of the shape of `input`
-        """
-        return ops.logsigmoid(input)
+    _op = "logsigmoid"
 
 
 class Tanh(_Activation):
@@ -391,18 +287,7 @@ class Tanh(_Activation):
     (2, 4)
     """
 
-    def forward(self, input: Any) -> Any:
-        """Apply the activation.
-
-        Parameters
-        ----------
-        input : array of any shape
-
-        Returns
-        -------
-        array of the shape of `input`
-        """
-        return ops.tanh(input)
+    _op = "tanh"
 
 
 class Tanhshrink(_Activation):
@@ -416,18 +301,7 @@ class Tanhshrink(_Activation):
     (2, 4)
     """
 
-    def forward(self, input: Any) -> Any:
-        """Apply the activation.
-
-        Parameters
-        ----------
-        input : array of any shape
-
-        Returns
-        -------
-        array of the shape of `input`
-        """
-        return ops.tanhshrink(input)
+    _op = "tanhshrink"
 
 
 class Softplus(_Activation):
@@ -447,25 +321,13 @@ class Softplus(_Activation):
     (2, 4)
     """
 
+    _op = "softplus"
     _settings = ("beta", "threshold")
 
     def __init__(self, beta: float = 1.0, threshold: float = 20.0) -> None:
         super().__init__()
         self.beta = beta
         self.threshold = threshold
-
-    def forward(self, input: Any) -> Any:
-        """Apply the activation.
-
-        Parameters
-        ----------
-        input : array of any shape
-
-        Returns
-        -------
-        array of the shape of `input`
-        """
-        return ops.softplus(input, self.beta, self.threshold)
 
 
 class Softsign(_Activation):
@@ -479,21 +341,10 @@ class Softsign(_Activation):
     (2, 4)
     """
 
-    def forward(self, input: Any) -> Any:
-        """Apply the activation.
-
-        Parameters
-        ----------
-        input : array of any shape
-
-        Returns
-        -------
-        array of the shape of `input`
-        """
-        return ops.softsign(input)
+    _op = "softsign"
 
 
-class Mish(_Activation):
+class Mish(_PlainActivation):
     """x tanh(softplus(x)) (Misra, 2019).
 
     Parameters
@@ -509,24 +360,10 @@ class Mish(_Activation):
     (2, 4)
     """
 
-    def __init__(self, inplace: bool = False) -> None:
-        super().__init__()
-
-    def forward(self, input: Any) -> Any:
-        """Apply the activation.
-
-        Parameters
-        ----------
-        input : array of any shape
-
-        Returns
-        -------
-        array of the shape of `input`
-        """
-        return ops.mish(input)
+    _op = "mish"
 
 
-class Hardswish(_Activation):
+class Hardswish(_PlainActivation):
     """x min(max(0, x + 3), 6) / 6 (Howard et al., ICCV 2019).
 
     Parameters
@@ -542,24 +379,10 @@ class Hardswish(_Activation):
     (2, 4)
     """
 
-    def __init__(self, inplace: bool = False) -> None:
-        super().__init__()
-
-    def forward(self, input: Any) -> Any:
-        """Apply the activation.
-
-        Parameters
-        ----------
-        input : array of any shape
-
-        Returns
-        -------
-        array of the shape of `input`
-        """
-        return ops.hardswish(input)
+    _op = "hardswish"
 
 
-class Hardsigmoid(_Activation):
+class Hardsigmoid(_PlainActivation):
     """min(max(0, x + 3), 6) / 6.
 
     Parameters
@@ -575,21 +398,7 @@ class Hardsigmoid(_Activation):
     (2, 4)
     """
 
-    def __init__(self, inplace: bool = False) -> None:
-        super().__init__()
-
-    def forward(self, input: Any) -> Any:
-        """Apply the activation.
-
-        Parameters
-        ----------
-        input : array of any shape
-
-        Returns
-        -------
-        array of the shape of `input`
-        """
-        return ops.hardsigmoid(input)
+    _op = "hardsigmoid"
 
 
 class Hardtanh(_Activation):
@@ -610,25 +419,13 @@ class Hardtanh(_Activation):
     (2, 4)
     """
 
+    _op = "hardtanh"
     _settings = ("min_val", "max_val")
 
     def __init__(self, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> None:
         super().__init__()
         self.min_val = min_val
         self.max_val = max_val
-
-    def forward(self, input: Any) -> Any:
-        """Apply the activation.
-
-        Parameters
-        ----------
-        input : array of any shape
-
-        Returns
-        -------
-        array of the shape of `input`
-        """
-        return ops.hardtanh(input, self.min_val, self.max_val)
 
 
 class Hardshrink(_Activation):
@@ -646,6 +443,9 @@ class Hardshrink(_Activation):
     (2, 4)
     """
 
+    _op = "hardshrink"
+    _settings = ("lambd",)
+
     def __init__(self, lambd: float = 0.5) -> None:
         super().__init__()
         self.lambd = lambd
@@ -653,19 +453,6 @@ class Hardshrink(_Activation):
     def extra_repr(self) -> str:
         """The bound."""
         return str(self.lambd)
-
-    def forward(self, input: Any) -> Any:
-        """Apply the activation.
-
-        Parameters
-        ----------
-        input : array of any shape
-
-        Returns
-        -------
-        array of the shape of `input`
-        """
-        return ops.hardshrink(input, self.lambd)
 
 
 class Softshrink(_Activation):
@@ -683,6 +470,9 @@ class Softshrink(_Activation):
     (2, 4)
     """
 
+    _op = "softshrink"
+    _settings = ("lambd",)
+
     def __init__(self, lambd: float = 0.5) -> None:
         super().__init__()
         self.lambd = lambd
@@ -690,19 +480,6 @@ class Softshrink(_Activation):
     def extra_repr(self) -> str:
         """The bound."""
         return str(self.lambd)
-
-    def forward(self, input: Any) -> Any:
-        """Apply the activation.
-
-        Parameters
-        ----------
-        input : array of any shape
-
-        Returns
-        -------
-        array of the shape of `input`
-        """
-        return ops.softshrink(input, self.lambd)
 
 
 class Threshold(_Activation):
@@ -723,25 +500,13 @@ class Threshold(_Activation):
     (2, 4)
     """
 
+    _op = "threshold"
     _settings = ("threshold", "value")
 
     def __init__(self, threshold: float, value: float, inplace: bool = False) -> None:
         super().__init__()
         self.threshold = threshold
         self.value = value
-
-    def forward(self, input: Any) -> Any:
-        """Apply the activation.
-
-        Parameters
-        ----------
-        input : array of any shape
-
-        Returns
-        -------
-        array of the shape of `input`
-        """
-        return ops.threshold(input, self.threshold, self.value)
 
 
 class GLU(_Activation):
@@ -760,24 +525,12 @@ class GLU(_Activation):
     (2, 2)
     """
 
+    _op = "glu"
     _settings = ("dim",)
 
     def __init__(self, dim: int = -1) -> None:
         super().__init__()
         self.dim = dim
-
-    def forward(self, input: Any) -> Any:
-        """Apply the activation.
-
-        Parameters
-        ----------
-        input : array of any shape
-
-        Returns
-        -------
-        array with `dim` half as long
-        """
-        return ops.glu(input, self.dim)
 
 
 class Softmax(_Activation):
@@ -795,24 +548,12 @@ class Softmax(_Activation):
     (2, 4)
     """
 
+    _op = "softmax"
     _settings = ("dim",)
 
     def __init__(self, dim: int = -1) -> None:
         super().__init__()
         self.dim = dim
-
-    def forward(self, input: Any) -> Any:
-        """Apply the activation.
-
-        Parameters
-        ----------
-        input : array of any shape
-
-        Returns
-        -------
-        array of the shape of `input`
-        """
-        return ops.softmax(input, self.dim)
 
 
 class Softmin(_Activation):
@@ -830,24 +571,12 @@ class Softmin(_Activation):
     (2, 4)
     """
 
+    _op = "softmin"
     _settings = ("dim",)
 
     def __init__(self, dim: int = -1) -> None:
         super().__init__()
         self.dim = dim
-
-    def forward(self, input: Any) -> Any:
-        """Apply the activation.
-
-        Parameters
-        ----------
-        input : array of any shape
-
-        Returns
-        -------
-        array of the shape of `input`
-        """
-        return ops.softmin(input, self.dim)
 
 
 class LogSoftmax(_Activation):
@@ -865,24 +594,12 @@ class LogSoftmax(_Activation):
     (2, 4)
     """
 
+    _op = "log_softmax"
     _settings = ("dim",)
 
     def __init__(self, dim: int = -1) -> None:
         super().__init__()
         self.dim = dim
-
-    def forward(self, input: Any) -> Any:
-        """Apply the activation.
-
-        Parameters
-        ----------
-        input : array of any shape
-
-        Returns
-        -------
-        array of the shape of `input`
-        """
-        return ops.log_softmax(input, self.dim)
 
 
 class PReLU(Module):

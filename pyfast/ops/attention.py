@@ -49,9 +49,7 @@ def scaled_dot_product_attention(
 ) -> ArrayT:
     r"""Each query's mean of the values, weighted by how well it matches their keys.
 
-    .. math::
-        O = \operatorname{softmax}\left(s\, Q K^\top + M\right) V, \qquad
-        s = \frac{1}{\sqrt{E}} \text{ unless given}
+    .. math:: O = \operatorname{softmax}\left(s\, Q K^\top + M\right) V
 
     (Vaswani et al., "Attention is all you need", 2017, section 3.2.1.) The scores are never held
     as a whole: memory grows with L, not with L S (Dao et al., "FlashAttention", 2022).
@@ -60,49 +58,38 @@ def scaled_dot_product_attention(
     ----------
     query : array of shape (..., L, E), float32 or float64
         L queries of E features. Any strides, here and below; leading dimensions broadcast.
-    key : array of shape (..., S, E)
-    value : array of shape (..., S, Ev)
+    key, value : array of shape (..., S, E) and (..., S, Ev)
     attn_mask : array that broadcasts to (..., L, S), bool or the dtype of `query`, optional
-        Bool: True where the query attends to the key (in :class:`pyfast.nn.MultiheadAttention` True
-        means the opposite, as in PyTorch). Floating: added to the scores, so -inf forbids. A query
-        that may attend to nothing gets zeros, and what is forbidden leaves no trace, NaN included.
+        Bool: True where the query attends (the opposite of :class:`pyfast.nn.MultiheadAttention`,
+        as in PyTorch). Floating: added to the scores, so -inf forbids; gets a gradient. A query
+        that may attend to nothing gets zeros; what is forbidden leaves no trace, NaN included.
     dropout_p : float in [0, 1]
-        Probability with which a weight is dropped, the others being scaled by 1 / (1 - p). Always
-        applied when positive: pass 0 outside training.
+        Each weight's chance to be dropped, the others growing by 1 / (1 - p). 0 outside training.
     is_causal : bool
         Query i attends to keys 0 ... i. Not together with `attn_mask`.
     scale : float, optional
-        s in the formula.
+        s in the formula; default: 1 / sqrt(E).
     enable_gqa : bool
         The third-last axis holds heads, H of `query` and a divisor G of H in `key` and `value`:
-        each run of H / G query heads shares a head of keys and values, which are not repeated.
+        each run of H / G query heads shares one of theirs.
 
     Returns
     -------
     array of shape (..., L, Ev), of the kind and dtype of `query`
-        Gradients reach `query`, `key`, `value` and a floating `attn_mask`.
 
     Raises
     ------
-    TypeError
-        If an array is not float32 or float64, or their dtypes differ.
-    ValueError
-        If shapes do not fit, `dropout_p` leaves [0, 1], `scale` is not finite, or `attn_mask` comes
-        with `is_causal`.
+    TypeError, ValueError
+        For dtypes, shapes or settings that do not fit, or `attn_mask` with `is_causal`.
 
     Examples
     --------
-    A query that matches the second key alone returns the second value:
-
     >>> import numpy as np
     >>> import pyfast as pf
-    >>> query = np.array([[0.0, 60.0]])
-    >>> key = np.array([[1.0, 0.0], [0.0, 1.0]])
+    >>> query, key = np.array([[0.0, 60.0]]), np.eye(2)
     >>> value = np.array([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])
-    >>> pf.ops.scaled_dot_product_attention(query, key, value).round(4)
+    >>> pf.ops.scaled_dot_product_attention(query, key, value).round(4)  # the second key's value
     array([[4., 5., 6.]])
-    >>> pf.ops.scaled_dot_product_attention(query, key, value, is_causal=True).round(4)
-    array([[1., 2., 3.]])
     """
     stream = default_generator.next_stream() if dropout_p else (0, 0)
     options = (dropout_p, is_causal, scale, enable_gqa, *stream)

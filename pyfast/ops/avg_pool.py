@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, ClassVar
 
 from numpy import ndarray
 
@@ -14,60 +15,37 @@ from .max_pool import OutputSize, Size
 __all__ = ["adaptive_avg_pool1d", "adaptive_avg_pool2d", "avg_pool1d", "avg_pool2d"]
 
 
-class _AvgPool1d(Function):
-    array_args = 1
+class _AvgPool(Function):
+    """What average pooling shares; subclasses name their forward and backward in `_core`."""
 
-    @staticmethod
-    def forward(ctx: Any, input: Any, *args: Any) -> Any:
-        output = _core.avg_pool1d(input, *args)
+    array_args = 1
+    compute: ClassVar[tuple[Callable[..., Any], Callable[..., Any]]]
+
+    @classmethod
+    def forward(cls, ctx: Any, input: Any, *args: Any) -> Any:
+        output = cls.compute[0](input, *args)
         ctx.input_shape, ctx.args = input.shape, args
         return output
 
-    @staticmethod
-    def backward(ctx: Any, grad: Any) -> Any:
-        return _core.avg_pool1d_backward(grad, ctx.input_shape, *ctx.args), *(None,) * 6
+    @classmethod
+    def backward(cls, ctx: Any, grad: Any) -> Any:
+        return cls.compute[1](grad, ctx.input_shape, *ctx.args), *(None for _ in ctx.args)
 
 
-class _AvgPool2d(Function):
-    array_args = 1
-
-    @staticmethod
-    def forward(ctx: Any, input: Any, *args: Any) -> Any:
-        output = _core.avg_pool2d(input, *args)
-        ctx.input_shape, ctx.args = input.shape, args
-        return output
-
-    @staticmethod
-    def backward(ctx: Any, grad: Any) -> Any:
-        return _core.avg_pool2d_backward(grad, ctx.input_shape, *ctx.args), *(None,) * 6
+class _AvgPool1d(_AvgPool):
+    compute = _core.avg_pool1d, _core.avg_pool1d_backward
 
 
-class _AdaptiveAvgPool1d(Function):
-    array_args = 1
-
-    @staticmethod
-    def forward(ctx: Any, input: Any, output_size: Any) -> Any:
-        output = _core.adaptive_avg_pool1d(input, output_size)
-        ctx.input_shape, ctx.output_size = input.shape, output_size
-        return output
-
-    @staticmethod
-    def backward(ctx: Any, grad: Any) -> Any:
-        return _core.adaptive_avg_pool1d_backward(grad, ctx.input_shape, ctx.output_size), None
+class _AvgPool2d(_AvgPool):
+    compute = _core.avg_pool2d, _core.avg_pool2d_backward
 
 
-class _AdaptiveAvgPool2d(Function):
-    array_args = 1
+class _AdaptiveAvgPool1d(_AvgPool):
+    compute = _core.adaptive_avg_pool1d, _core.adaptive_avg_pool1d_backward
 
-    @staticmethod
-    def forward(ctx: Any, input: Any, output_size: Any) -> Any:
-        output = _core.adaptive_avg_pool2d(input, output_size)
-        ctx.input_shape, ctx.output_size = input.shape, output_size
-        return output
 
-    @staticmethod
-    def backward(ctx: Any, grad: Any) -> Any:
-        return _core.adaptive_avg_pool2d_backward(grad, ctx.input_shape, ctx.output_size), None
+class _AdaptiveAvgPool2d(_AvgPool):
+    compute = _core.adaptive_avg_pool2d, _core.adaptive_avg_pool2d_backward
 
 
 def avg_pool1d(
@@ -96,8 +74,7 @@ def avg_pool1d(
     padding : int
         Zeros on both sides, at most half of `kernel_size`.
     ceil_mode : bool
-        Let a last window reach beyond the padded input, provided that it begins before the right
-        padding does.
+        Let a last window reach beyond the padded input if it begins before the right padding.
     count_include_pad : bool
         Count padding in D. What lies beyond the padding is never counted.
 
@@ -109,8 +86,7 @@ def avg_pool1d(
     Raises
     ------
     ValueError
-        If the input has the wrong rank or is empty in more than its batch, or a size is out of
-        range.
+        If `input` has the wrong rank or is empty but for its batch, or a size is out of range.
     TypeError
         If `input` is not float32 or float64, or a size is not an int.
 
@@ -154,8 +130,7 @@ def avg_pool2d(
     padding : int or (int, int)
         Zeros on both sides, at most half of `kernel_size`.
     ceil_mode : bool
-        Let a last window reach beyond the padded input, provided that it begins before the right
-        padding does.
+        Let a last window reach beyond the padded input if it begins before the right padding.
     count_include_pad : bool
         Count padding in D. What lies beyond the padding is never counted.
     divisor_override : int, optional
@@ -169,8 +144,7 @@ def avg_pool2d(
     Raises
     ------
     ValueError
-        If the input has the wrong rank or is empty in more than its batch, or a size is out of
-        range.
+        If `input` has the wrong rank or is empty but for its batch, or a size is out of range.
     TypeError
         If `input` is not float32 or float64, or a size is not an int.
 

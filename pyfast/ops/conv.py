@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
 
 from numpy import ndarray
 
@@ -23,68 +23,55 @@ __all__ = [
 Ints = int | Sequence[int]
 
 
-def _forward(compute: Any, ctx: Any, arrays: tuple[Any, ...], settings: tuple[Any, ...]) -> Any:
-    """Run a convolution; when a gradient is wanted, keep what its backward reads."""
-    if not any(ctx.needs_input_grad[:3]):
-        return compute(*arrays, *settings)
-    output, saved = compute(*arrays, *settings, True)
-    fused = settings[-1] is not None
-    ctx.save_for_backward(arrays[0], arrays[1], saved if fused else None)
-    ctx.settings = settings
-    return output
+class _Convolution(Function):
+    """What the four convolutions share; subclasses name their forward and backward in `_core`."""
 
-
-def _backward(compute: Any, ctx: Any, grad: Any) -> Any:
-    gradients = compute(grad, *ctx.saved_tensors, ctx.needs_input_grad[:3], *ctx.settings)
-    return *gradients, *(None for _ in ctx.settings)
-
-
-class _Conv1d(Function):
     array_args = 3
+    compute: ClassVar[tuple[Callable[..., Any], Callable[..., Any]]]
 
-    @staticmethod
-    def forward(ctx: Any, input: Any, weight: Any, bias: Any, *settings: Any) -> Any:
-        return _forward(_core.conv1d, ctx, (input, weight, bias), settings)
+    @classmethod
+    def forward(cls, ctx: Any, input: Any, weight: Any, bias: Any, *settings: Any) -> Any:
+        if not any(ctx.needs_input_grad[:3]):
+            return cls.compute[0](input, weight, bias, *settings)
+        output, saved = cls.compute[0](input, weight, bias, *settings, True)
+        fused = settings[-1] is not None
+        ctx.save_for_backward(input, weight, saved if fused else None)
+        ctx.settings = settings
+        return output
 
-    @staticmethod
-    def backward(ctx: Any, grad: Any) -> Any:
-        return _backward(_core.conv1d_backward, ctx, grad)
-
-
-class _Conv2d(Function):
-    array_args = 3
-
-    @staticmethod
-    def forward(ctx: Any, input: Any, weight: Any, bias: Any, *settings: Any) -> Any:
-        return _forward(_core.conv2d, ctx, (input, weight, bias), settings)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Any) -> Any:
-        return _backward(_core.conv2d_backward, ctx, grad)
+    @classmethod
+    def backward(cls, ctx: Any, grad: Any) -> Any:
+        wanted = ctx.needs_input_grad[:3]
+        gradients = cls.compute[1](grad, *ctx.saved_tensors, wanted, *ctx.settings)
+        return *gradients, *(None for _ in ctx.settings)
 
 
-class _ConvTranspose1d(Function):
-    array_args = 3
-
-    @staticmethod
-    def forward(ctx: Any, input: Any, weight: Any, bias: Any, *settings: Any) -> Any:
-        return _forward(_core.conv_transpose1d, ctx, (input, weight, bias), settings)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Any) -> Any:
-        return _backward(_core.conv_transpose1d_backward, ctx, grad)
+class _Conv1d(_Convolution):
+    compute = _core.conv1d, _core.conv1d_backward
 
 
-class _ConvTranspose2d(Function):
-    array_args = 3
+class _Conv2d(_Convolution):
+    compute = _core.conv2d, _core.conv2d_backward
 
-    @staticmethod
-    def forward(ctx: Any, input: Any, weight: Any, bias: Any, *settings: Any) -> Any:
-        return _forward(_core.conv_transpose2d, ctx, (input, weight, bias), settings)
 
-    @staticmethod
-    def backward(ctx: Any, grad: Any) -> Any:
-        return _backward(_core.conv_transpose2d_backward, ctx, grad)
+class _ConvTranspose1d(_Convolution):
+    compute = _core.conv_transpose1d, _core.conv_transpose1d_backward
+
+
+class _ConvTranspose2d(_Convolution):
+    compute = _core.conv_transpose2d, _core.conv_transpose2d_backward
+
+
+def _convolve(
+    function: type[_Convolution], input: Any, weight: Any, bias: Any, *settings: Any
+) -> Any:
+    if (
+        type(input) is ndarray
+        and type(weight) is ndarray
+        and (bias is None or type(bias) is ndarray)
+    ):
+        return function.compute[0](input, weight, bias, *settings)
+    return call(function, input, weight, bias, *settings)
 
 
 class _Unfold(Function):
@@ -157,8 +144,7 @@ def conv1d(
     Raises
     ------
     ValueError
-        For shapes that do not belong together, a kernel that does not fit into the padded input, or
-        a setting out of range.
+        If shapes do not fit together, the kernel not into the padded input, or for a bad setting.
     TypeError
         If the arrays are not all float32 or all float64, or a setting is not an int.
 
@@ -170,13 +156,8 @@ def conv1d(
     >>> pf.ops.conv1d(steps, np.array([[[-1.0, 1.0]]]))
     array([[[ 0.,  1.,  0., -1.]]])
     """
-    if (
-        type(input) is ndarray
-        and type(weight) is ndarray
-        and (bias is None or type(bias) is ndarray)
-    ):
-        return _core.conv1d(input, weight, bias, stride, padding, dilation, groups, activation)
-    return call(_Conv1d, input, weight, bias, stride, padding, dilation, groups, activation)
+    settings = (stride, padding, dilation, groups, activation)
+    return _convolve(_Conv1d, input, weight, bias, *settings)
 
 
 def conv2d(
@@ -224,8 +205,7 @@ def conv2d(
     Raises
     ------
     ValueError
-        For shapes that do not belong together, a kernel that does not fit into the padded input, or
-        a setting out of range.
+        If shapes do not fit together, the kernel not into the padded input, or for a bad setting.
     TypeError
         If the arrays are not all float32 or all float64, or a setting is not an int.
 
@@ -238,13 +218,8 @@ def conv2d(
     array([[[[10., 18.],
              [42., 50.]]]])
     """
-    if (
-        type(input) is ndarray
-        and type(weight) is ndarray
-        and (bias is None or type(bias) is ndarray)
-    ):
-        return _core.conv2d(input, weight, bias, stride, padding, dilation, groups, activation)
-    return call(_Conv2d, input, weight, bias, stride, padding, dilation, groups, activation)
+    settings = (stride, padding, dilation, groups, activation)
+    return _convolve(_Conv2d, input, weight, bias, *settings)
 
 
 def conv_transpose1d(
@@ -279,8 +254,7 @@ def conv_transpose1d(
     padding : int or (int,)
         Elements cut from both ends of the output.
     output_padding : int or (int,)
-        Elements added at the end, fewer than stride or dilation: which of the lengths that
-        :func:`conv1d` would have mapped to L is meant.
+        Elements added at the end: chooses among the lengths that :func:`conv1d` maps to L.
     groups : int
         Input and output channels are cut into as many groups that do not see each other.
     activation : str, optional
@@ -294,8 +268,7 @@ def conv_transpose1d(
     Raises
     ------
     ValueError
-        For shapes that do not belong together, an output that padding leaves nothing of, or a
-        setting out of range.
+        If shapes do not fit together, padding leaves no output, or a setting is out of range.
     TypeError
         If the arrays are not all float32 or all float64, or a setting is not an int.
 
@@ -308,13 +281,7 @@ def conv_transpose1d(
     array([[[  1.,  10., 102.,  20., 200.]]])
     """
     settings = (stride, padding, output_padding, groups, dilation, activation)
-    if (
-        type(input) is ndarray
-        and type(weight) is ndarray
-        and (bias is None or type(bias) is ndarray)
-    ):
-        return _core.conv_transpose1d(input, weight, bias, *settings)
-    return call(_ConvTranspose1d, input, weight, bias, *settings)
+    return _convolve(_ConvTranspose1d, input, weight, bias, *settings)
 
 
 def conv_transpose2d(
@@ -334,11 +301,9 @@ def conv_transpose2d(
     Every input pixel spreads a scaled kernel over the output:
 
     .. math:: y_{noij} = a\Bigl(b_o + \sum_{c,p,q,k,l} w_{cokl}\, x_{ncpq}\Bigr)
-        \quad\text{over}\quad p \cdot stride + k \cdot dilation - padding = i,\;
-        q \cdot stride + l \cdot dilation - padding = j
+        \quad\text{over}\quad p \cdot stride + k \cdot dilation - padding = i,\; q \ldots = j
 
-    (Zeiler et al., "Deconvolutional Networks", CVPR 2010). Computed one residue of the stride at a
-    time, so that no product with an inserted zero is ever formed.
+    (Zeiler et al., "Deconvolutional Networks", CVPR 2010).
 
     Parameters
     ----------
@@ -351,8 +316,7 @@ def conv_transpose2d(
     padding : int or (int, int)
         Rows and columns cut from both sides of the output.
     output_padding : int or (int, int)
-        Rows and columns added at the end, fewer than stride or dilation: which of the sizes that
-        :func:`conv2d` would have mapped to (H, W) is meant.
+        Elements added at the end: chooses among the sizes that :func:`conv2d` maps to (H, W).
     groups : int
         Input and output channels are cut into as many groups that do not see each other.
     activation : str, optional
@@ -366,8 +330,7 @@ def conv_transpose2d(
     Raises
     ------
     ValueError
-        For shapes that do not belong together, an output that padding leaves nothing of, or a
-        setting out of range.
+        If shapes do not fit together, padding leaves no output, or a setting is out of range.
     TypeError
         If the arrays are not all float32 or all float64, or a setting is not an int.
 
@@ -375,19 +338,12 @@ def conv_transpose2d(
     --------
     >>> import numpy as np
     >>> import pyfast as pf
-    >>> x = np.array([[[[1.0, 2.0]]]])
-    >>> pf.ops.conv_transpose2d(x, np.ones((1, 1, 2, 2)), stride=2)
+    >>> pf.ops.conv_transpose2d(np.array([[[[1.0, 2.0]]]]), np.ones((1, 1, 2, 2)), stride=2)
     array([[[[1., 1., 2., 2.],
              [1., 1., 2., 2.]]]])
     """
     settings = (stride, padding, output_padding, groups, dilation, activation)
-    if (
-        type(input) is ndarray
-        and type(weight) is ndarray
-        and (bias is None or type(bias) is ndarray)
-    ):
-        return _core.conv_transpose2d(input, weight, bias, *settings)
-    return call(_ConvTranspose2d, input, weight, bias, *settings)
+    return _convolve(_ConvTranspose2d, input, weight, bias, *settings)
 
 
 def unfold(

@@ -91,19 +91,22 @@ def embedding(
     """
     if sparse:
         raise ValueError("embedding: sparse must be False, gradients are dense arrays; got True")
-    padding = -1
-    if padding_idx is not None:
-        rows = np.shape(weight)[0] if len(np.shape(weight)) else 0
-        if not -rows <= padding_idx < rows:
-            raise ValueError(
-                f"embedding: padding_idx must be in [{-rows}, {rows}), got {padding_idx}"
-            )
-        padding = padding_idx % rows
+    padding = _padding_row(padding_idx, weight)
     if max_norm is not None:
         _renormalise(input, weight, max_norm, norm_type)
     if type(input) is ndarray and type(weight) is ndarray:
         return _core.embedding(input, weight)
     return call(_Embedding, input, weight, padding, bool(scale_grad_by_freq))
+
+
+def _padding_row(padding_idx: int | None, weight: Any) -> int:
+    """The row that gets no gradient, counted from the start; -1 for none."""
+    if padding_idx is None:
+        return -1
+    rows = np.shape(weight)[0] if len(np.shape(weight)) else 0
+    if not -rows <= padding_idx < rows:
+        raise ValueError(f"embedding: padding_idx must be in [{-rows}, {rows}), got {padding_idx}")
+    return padding_idx % rows
 
 
 def _renormalise(input: Any, weight: Any, max_norm: float, norm_type: float) -> None:

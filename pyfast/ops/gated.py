@@ -9,6 +9,7 @@ from numpy import ndarray
 from .. import _core
 from ..autograd import Function
 from ._dispatch import ArrayT, call
+from .softmax import SoftmaxFunction
 
 __all__ = ["glu", "prelu", "softmin"]
 
@@ -41,20 +42,8 @@ class _Prelu(Function):
         return _core.prelu_backward(grad, *ctx.saved_tensors)
 
 
-class _Softmin(Function):
-    array_args = 1
-
-    @staticmethod
-    def forward(ctx: Any, input: Any, dim: int) -> Any:
-        output = _core.softmin(input, dim)
-        ctx.save_for_backward(output)
-        ctx.dim = dim
-        return output
-
-    @staticmethod
-    def backward(ctx: Any, grad: Any) -> Any:
-        (output,) = ctx.saved_tensors
-        return _core.softmin_backward(grad, output, ctx.dim), None
+class _Softmin(SoftmaxFunction):
+    compute = _core.softmin, _core.softmin_backward
 
 
 def glu(input: ArrayT, dim: int = -1) -> ArrayT:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from numpy import ndarray
 
@@ -17,67 +17,42 @@ Size = int | Sequence[int]
 OutputSize = int | None | Sequence[int | None]
 
 
-def _forward(kernel: Callable[..., Any], ctx: Any, input: Any, *args: Any) -> Any:
-    """Run a max pooling, keeping the indices where backward will want them."""
-    return_indices = args[-1]
-    if not (return_indices or ctx.needs_input_grad[0]):
-        return kernel(input, *args)
-    output, indices = kernel(input, *args[:-1], True)
-    ctx.save_for_backward(indices)
-    ctx.input_shape = input.shape
-    return (output, indices) if return_indices else output
+class _MaxPool(Function):
+    """What max pooling shares; the last argument is return_indices."""
 
-
-class _MaxPool1d(Function):
     array_args = 1
+    compute: ClassVar[tuple[Callable[..., Any], Callable[..., Any]]]
 
-    @staticmethod
-    def forward(ctx: Any, input: Any, *args: Any) -> Any:
-        return _forward(_core.max_pool1d, ctx, input, *args)
+    @classmethod
+    def forward(cls, ctx: Any, input: Any, *args: Any) -> Any:
+        return_indices = args[-1]
+        if not (return_indices or ctx.needs_input_grad[0]):
+            return cls.compute[0](input, *args)
+        output, indices = cls.compute[0](input, *args[:-1], True)
+        ctx.save_for_backward(indices)
+        ctx.input_shape, ctx.settings = input.shape, len(args)
+        return (output, indices) if return_indices else output
 
-    @staticmethod
-    def backward(ctx: Any, grad: Any, *_: Any) -> Any:
+    @classmethod
+    def backward(cls, ctx: Any, grad: Any, *_: Any) -> Any:
         (indices,) = ctx.saved_tensors
-        return _core.max_pool1d_backward(grad, indices, ctx.input_shape), *(None,) * 6
+        return cls.compute[1](grad, indices, ctx.input_shape), *(None,) * ctx.settings
 
 
-class _MaxPool2d(Function):
-    array_args = 1
-
-    @staticmethod
-    def forward(ctx: Any, input: Any, *args: Any) -> Any:
-        return _forward(_core.max_pool2d, ctx, input, *args)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Any, *_: Any) -> Any:
-        (indices,) = ctx.saved_tensors
-        return _core.max_pool2d_backward(grad, indices, ctx.input_shape), *(None,) * 6
+class _MaxPool1d(_MaxPool):
+    compute = _core.max_pool1d, _core.max_pool1d_backward
 
 
-class _AdaptiveMaxPool1d(Function):
-    array_args = 1
-
-    @staticmethod
-    def forward(ctx: Any, input: Any, *args: Any) -> Any:
-        return _forward(_core.adaptive_max_pool1d, ctx, input, *args)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Any, *_: Any) -> Any:
-        (indices,) = ctx.saved_tensors
-        return _core.max_pool1d_backward(grad, indices, ctx.input_shape), None, None
+class _MaxPool2d(_MaxPool):
+    compute = _core.max_pool2d, _core.max_pool2d_backward
 
 
-class _AdaptiveMaxPool2d(Function):
-    array_args = 1
+class _AdaptiveMaxPool1d(_MaxPool):
+    compute = _core.adaptive_max_pool1d, _core.max_pool1d_backward
 
-    @staticmethod
-    def forward(ctx: Any, input: Any, *args: Any) -> Any:
-        return _forward(_core.adaptive_max_pool2d, ctx, input, *args)
 
-    @staticmethod
-    def backward(ctx: Any, grad: Any, *_: Any) -> Any:
-        (indices,) = ctx.saved_tensors
-        return _core.max_pool2d_backward(grad, indices, ctx.input_shape), None, None
+class _AdaptiveMaxPool2d(_MaxPool):
+    compute = _core.adaptive_max_pool2d, _core.max_pool2d_backward
 
 
 def max_pool1d(
@@ -109,8 +84,7 @@ def max_pool1d(
     dilation : int
         From one element of a window to the next.
     ceil_mode : bool
-        Let a last window reach beyond the padded input, provided that it begins before the right
-        padding does.
+        Let a last window reach beyond the padded input if it begins before the right padding.
     return_indices : bool
         Return where the maxima were found, too.
 
@@ -124,8 +98,7 @@ def max_pool1d(
     Raises
     ------
     ValueError
-        If the input has the wrong rank or is empty in more than its batch, or a size is out of
-        range.
+        If `input` has the wrong rank or is empty but for its batch, or a size is out of range.
     TypeError
         If `input` is not float32 or float64, or a size is not an int.
 
@@ -137,20 +110,10 @@ def max_pool1d(
     >>> pf.ops.max_pool1d(x, 2, return_indices=True)
     (array([[3., 5.]]), array([[1, 3]]))
     """
+    args = (kernel_size, stride, padding, dilation, ceil_mode, return_indices)
     if type(input) is ndarray:
-        return _core.max_pool1d(
-            input, kernel_size, stride, padding, dilation, ceil_mode, return_indices
-        )
-    return call(
-        _MaxPool1d,
-        input,
-        kernel_size,
-        stride,
-        padding,
-        dilation,
-        ceil_mode,
-        return_indices,
-    )
+        return _core.max_pool1d(input, *args)
+    return call(_MaxPool1d, input, *args)
 
 
 def max_pool2d(
@@ -182,8 +145,7 @@ def max_pool2d(
     dilation : int or (int, int)
         From one element of a window to the next.
     ceil_mode : bool
-        Let a last window reach beyond the padded input, provided that it begins before the right
-        padding does.
+        Let a last window reach beyond the padded input if it begins before the right padding.
     return_indices : bool
         Return where the maxima were found, too.
 
@@ -197,8 +159,7 @@ def max_pool2d(
     Raises
     ------
     ValueError
-        If the input has the wrong rank or is empty in more than its batch, or a size is out of
-        range.
+        If `input` has the wrong rank or is empty but for its batch, or a size is out of range.
     TypeError
         If `input` is not float32 or float64, or a size is not an int.
 
@@ -211,20 +172,10 @@ def max_pool2d(
     array([[[ 5.,  7.],
             [13., 15.]]])
     """
+    args = (kernel_size, stride, padding, dilation, ceil_mode, return_indices)
     if type(input) is ndarray:
-        return _core.max_pool2d(
-            input, kernel_size, stride, padding, dilation, ceil_mode, return_indices
-        )
-    return call(
-        _MaxPool2d,
-        input,
-        kernel_size,
-        stride,
-        padding,
-        dilation,
-        ceil_mode,
-        return_indices,
-    )
+        return _core.max_pool2d(input, *args)
+    return call(_MaxPool2d, input, *args)
 
 
 def adaptive_max_pool1d(input: ArrayT, output_size: Size, return_indices: bool = False) -> Any:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, ClassVar
 
 from numpy import ndarray
 
@@ -13,36 +14,33 @@ from ._dispatch import ArrayT, call
 __all__ = ["log_softmax", "softmax"]
 
 
-class _Softmax(Function):
-    array_args = 1
+class SoftmaxFunction(Function):
+    """What softmax, log_softmax and softmin share: backward reads the output."""
 
-    @staticmethod
-    def forward(ctx: Any, input: Any, dim: int) -> Any:
-        output = _core.softmax(input, dim)
+    array_args = 1
+    compute: ClassVar[tuple[Callable[..., Any], Callable[..., Any]]]
+
+    @classmethod
+    def forward(cls, ctx: Any, input: Any, dim: int) -> Any:
+        """The output, kept for backward."""
+        output = cls.compute[0](input, dim)
         ctx.save_for_backward(output)
         ctx.dim = dim
         return output
 
-    @staticmethod
-    def backward(ctx: Any, grad: Any) -> Any:
+    @classmethod
+    def backward(cls, ctx: Any, grad: Any) -> Any:
+        """The gradient of the input."""
         (output,) = ctx.saved_tensors
-        return _core.softmax_backward(grad, output, ctx.dim), None
+        return cls.compute[1](grad, output, ctx.dim), None
 
 
-class _LogSoftmax(Function):
-    array_args = 1
+class _Softmax(SoftmaxFunction):
+    compute = _core.softmax, _core.softmax_backward
 
-    @staticmethod
-    def forward(ctx: Any, input: Any, dim: int) -> Any:
-        output = _core.log_softmax(input, dim)
-        ctx.save_for_backward(output)
-        ctx.dim = dim
-        return output
 
-    @staticmethod
-    def backward(ctx: Any, grad: Any) -> Any:
-        (output,) = ctx.saved_tensors
-        return _core.log_softmax_backward(grad, output, ctx.dim), None
+class _LogSoftmax(SoftmaxFunction):
+    compute = _core.log_softmax, _core.log_softmax_backward
 
 
 def softmax(input: ArrayT, dim: int = -1) -> ArrayT:
