@@ -69,6 +69,10 @@ class Change:
     wanted: str
 
 
+def kernels() -> list[str]:
+    return [n for n in dir(_core) if callable(getattr(_core, n)) and not n.startswith("_")]
+
+
 def parameters(function: str) -> list[str]:
     signature = getattr(_core, function).__doc__.splitlines()[0]
     return re.findall(r"(\w+): ", signature)
@@ -182,7 +186,8 @@ def changes(value: Any) -> Iterator[Change]:
         yield Change("one entry more", [*value, value[0]], "error")
     else:
         for setting in SETTINGS:
-            yield Change(f"set to {setting!r}", setting, "reference")
+            edge = type(setting) is int and setting == 0 and isinstance(value, float)  # eps = 0
+            yield Change(f"set to {setting!r}", setting, "any" if edge else "reference")
         yield Change("set to 1e308", 1e308, "any")
         yield Change("set to a shifty sequence", Shifty(), "any")
         if isinstance(value, tuple):
@@ -276,7 +281,7 @@ def main(calls: Path, family: str, log: Path) -> None:
 
         def note(title: str) -> None:
             running.seek(0)
-            running.write(title + "\n" + " " * 80)
+            running.write(title.ljust(120))
             running.flush()
 
         for call in pickle.loads(calls.read_bytes()):
