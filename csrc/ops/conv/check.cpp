@@ -49,17 +49,25 @@ std::int64_t reach(const char* op, std::int64_t kernel, std::int64_t dilation) {
   return checked_add(op, checked_mul(op, kernel - 1, dilation), 1);
 }
 
-std::int64_t maps_extent(const ConvOptions& o, const ConvAxis& axis) {
-  const std::int64_t span = reach(o.op, axis.kernel, axis.dilation);
-  if (o.padding_mode == "same") return axis.image;
-  const std::int64_t padded = checked_add(o.op, axis.image, checked_mul(o.op, axis.padding, 2));
-  if (padded < span)
-    throw ValueError(concat(o.op, ": kernel must fit into the padded input, got ", span,
-                            " (dilated) for ", padded));
-  return (padded - span) / axis.stride + 1;
+void require_length(const char* op, std::int64_t padded) {
+  if (padded > kLongestAxis)
+    throw ValueError(concat(op, ": padding must keep every axis within ", kLongestAxis,
+                            " elements, got ", padded));
 }
 
-std::int64_t image_extent(const ConvOptions& o, const ConvAxis& axis, std::int64_t extra) {
+void set_maps(const ConvOptions& o, ConvAxis& axis) {
+  const std::int64_t span = reach(o.op, axis.kernel, axis.dilation);
+  const std::int64_t padded = checked_add(o.op, axis.image, checked_mul(o.op, axis.padding, 2));
+  const bool same = o.padding_mode == "same";
+  if (padded < span && !same)
+    throw ValueError(concat(o.op, ": kernel must fit into the padded input, got ", span,
+                            " (dilated) for ", padded));
+  require_length(o.op, padded);
+  axis.maps = same ? axis.image : (padded - span) / axis.stride + 1;
+  axis.shorten_steps(padded);
+}
+
+void set_image(const ConvOptions& o, ConvAxis& axis, std::int64_t extra) {
   const std::int64_t body =
       checked_add(o.op, checked_mul(o.op, axis.maps - 1, axis.stride),
                   checked_add(o.op, reach(o.op, axis.kernel, axis.dilation), extra));
@@ -67,7 +75,9 @@ std::int64_t image_extent(const ConvOptions& o, const ConvAxis& axis, std::int64
   if (extent < 1)
     throw ValueError(
         concat(o.op, ": padding must leave an output, got an output size of ", extent));
-  return extent;
+  require_length(o.op, body);
+  axis.image = extent;
+  axis.shorten_steps(body);
 }
 
 // One spatial axis: `size` is the input's extent along it.
@@ -79,14 +89,14 @@ ConvAxis make_axis(const ConvOptions& o, int i, std::int64_t size, std::int64_t 
   if (o.padding_mode.empty()) axis.padding = o.padding[i];
   if (o.padding_mode == "same") axis.padding = (reach(o.op, kernel, axis.dilation) - 1) / 2;
   if (!o.transposed) {
-    axis.maps = maps_extent(o, axis);
+    set_maps(o, axis);
     return axis;
   }
   const std::int64_t extra = o.output_padding[i];
   if (extra >= axis.stride && extra >= axis.dilation)
     throw ValueError(concat(o.op, ": output_padding must be smaller than stride or dilation, got ",
                             o.output_padding));
-  axis.image = image_extent(o, axis, extra);
+  set_image(o, axis, extra);
   return axis;
 }
 

@@ -20,7 +20,17 @@ struct ConvAxis {
   std::int64_t image, maps;  // extents
   std::int64_t kernel, stride, dilation;
   std::int64_t padding;  // zeros before the image; those behind it follow from `maps`
+
+  // Kernels multiply steps by strides in memory: one that leads out of the padded image at once
+  // (which then has a single map, or a single tap) may be any other that does.
+  void shorten_steps(std::int64_t padded) {
+    if (stride > padded) stride = padded;
+    if (kernel == 1) dilation = 1;
+  }
 };
+
+// Positions in a padded image must stay far from the end of int64, whatever they are multiplied by.
+inline constexpr std::int64_t kLongestAxis = std::int64_t{1} << 40;
 
 struct ConvGeometry {
   std::int64_t batch, groups;

@@ -29,7 +29,11 @@ ConvAxis make_axis(const UnfoldOptions& o, int i, std::int64_t image) {
   if (padded < reach)
     throw ValueError(concat(o.op, ": kernel_size must fit into the padded image, got ", reach,
                             " (dilated) for ", padded));
+  if (padded > kLongestAxis)
+    throw ValueError(concat(o.op, ": padding must keep every axis within ", kLongestAxis,
+                            " elements, got ", padded));
   axis.maps = (padded - reach) / axis.stride + 1;
+  axis.shorten_steps(padded);
   return axis;
 }
 
