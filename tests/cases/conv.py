@@ -254,7 +254,7 @@ def conv1d_bad() -> list[Bad]:
         Bad((x, w, b, 1, 2**62), ValueError, "size overflows 64 bits"),
         Bad((x, w, b, 1, 0, 2**62), ValueError, "size overflows 64 bits"),
         Bad((x, w, b), ValueError, "activation", {"activation": "softplush"}),
-        Bad((x, w, b), TypeError, "activation must be a str", {"activation": 3}),
+        Bad((x, w, b), TypeError, "activation must be None or a str", {"activation": 3}),
     ]
 
 

@@ -28,11 +28,7 @@ ConvOptions options(const char* op, int spatial, bool transposed, py::handle str
     o.padding_mode = padding.cast<std::string>();
   else
     o.padding = to_dims(padding, {op, "padding"}, spatial);
-  if (py::isinstance<py::str>(activation))
-    o.activation = activation_from(op, activation.cast<std::string_view>());
-  else if (!activation.is_none())
-    throw TypeError(concat(op, ": activation must be a str or None, got ",
-                           py::repr(activation).cast<std::string>()));
+  o.activation = to_activation(activation, {op, "activation"});
   return o;
 }
 
@@ -45,7 +41,7 @@ py::object forward(const ConvOptions& o, py::handle input, py::handle weight, py
   const ConvParams params = check_convolution(o, x, w, b);
   const Output y(o.op, x->dtype, params.output_shape);
   const bool keep = save && saves_input(params.activation);
-  const Output linear = keep ? Output(o.op, x->dtype, params.output_shape) : Output();
+  const Output linear = Output::optional(keep, o.op, x->dtype, params.output_shape);
   run(convolution_forward, reference::convolution_forward, params, x.view(), w.view(), b.view(),
       y.view(), linear.view());
   if (!save) return y.object();
@@ -59,7 +55,7 @@ py::tuple backward(const ConvOptions& o, py::handle grad, py::handle input, py::
   const Input s = Input::optional(saved, {o.op, "saved"});
   const ConvParams params = check_convolution_backward(o, g, x, w, s);
   const auto output = [&](std::size_t i, const Dims& shape) {
-    return wanted[i].cast<bool>() ? Output(o.op, x->dtype, shape) : Output();
+    return Output::optional(wanted[i].cast<bool>(), o.op, x->dtype, shape);
   };
   const Output dx = output(0, x->shape), dw = output(1, w->shape);
   const Output db = output(2, Dims{params.output_channels()});
