@@ -55,7 +55,8 @@ def measure(
         except Exception as problem:
             failures[peer] = f"{type(problem).__name__}: {problem}".splitlines()[0]
     seconds = in_turn(calls, rounds)
-    return Result(family.name, shape.name, shape.work, shape.unit, seconds, failures)
+    work = family.work * shape.work
+    return Result(family.name, shape.name, work, shape.unit, seconds, failures)
 
 
 def disagreement(np: Any, got: Any, expected: Any, rtol: float) -> str:

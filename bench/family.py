@@ -66,3 +66,4 @@ class Family:
     constants: tuple[str, ...] = ()
     channels_last: bool = False  # PyTorch is timed in both memory layouts
     rtol: float = 1e-3
+    work: float = 1.0  # times the shape's: a backward pass makes two products of the forward's one

@@ -15,7 +15,13 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from . import _core
+try:
+    from . import _core
+except ImportError as problem:
+    raise ImportError(
+        f"pyfast: no compiled module in {__path__[0]}. If this is a checkout that hides the "
+        f"installed package, run from another folder ({problem})"
+    ) from None
 
 if TYPE_CHECKING:
     from . import autograd, data, io, nn, ops, optim, random

@@ -16,6 +16,7 @@ import numpy as np
 
 import pyfast as pf
 from pyfast import nn
+from pyfast.extras import load_bench
 
 __all__ = ["build_model", "evaluate", "load_digits", "run", "train"]
 
@@ -236,8 +237,6 @@ def kernel_table() -> list[dict[str, Any]]:
     list of dict
         kernel, shape, milliseconds per library, GFLOP/s or GB/s of pyfast; one thread each.
     """
-    from .cli import load_bench
-
     bench = load_bench("short")
     return list(bench.short_table()) if bench else []
 

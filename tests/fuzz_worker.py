@@ -10,7 +10,6 @@ signal is seen by the parent. LOG always holds the call that is running.
 from __future__ import annotations
 
 import inspect
-import resource
 import sys
 import warnings
 from pathlib import Path
@@ -20,12 +19,12 @@ import numpy as np
 from cases import OpCase, all_cases
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from memory_limit import limit_memory
 from oracle import floating
 
 import pyfast as pf
 
 ANSWERS = (ValueError, TypeError, IndexError, MemoryError)
-MEMORY = 6 << 30  # address space: calls that ask for the moon get a MemoryError
 
 INTEGERS = st.sampled_from(
     [-(2**63), -(2**31), -100, -2, -1, 0, 1, 2, 3, 4, 7, 2**31, 2**40, 2**62, 2**63 - 1, 2**70]
@@ -110,7 +109,7 @@ def attempt(case: OpCase, arguments: dict[str, Any], log: Path) -> None:
 
 
 def main(name: str, examples: int, log: Path) -> None:
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    limit_memory()
     warnings.simplefilter("ignore")
     case = next(c for c in all_cases() if c.name == name)
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pyfast.cli import load_bench
+from pyfast.extras import load_bench
 
 if load_bench("cli") is None:
     pytest.skip("bench is neither installed nor beside the tests", allow_module_level=True)

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
-from subprocess import CompletedProcess
 from typing import Any
 
 import numpy as np
 import pytest
-from process import python
+from interpreter import python
 
 import pyfast as pf
 
 
-def pyfast(*arguments: str, **environment: str) -> CompletedProcess[str]:
-    return python("-m", "pyfast.cli", *arguments, **environment)
+def pyfast(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return python("-m", "pyfast.cli", *arguments, check=False, **environment)
 
 
 def test_info(tmp_path: Path) -> None:
@@ -89,7 +89,7 @@ def test_a_missing_extra_gets_one_line() -> None:
         "from pyfast.cli import main\n"
         "sys.exit(main(['demo']))\n"
     )
-    done = python("-c", script)
+    done = python("-c", script, check=False)
     assert done.returncode == 2
     assert done.stderr.splitlines() == [
         "pyfast demo: sklearn is not installed: pip install 'pyfast-nn[demo]'"

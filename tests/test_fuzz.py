@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from cases import OpCase, all_cases
-from process import python
+from interpreter import python
 
 EXAMPLES = 60
 
@@ -15,6 +15,6 @@ EXAMPLES = 60
 def test_no_call_ends_the_process(case: OpCase, tmp_path: Path) -> None:
     log = tmp_path / "call.txt"
     worker = Path(__file__).with_name("fuzz_worker.py")
-    done = python(str(worker), case.name, str(EXAMPLES), str(log))
+    done = python(str(worker), case.name, str(EXAMPLES), str(log), check=False)
     call = log.read_text() if log.exists() else "no call was made"
     assert done.returncode == 0, f"status {done.returncode} in {call[:2000]}\n{done.stderr[-3000:]}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from process import output_of
+from interpreter import python
 
 import pyfast
 
@@ -12,9 +12,13 @@ HEAVY = (
 )  # fmt: skip
 
 
+def output_of(script: str) -> str:
+    return python("-W", "error", "-c", script).stdout
+
+
 def test_nothing_heavy_is_imported() -> None:
     script = f"import pyfast, sys; print([m for m in {HEAVY!r} if m in sys.modules])"
-    assert output_of(script, "-W", "error").strip() == "[]"
+    assert output_of(script).strip() == "[]"
 
 
 def test_submodules_load_when_used() -> None:
@@ -22,14 +26,14 @@ def test_submodules_load_when_used() -> None:
         "import pyfast as pf; pf.nn.Linear(2, 3); pf.data.DataLoader; pf.optim.SGD; pf.io; pf.save;"
         "print(sorted(set(pf.__all__) - set(dir(pf))))"
     )
-    assert output_of(script, "-W", "error").strip() == "[]"
+    assert output_of(script).strip() == "[]"
 
 
 def test_an_unknown_name_is_an_attribute_error() -> None:
     script = (
         "import pyfast\ntry:\n    pyfast.no_such_name\nexcept AttributeError as e:\n    print(e)"
     )
-    assert "no_such_name" in output_of(script, "-W", "error")
+    assert "no_such_name" in output_of(script)
 
 
 def test_every_public_name_is_there() -> None:

@@ -133,6 +133,9 @@ def test_sizes_at_the_edge_of_int64_raise_or_return() -> None:
     assert pf.ops.max_pool1d(x, big, big, big // 2).shape == (1, 1, 1)
     assert pf.ops.avg_pool1d(x, big, big, big // 2).shape == (1, 1, 1)
     assert pf.ops.max_pool1d(x, big, 1, big // 2).shape == (1, 1, 4)
+    steps = np.arange(8, dtype=np.float32).reshape(1, 8)
+    assert pf.ops.max_pool1d(steps, 4, 2**63 - 1, 2).tolist() == [[1]]
+    assert pf.ops.avg_pool1d(steps, 4, 2**63 - 1, 2).tolist() == [[0.25]]
     with pytest.raises(ValueError, match="overflow"):
         pf.ops.max_pool1d(x, 2**63 - 1, 1, big - 1)
     with pytest.raises(ValueError, match="overflow"):

@@ -136,5 +136,5 @@ def _torch_backward(a: Any, p: Params) -> Call:
 
 FAMILIES = (
     Family("attention", SHAPES, _pyfast, _numpy, _torch, _jax, _onnx),
-    Family("attention backward", SHAPES, _pyfast_backward, torch=_torch_backward),
+    Family("attention backward", SHAPES, _pyfast_backward, torch=_torch_backward, work=2.5),
 )

@@ -125,5 +125,5 @@ FAMILIES = (
         constants=("w", "b"), channels_last=True,
     ),
     Family("conv2d backward", SHAPES[1:], _pyfast_backward, torch=_torch_backward,
-           channels_last=True),
+           channels_last=True, work=2.0),
 )  # fmt: skip

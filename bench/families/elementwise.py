@@ -48,7 +48,8 @@ def _family(name: str, onnx: str, jax_name: str, numpy: Any, *args: Any, **attri
     def jax_call(jax: Any, p: Params) -> Any:
         if name == "gelu":
             return lambda x: jax.nn.gelu(x, approximate=False)
-        return getattr(jax.nn, jax_name)
+        function = getattr(jax.nn, jax_name)
+        return lambda x: function(x)  # some take their argument by position only
 
     return Family(
         name, SHAPES, _pyfast(name, *args), numpy, _torch(name, *args), jax_call,

@@ -222,12 +222,21 @@ double to_double(py::handle object, Where where) {
   return value;
 }
 
+std::string to_text(py::handle object, Where where) {
+  Py_ssize_t size = 0;
+  const char* text =
+      PyUnicode_Check(object.ptr()) ? PyUnicode_AsUTF8AndSize(object.ptr(), &size) : nullptr;
+  if (text) return {text, static_cast<std::size_t>(size)};
+  PyErr_Clear();  // lone surrogates have no UTF-8
+  throw TypeError(concat(where, " must be a str, got ", py::repr(object).cast<std::string>()));
+}
+
 Activation to_activation(py::handle object, Where where) {
   if (object.is_none()) return Activation::none;
   if (!PyUnicode_Check(object.ptr()))
     throw TypeError(
         concat(where, " must be None or a str, got ", py::repr(object).cast<std::string>()));
-  return activation_from(where.op, object.cast<std::string>());
+  return activation_from(where.op, to_text(object, where));
 }
 
 Dims to_shape(py::handle object, Where where) {
@@ -235,10 +244,12 @@ Dims to_shape(py::handle object, Where where) {
     throw TypeError(
         concat(where, " must be a sequence of ints, got ", py::repr(object).cast<std::string>()));
   const auto sequence = py::reinterpret_borrow<py::sequence>(object);
-  if (sequence.size() > kMaxRank)
-    throw ValueError(concat(where, " has too many entries: ", sequence.size()));
   Dims dims;
-  for (const auto& item : sequence) dims.push_back(to_int(item, where));
+  for (const auto& item : sequence) {
+    if (dims.rank() == kMaxRank)
+      throw ValueError(concat(where, " has too many entries: more than ", kMaxRank));
+    dims.push_back(to_int(item, where));
+  }
   return dims;
 }
 

@@ -68,6 +68,7 @@ Dims to_dims(py::handle object, Where where, int n);
 Dims to_shape(py::handle object, Where where);
 std::int64_t to_int(py::handle object, Where where);
 double to_double(py::handle object, Where where);
+std::string to_text(py::handle object, Where where);
 // None, or an activation's name.
 Activation to_activation(py::handle object, Where where);
 

@@ -26,15 +26,15 @@ std::int64_t checked_add(const char* op, std::int64_t a, std::int64_t b) {
 }
 
 std::int64_t checked_numel(const char* op, const Dims& shape) {
-  std::int64_t n = 1;
+  std::int64_t n = 1;  // of the axes that are not empty: sizes beside an empty one count as well
+  bool empty = false;
   for (int i = 0; i < shape.rank(); ++i) {
     if (shape[i] < 0) throw ValueError(concat(op, ": negative size in shape ", shape));
-    if (shape[i] == 0) return 0;
-  }
-  for (int i = 0; i < shape.rank(); ++i)
-    if (__builtin_mul_overflow(n, shape[i], &n) || n > kMax / 16)
+    empty |= shape[i] == 0;
+    if (shape[i] > 0 && (__builtin_mul_overflow(n, shape[i], &n) || n > kMax / 16))
       throw ValueError(concat(op, ": shape ", shape, " is too large to allocate"));
-  return n;
+  }
+  return empty ? 0 : n;
 }
 
 int checked_axis(Where where, std::int64_t axis, int rank) {

@@ -25,7 +25,7 @@ ConvOptions options(const char* op, int spatial, bool transposed, py::handle str
   o.dilation = to_dims(dilation, {op, "dilation"}, spatial);
   o.groups = to_int(groups, {op, "groups"});
   if (py::isinstance<py::str>(padding) && !transposed)
-    o.padding_mode = padding.cast<std::string>();
+    o.padding_mode = to_text(padding, {op, "padding"});
   else
     o.padding = to_dims(padding, {op, "padding"}, spatial);
   o.activation = to_activation(activation, {op, "activation"});
@@ -50,12 +50,12 @@ py::object forward(const ConvOptions& o, py::handle input, py::handle weight, py
 
 py::tuple backward(const ConvOptions& o, py::handle grad, py::handle input, py::handle weight,
                    py::handle saved, const py::tuple& wanted) {
-  if (wanted.size() < 3) throw ValueError(concat(o.op, ": wanted must hold 3 booleans"));
+  if (wanted.size() != 3) throw ValueError(concat(o.op, ": wanted must hold 3 booleans"));
   const Input g(grad, {o.op, "grad"}), x(input, {o.op, "input"}), w(weight, {o.op, "weight"});
   const Input s = Input::optional(saved, {o.op, "saved"});
   const ConvParams params = check_convolution_backward(o, g, x, w, s);
   const auto output = [&](std::size_t i, const Dims& shape) {
-    return Output::optional(wanted[i].cast<bool>(), o.op, x->dtype, shape);
+    return Output::optional(py::bool_(py::object(wanted[i])), o.op, x->dtype, shape);
   };
   const Output dx = output(0, x->shape), dw = output(1, w->shape);
   const Output db = output(2, Dims{params.output_channels()});

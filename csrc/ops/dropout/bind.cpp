@@ -20,8 +20,9 @@ Call parse(const char* op, py::handle input, double p, std::uint64_t seed, std::
   return {std::move(x), params};
 }
 
-py::object forward(const char* op, py::handle input, double p, std::uint64_t seed,
+py::object forward(const std::string& name, py::handle input, double p, std::uint64_t seed,
                    std::uint64_t offset, std::int64_t span, bool alpha) {
+  const char* op = name.c_str();
   const Call call = parse(op, input, p, seed, offset, span, alpha);
   const Output y(op, call.input->dtype, call.input->shape);
   run(dropout_forward, reference::dropout_forward, call.params, call.input.view(), y.view());

@@ -18,9 +18,10 @@ struct PointwiseArrays {
   }
 };
 
-py::object pointwise(const char* op, std::string_view loss, double scale,
+py::object pointwise(const std::string& name, std::string_view loss, double scale,
                      std::string_view reduction, py::handle input, py::handle target,
                      py::handle weight, py::handle pos_weight) {
+  const char* op = name.c_str();
   const PointwiseArrays a(op, input, target, weight, pos_weight);
   const PointwiseParams params = a.check(loss, scale, reduction);
   const Output y(op, a.input->dtype, params.reduction == Reduction::none ? a.input->shape : Dims());
@@ -29,10 +30,11 @@ py::object pointwise(const char* op, std::string_view loss, double scale,
   return y.object();
 }
 
-py::tuple pointwise_grad(const char* op, std::string_view loss, double scale,
+py::tuple pointwise_grad(const std::string& name, std::string_view loss, double scale,
                          std::string_view reduction, py::handle grad, py::handle input,
                          py::handle target, py::handle weight, py::handle pos_weight,
                          bool need_target) {
+  const char* op = name.c_str();
   const PointwiseArrays a(op, input, target, weight, pos_weight);
   const PointwiseParams params = a.check(loss, scale, reduction);
   const Input g(grad, {op, "grad"});

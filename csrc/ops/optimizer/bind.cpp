@@ -9,7 +9,7 @@ namespace {
 class Operands {
  public:
   Operands(const char* op, const py::list& params, const py::list& grads,
-           std::initializer_list<py::list> states, const py::list& steps)
+           std::initializer_list<py::list> states, int needed, const py::list& steps)
       : op_(op) {
     require_length(grads, params.size(), "grads");
     require_length(steps, params.size(), "steps");
@@ -26,7 +26,7 @@ class Operands {
       }
       slots.push_back(slot);
     }
-    check_optimizer_slots(op, slots, static_cast<int>(states.size()));
+    check_optimizer_slots(op, slots, needed);
   }
   OptimizerSlots slots;
 
@@ -53,7 +53,8 @@ class Operands {
 void sgd(const py::list& params, const py::list& grads, const py::list& momentum,
          const py::list& steps, double lr, double momentum_factor, double dampening,
          double weight_decay, bool nesterov, bool maximize) {
-  const Operands operands("sgd_step", params, grads, {momentum}, steps);
+  const int needed = momentum_factor != 0 ? 1 : 0;
+  const Operands operands("sgd_step", params, grads, {momentum}, needed, steps);
   const SgdParams p{lr, momentum_factor, dampening, weight_decay, nesterov, maximize};
   run(sgd_step, reference::sgd_step, p, operands.slots);
 }
@@ -62,9 +63,10 @@ void adam(const py::list& params, const py::list& grads, const py::list& exp_avg
           const py::list& exp_avg_sq, const py::list& max_exp_avg_sq, const py::list& steps,
           double lr, double beta1, double beta2, double eps, double weight_decay, bool maximize,
           bool decoupled) {
-  const Operands operands("adam_step", params, grads, {exp_avg, exp_avg_sq, max_exp_avg_sq}, steps);
-  const AdamParams p{lr,       beta1,    beta2, eps, weight_decay, !max_exp_avg_sq.empty(),
-                     maximize, decoupled};
+  const bool amsgrad = !max_exp_avg_sq.empty();
+  const Operands operands("adam_step", params, grads, {exp_avg, exp_avg_sq, max_exp_avg_sq},
+                          amsgrad ? 3 : 2, steps);
+  const AdamParams p{lr, beta1, beta2, eps, weight_decay, amsgrad, maximize, decoupled};
   run(adam_step, reference::adam_step, p, operands.slots);
 }
 

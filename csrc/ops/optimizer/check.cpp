@@ -19,7 +19,9 @@ void check_optimizer_slots(const char* op, const OptimizerSlots& slots, int stat
     require_writable_layout({op, "params"}, slot.parameter);
     require_same_dtype({op, "grads"}, slot.gradient, "params", slot.parameter);
     require_shape({op, "grads"}, slot.gradient, slot.parameter.shape);
-    for (int i = 0; i < states; ++i) {
+    for (int i = 0; i < 3; ++i) {
+      if (!slot.state[i].defined && i < states)
+        throw ValueError(concat(op, ": state must be given for every parameter"));
       if (!slot.state[i].defined) continue;
       require_same_dtype({op, "state"}, slot.state[i], "params", slot.parameter);
       require_shape({op, "state"}, slot.state[i], slot.parameter.shape);

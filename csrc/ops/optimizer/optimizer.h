@@ -33,7 +33,7 @@ struct AdamParams {
 using OptimizerSlots = std::vector<OptimizerSlot>;
 
 // Every slot is checked before any array is touched: shapes and dtypes agree, arrays that are
-// written are C-contiguous.
+// written are C-contiguous, and the first `states` states are there.
 void check_optimizer_slots(const char* op, const OptimizerSlots& slots, int states);
 
 // Write parameter and state of every slot; gradients may have any strides.

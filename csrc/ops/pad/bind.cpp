@@ -5,18 +5,12 @@ namespace pyfast {
 
 namespace {
 
-std::string to_mode(py::handle mode, Where where) {
-  if (!py::isinstance<py::str>(mode))
-    throw TypeError(concat(where, " must be a str, got ", py::repr(mode).cast<std::string>()));
-  return mode.cast<std::string>();
-}
-
 py::object forward(py::handle input, py::handle pad, py::handle mode, py::handle value) {
   const char* op = "pad";
   const Input x(input, {op, "input"});
   const double number = value.is_none() ? 0.0 : to_double(value, {op, "value"});
   const PadParams params =
-      check_pad(op, x->shape, to_shape(pad, {op, "pad"}), to_mode(mode, {op, "mode"}), number);
+      check_pad(op, x->shape, to_shape(pad, {op, "pad"}), to_text(mode, {op, "mode"}), number);
   const Output y(op, x->dtype, params.output_shape);
   run(pad_forward, reference::pad_forward, params, x.view(), y.view());
   return y.object();
@@ -27,7 +21,7 @@ py::object backward(py::handle grad, py::handle input_shape, py::handle pad, py:
   const Input g(grad, {op, "grad"});
   const Dims shape = to_shape(input_shape, {op, "input_shape"});
   const PadParams params =
-      check_pad(op, shape, to_shape(pad, {op, "pad"}), to_mode(mode, {op, "mode"}), 0.0);
+      check_pad(op, shape, to_shape(pad, {op, "pad"}), to_text(mode, {op, "mode"}), 0.0);
   check_pad_backward(op, params, g);
   const Output dx(op, g->dtype, shape);
   run(pad_backward, reference::pad_backward, params, g.view(), dx.view());

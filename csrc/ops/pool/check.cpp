@@ -63,7 +63,7 @@ void set_inner(PoolAxis& axis) {
   const std::int64_t room = axis.in + axis.padding - axis.span();
   axis.inner_end = room < 0 ? 0 : room / axis.stride + 1;
   if (axis.inner_end > axis.out) axis.inner_end = axis.out;
-  axis.inner_begin = (axis.padding + axis.stride - 1) / axis.stride;
+  axis.inner_begin = axis.padding / axis.stride + (axis.padding % axis.stride != 0);
   if (axis.inner_begin > axis.inner_end) axis.inner_begin = axis.inner_end;
 }
 
