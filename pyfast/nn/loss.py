@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from .. import ops
 from .._tensor import Tensor
@@ -22,11 +22,28 @@ __all__ = [
 
 
 class _Loss(Module):
-    """A loss with a reduction: "mean", "sum" or "none"."""
+    """The op named `_op` between two arrays; its settings are attributes, named in `_settings`."""
+
+    _op: ClassVar[str]
+    _settings: ClassVar[tuple[str, ...]] = ("reduction",)
 
     def __init__(self, reduction: str = "mean") -> None:
         super().__init__()
         self.reduction = reduction
+
+    def forward(self, input: Any, target: Any) -> Any:
+        """Compute the loss.
+
+        Parameters
+        ----------
+        input, target : array of the same shape
+
+        Returns
+        -------
+        array of shape (), or of the shape of `input` without a reduction
+        """
+        settings = {name: getattr(self, name) for name in self._settings}
+        return getattr(ops, self._op)(input, target, **settings)
 
 
 class MSELoss(_Loss):
@@ -45,18 +62,7 @@ class MSELoss(_Loss):
     2.0
     """
 
-    def forward(self, input: Any, target: Any) -> Any:
-        """Compute the loss.
-
-        Parameters
-        ----------
-        input, target : array of the same shape
-
-        Returns
-        -------
-        array of shape (), or of the shape of `input` without a reduction
-        """
-        return ops.mse_loss(input, target, reduction=self.reduction)
+    _op = "mse_loss"
 
 
 class L1Loss(_Loss):
@@ -75,18 +81,7 @@ class L1Loss(_Loss):
     1.0
     """
 
-    def forward(self, input: Any, target: Any) -> Any:
-        """Compute the loss.
-
-        Parameters
-        ----------
-        input, target : array of the same shape
-
-        Returns
-        -------
-        array of shape (), or of the shape of `input` without a reduction
-        """
-        return ops.l1_loss(input, target, reduction=self.reduction)
+    _op = "l1_loss"
 
 
 class SmoothL1Loss(_Loss):
@@ -106,22 +101,12 @@ class SmoothL1Loss(_Loss):
     0.75
     """
 
+    _op = "smooth_l1_loss"
+    _settings = ("reduction", "beta")
+
     def __init__(self, reduction: str = "mean", beta: float = 1.0) -> None:
         super().__init__(reduction)
         self.beta = beta
-
-    def forward(self, input: Any, target: Any) -> Any:
-        """Compute the loss.
-
-        Parameters
-        ----------
-        input, target : array of the same shape
-
-        Returns
-        -------
-        array of shape (), or of the shape of `input` without a reduction
-        """
-        return ops.smooth_l1_loss(input, target, reduction=self.reduction, beta=self.beta)
 
 
 class HuberLoss(_Loss):
@@ -141,22 +126,12 @@ class HuberLoss(_Loss):
     0.75
     """
 
+    _op = "huber_loss"
+    _settings = ("reduction", "delta")
+
     def __init__(self, reduction: str = "mean", delta: float = 1.0) -> None:
         super().__init__(reduction)
         self.delta = delta
-
-    def forward(self, input: Any, target: Any) -> Any:
-        """Compute the loss.
-
-        Parameters
-        ----------
-        input, target : array of the same shape
-
-        Returns
-        -------
-        array of shape (), or of the shape of `input` without a reduction
-        """
-        return ops.huber_loss(input, target, reduction=self.reduction, delta=self.delta)
 
 
 class KLDivLoss(_Loss):
@@ -178,22 +153,12 @@ class KLDivLoss(_Loss):
     0.0
     """
 
+    _op = "kl_div"
+    _settings = ("reduction", "log_target")
+
     def __init__(self, reduction: str = "mean", log_target: bool = False) -> None:
         super().__init__(reduction)
         self.log_target = log_target
-
-    def forward(self, input: Any, target: Any) -> Any:
-        """Compute the loss.
-
-        Parameters
-        ----------
-        input, target : array of the same shape
-
-        Returns
-        -------
-        array of shape (), or of the shape of `input` without a reduction
-        """
-        return ops.kl_div(input, target, reduction=self.reduction, log_target=self.log_target)
 
 
 class _WeightedLoss(_Loss):
@@ -325,18 +290,8 @@ class BCELoss(_WeightedLoss):
     0.6931
     """
 
-    def forward(self, input: Any, target: Any) -> Any:
-        """Compute the loss.
-
-        Parameters
-        ----------
-        input, target : array of the same shape
-
-        Returns
-        -------
-        array of shape (), or of the shape of `input` without a reduction
-        """
-        return ops.binary_cross_entropy(input, target, self.weight, reduction=self.reduction)
+    _op = "binary_cross_entropy"
+    _settings = ("weight", "reduction")
 
 
 class BCEWithLogitsLoss(_WeightedLoss):
@@ -359,23 +314,10 @@ class BCEWithLogitsLoss(_WeightedLoss):
     0.6931
     """
 
+    _op = "binary_cross_entropy_with_logits"
+    _settings = ("weight", "reduction", "pos_weight")
     pos_weight: Tensor | None
 
     def __init__(self, weight: Any = None, reduction: str = "mean", pos_weight: Any = None) -> None:
         super().__init__(weight, reduction)
         self.register_buffer("pos_weight", pos_weight)
-
-    def forward(self, input: Any, target: Any) -> Any:
-        """Compute the loss.
-
-        Parameters
-        ----------
-        input, target : array of the same shape
-
-        Returns
-        -------
-        array of shape (), or of the shape of `input` without a reduction
-        """
-        return ops.binary_cross_entropy_with_logits(
-            input, target, self.weight, reduction=self.reduction, pos_weight=self.pos_weight
-        )
