@@ -7,7 +7,10 @@ operand_worker.py changes each of their arguments, a process per family.
 
 from __future__ import annotations
 
+import os
 import pickle
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +19,6 @@ from typing import Any
 import numpy as np
 import pytest
 from cases import all_cases
-from interpreter import python
 from operand_worker import Call, parameters
 from oracle import run_pyfast
 
@@ -137,7 +139,14 @@ def test_every_kernel_was_called(calls: Path) -> None:
 def test_operands_that_do_not_fit(family: str, calls: Path, tmp_path: Path) -> None:
     log = tmp_path / "call.txt"
     worker = Path(__file__).with_name("operand_worker.py")
-    done = python(str(worker), str(calls), family, str(log), check=False, timeout=120)
+    done = subprocess.run(
+        [sys.executable, str(worker), str(calls), family, str(log)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={**os.environ, "PYTHONPATH": str(Path(pf.__file__).parents[1])},
+        check=False,
+    )
     call = log.read_text().splitlines()[0] if log.exists() else "no call was made"
     assert done.returncode == 0, f"status {done.returncode} in {call}\n{done.stderr[-3000:]}"
     assert not done.stdout, done.stdout[:6000]
