@@ -2,7 +2,7 @@
 #include "core/kernel_activation.h"
 
 #include "simd/activate.h"
-#include "simd/vec.h"
+#include "simd/loop.h"
 
 namespace pyfast::PYFAST_ISA {
 
@@ -10,14 +10,8 @@ namespace {
 
 template <class T>
 void backward(Activation a, T* dx, const T* g, const T* saved, std::int64_t n) {
-  constexpr int w = vec<T>::size;
   with_activation(a, [=](auto f) {
-    std::int64_t i = 0;
-    for (; i + w <= n; i += w)
-      f.backward(vec<T>::load(g + i), vec<T>::load(saved + i)).store(dx + i);
-    const int rest = static_cast<int>(n - i);
-    if (rest > 0)
-      f.backward(vec<T>::load(g + i, rest), vec<T>::load(saved + i, rest)).store(dx + i, rest);
+    map(dx, g, saved, n, [&](vec<T> grad, vec<T> x) PYFAST_INLINED { return f.backward(grad, x); });
   });
 }
 

@@ -47,13 +47,17 @@ class Input {
 // A fresh C-contiguous array; small ones live in NumPy's memory, larger ones in the pool.
 class Output {
  public:
-  Output() : object_(py::none()) {}  // None, for results that were not asked for
   Output(const char* op, DType dtype, const Dims& shape);
+  // None, and a view with defined == false, where the result was not asked for.
+  static Output optional(bool wanted, const char* op, DType dtype, const Dims& shape) {
+    return wanted ? Output(op, dtype, shape) : Output();
+  }
   operator const TensorView&() const { return view_; }
   const TensorView& view() const { return view_; }
   py::object object() const { return object_; }
 
  private:
+  Output() : object_(py::none()) {}
   py::object object_;
   TensorView view_;
 };

@@ -31,8 +31,6 @@ constexpr int kRows = 4, kVectors = 2, kDepth = 512;
 
 static_assert(kRows * kVectors * vec<float>::size <= kMaxTile);
 
-#define PYFAST_UNROLLED __attribute__((always_inline))
-
 // body(0), ..., body(n - 1) with constant arguments: sums[] must unroll into registers.
 template <class Body, int... i>
 PYFAST_INLINE void unrolled(std::integer_sequence<int, i...>, Body body) {
@@ -50,18 +48,18 @@ void micro(std::int64_t depth, const T* a, const T* b, T* tile, bool accumulate)
   constexpr int w = vec<T>::size;
   typename vec<T>::native sums[rows * vectors] = {};
   if (accumulate)
-    unroll<rows * vectors>([&](auto i) PYFAST_UNROLLED { sums[i] = vec<T>::load(tile + i * w).v; });
+    unroll<rows * vectors>([&](auto i) PYFAST_INLINED { sums[i] = vec<T>::load(tile + i * w).v; });
   for (std::int64_t d = 0; d < depth; ++d, a += rows, b += vectors * w) {
     typename vec<T>::native right[vectors];
-    unroll<vectors>([&](auto j) PYFAST_UNROLLED { right[j] = vec<T>::load(b + j * w).v; });
-    unroll<rows>([&](auto r) PYFAST_UNROLLED {
+    unroll<vectors>([&](auto j) PYFAST_INLINED { right[j] = vec<T>::load(b + j * w).v; });
+    unroll<rows>([&](auto r) PYFAST_INLINED {
       const auto left = vec<T>(a[r]).v;
-      unroll<vectors>([&](auto j) PYFAST_UNROLLED {
+      unroll<vectors>([&](auto j) PYFAST_INLINED {
         sums[r * vectors + j] = backend::fma(left, right[j], sums[r * vectors + j]);
       });
     });
   }
-  unroll<rows * vectors>([&](auto i) PYFAST_UNROLLED { vec<T>(sums[i]).store(tile + i * w); });
+  unroll<rows * vectors>([&](auto i) PYFAST_INLINED { vec<T>(sums[i]).store(tile + i * w); });
 }
 
 template <class T, class Indices>

@@ -3,7 +3,7 @@
 
 #include "gemm/epilogue.h"
 #include "simd/activate.h"
-#include "simd/vec.h"
+#include "simd/loop.h"
 
 namespace pyfast::PYFAST_ISA {
 
@@ -12,14 +12,14 @@ namespace {
 // n <= vec::size elements at any stride.
 template <class T>
 PYFAST_INLINE vec<T> load_at(const T* p, std::int64_t stride, int n) {
-  if (stride == 1) return n == vec<T>::size ? vec<T>::load(p) : vec<T>::load(p, n);
+  if (stride == 1) return load(p, n);
   T lanes[vec<T>::size] = {};
   for (int i = 0; i < n; ++i) lanes[i] = p[i * stride];
   return vec<T>::load(lanes);
 }
 template <class T>
 PYFAST_INLINE void store_at(T* p, std::int64_t stride, vec<T> x, int n) {
-  if (stride == 1) return n == vec<T>::size ? x.store(p) : x.store(p, n);
+  if (stride == 1) return store(x, p, n);
   T lanes[vec<T>::size];
   x.store(lanes);
   for (int i = 0; i < n; ++i) p[i * stride] = lanes[i];

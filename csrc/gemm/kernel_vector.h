@@ -1,7 +1,7 @@
 // Matrix times vector, without packing: memory-bound, every element of the matrix is used once.
 #pragma once
 
-#include "simd/vec.h"
+#include "simd/loop.h"
 
 namespace pyfast::PYFAST_ISA {
 
@@ -49,8 +49,7 @@ PYFAST_INLINE void combine_bundle(T* y, const T* a, std::int64_t depth_stride, c
     const vec<T> xk(x[k]);
     for (int j = 0; j + 1 < vectors; ++j) sums[j] = fma(vec<T>::load(a + j * w), xk, sums[j]);
     const T* end = a + (vectors - 1) * w;
-    sums[vectors - 1] =
-        fma(last == w ? vec<T>::load(end) : vec<T>::load(end, last), xk, sums[vectors - 1]);
+    sums[vectors - 1] = fma(load(end, last), xk, sums[vectors - 1]);
   }
   for (int j = 0; j + 1 < vectors; ++j) sums[j].store(y + j * w);
   sums[vectors - 1].store(y + (vectors - 1) * w, last);

@@ -1,21 +1,12 @@
 // Every function of simd/math.h over an array, and the checks of vec<T> that need no reference.
 #include "simd/kernel.h"
 
+#include "simd/loop.h"
 #include "simd/math.h"
-#include "simd/vec.h"
 
 namespace pyfast::PYFAST_ISA {
 
 namespace {
-
-template <class T, class F>
-void map(T* y, const T* x, std::int64_t n, F f) {
-  constexpr int w = vec<T>::size;
-  std::int64_t i = 0;
-  for (; i + w <= n; i += w) f(vec<T>::load(x + i)).store(y + i);
-  const int rest = static_cast<int>(n - i);
-  if (rest > 0) f(vec<T>::load(x + i, rest)).store(y + i, rest);
-}
 
 template <class T>
 void evaluate(SimdFunction function, T* y, const T* x, std::int64_t n) {

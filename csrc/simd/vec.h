@@ -12,6 +12,7 @@
 #include <cstdint>
 
 #define PYFAST_INLINE __attribute__((always_inline)) inline
+#define PYFAST_INLINED __attribute__((always_inline))  // of lambdas: behind their parameters
 
 #if defined(PYFAST_ISA_AVX512)
 #include "simd/vec_avx512.h"

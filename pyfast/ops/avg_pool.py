@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, ClassVar
 
 from numpy import ndarray
@@ -16,36 +15,37 @@ __all__ = ["adaptive_avg_pool1d", "adaptive_avg_pool2d", "avg_pool1d", "avg_pool
 
 
 class _AvgPool(Function):
-    """What average pooling shares; subclasses name their forward and backward in `_core`."""
+    """What average pooling shares; subclasses name theirs in `_core`."""
 
     array_args = 1
-    compute: ClassVar[tuple[Callable[..., Any], Callable[..., Any]]]
+    kernel: ClassVar[str]
 
     @classmethod
     def forward(cls, ctx: Any, input: Any, *args: Any) -> Any:
-        output = cls.compute[0](input, *args)
+        output = getattr(_core, cls.kernel)(input, *args)
         ctx.input_shape, ctx.args = input.shape, args
         return output
 
     @classmethod
     def backward(cls, ctx: Any, grad: Any) -> Any:
-        return cls.compute[1](grad, ctx.input_shape, *ctx.args), *(None for _ in ctx.args)
+        backward = getattr(_core, cls.kernel + "_backward")
+        return backward(grad, ctx.input_shape, *ctx.args), *(None for _ in ctx.args)
 
 
 class _AvgPool1d(_AvgPool):
-    compute = _core.avg_pool1d, _core.avg_pool1d_backward
+    kernel = "avg_pool1d"
 
 
 class _AvgPool2d(_AvgPool):
-    compute = _core.avg_pool2d, _core.avg_pool2d_backward
+    kernel = "avg_pool2d"
 
 
 class _AdaptiveAvgPool1d(_AvgPool):
-    compute = _core.adaptive_avg_pool1d, _core.adaptive_avg_pool1d_backward
+    kernel = "adaptive_avg_pool1d"
 
 
 class _AdaptiveAvgPool2d(_AvgPool):
-    compute = _core.adaptive_avg_pool2d, _core.adaptive_avg_pool2d_backward
+    kernel = "adaptive_avg_pool2d"
 
 
 def avg_pool1d(

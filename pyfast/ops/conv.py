@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from numpy import ndarray
@@ -24,16 +24,17 @@ Ints = int | Sequence[int]
 
 
 class _Convolution(Function):
-    """What the four convolutions share; subclasses name their forward and backward in `_core`."""
+    """What the four convolutions share; subclasses name theirs in `_core`."""
 
     array_args = 3
-    compute: ClassVar[tuple[Callable[..., Any], Callable[..., Any]]]
+    kernel: ClassVar[str]
 
     @classmethod
     def forward(cls, ctx: Any, input: Any, weight: Any, bias: Any, *settings: Any) -> Any:
+        kernel = getattr(_core, cls.kernel)
         if not any(ctx.needs_input_grad[:3]):
-            return cls.compute[0](input, weight, bias, *settings)
-        output, saved = cls.compute[0](input, weight, bias, *settings, True)
+            return kernel(input, weight, bias, *settings)
+        output, saved = kernel(input, weight, bias, *settings, True)
         fused = settings[-1] is not None
         ctx.save_for_backward(input, weight, saved if fused else None)
         ctx.settings = settings
@@ -42,24 +43,25 @@ class _Convolution(Function):
     @classmethod
     def backward(cls, ctx: Any, grad: Any) -> Any:
         wanted = ctx.needs_input_grad[:3]
-        gradients = cls.compute[1](grad, *ctx.saved_tensors, wanted, *ctx.settings)
+        backward = getattr(_core, cls.kernel + "_backward")
+        gradients = backward(grad, *ctx.saved_tensors, wanted, *ctx.settings)
         return *gradients, *(None for _ in ctx.settings)
 
 
 class _Conv1d(_Convolution):
-    compute = _core.conv1d, _core.conv1d_backward
+    kernel = "conv1d"
 
 
 class _Conv2d(_Convolution):
-    compute = _core.conv2d, _core.conv2d_backward
+    kernel = "conv2d"
 
 
 class _ConvTranspose1d(_Convolution):
-    compute = _core.conv_transpose1d, _core.conv_transpose1d_backward
+    kernel = "conv_transpose1d"
 
 
 class _ConvTranspose2d(_Convolution):
-    compute = _core.conv_transpose2d, _core.conv_transpose2d_backward
+    kernel = "conv_transpose2d"
 
 
 def _convolve(
@@ -70,7 +72,7 @@ def _convolve(
         and type(weight) is ndarray
         and (bias is None or type(bias) is ndarray)
     ):
-        return function.compute[0](input, weight, bias, *settings)
+        return getattr(_core, function.kernel)(input, weight, bias, *settings)
     return call(function, input, weight, bias, *settings)
 
 

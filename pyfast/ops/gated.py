@@ -43,7 +43,7 @@ class _Prelu(Function):
 
 
 class _Softmin(SoftmaxFunction):
-    compute = _core.softmin, _core.softmin_backward
+    kernel = "softmin"
 
 
 def glu(input: ArrayT, dim: int = -1) -> ArrayT:

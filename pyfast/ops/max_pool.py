@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from numpy import ndarray
@@ -21,14 +21,14 @@ class _MaxPool(Function):
     """What max pooling shares; the last argument is return_indices."""
 
     array_args = 1
-    compute: ClassVar[tuple[Callable[..., Any], Callable[..., Any]]]
+    kernel: ClassVar[str]
 
     @classmethod
     def forward(cls, ctx: Any, input: Any, *args: Any) -> Any:
         return_indices = args[-1]
         if not (return_indices or ctx.needs_input_grad[0]):
-            return cls.compute[0](input, *args)
-        output, indices = cls.compute[0](input, *args[:-1], True)
+            return getattr(_core, cls.kernel)(input, *args)
+        output, indices = getattr(_core, cls.kernel)(input, *args[:-1], True)
         ctx.save_for_backward(indices)
         ctx.input_shape, ctx.settings = input.shape, len(args)
         return (output, indices) if return_indices else output
@@ -36,23 +36,24 @@ class _MaxPool(Function):
     @classmethod
     def backward(cls, ctx: Any, grad: Any, *_: Any) -> Any:
         (indices,) = ctx.saved_tensors
-        return cls.compute[1](grad, indices, ctx.input_shape), *(None,) * ctx.settings
+        backward = getattr(_core, cls.kernel.removeprefix("adaptive_") + "_backward")
+        return backward(grad, indices, ctx.input_shape), *(None,) * ctx.settings
 
 
 class _MaxPool1d(_MaxPool):
-    compute = _core.max_pool1d, _core.max_pool1d_backward
+    kernel = "max_pool1d"
 
 
 class _MaxPool2d(_MaxPool):
-    compute = _core.max_pool2d, _core.max_pool2d_backward
+    kernel = "max_pool2d"
 
 
 class _AdaptiveMaxPool1d(_MaxPool):
-    compute = _core.adaptive_max_pool1d, _core.max_pool1d_backward
+    kernel = "adaptive_max_pool1d"
 
 
 class _AdaptiveMaxPool2d(_MaxPool):
-    compute = _core.adaptive_max_pool2d, _core.max_pool2d_backward
+    kernel = "adaptive_max_pool2d"
 
 
 def max_pool1d(

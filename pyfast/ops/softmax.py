@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, ClassVar
 
 from numpy import ndarray
@@ -18,12 +17,12 @@ class SoftmaxFunction(Function):
     """What softmax, log_softmax and softmin share: backward reads the output."""
 
     array_args = 1
-    compute: ClassVar[tuple[Callable[..., Any], Callable[..., Any]]]
+    kernel: ClassVar[str]
 
     @classmethod
     def forward(cls, ctx: Any, input: Any, dim: int) -> Any:
         """The output, kept for backward."""
-        output = cls.compute[0](input, dim)
+        output = getattr(_core, cls.kernel)(input, dim)
         ctx.save_for_backward(output)
         ctx.dim = dim
         return output
@@ -32,15 +31,15 @@ class SoftmaxFunction(Function):
     def backward(cls, ctx: Any, grad: Any) -> Any:
         """The gradient of the input."""
         (output,) = ctx.saved_tensors
-        return cls.compute[1](grad, output, ctx.dim), None
+        return getattr(_core, cls.kernel + "_backward")(grad, output, ctx.dim), None
 
 
 class _Softmax(SoftmaxFunction):
-    compute = _core.softmax, _core.softmax_backward
+    kernel = "softmax"
 
 
 class _LogSoftmax(SoftmaxFunction):
-    compute = _core.log_softmax, _core.log_softmax_backward
+    kernel = "log_softmax"
 
 
 def softmax(input: ArrayT, dim: int = -1) -> ArrayT:

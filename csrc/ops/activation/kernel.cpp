@@ -3,6 +3,7 @@
 #include "ops/activation/kernel.h"
 
 #include "simd/activate.h"
+#include "simd/loop.h"
 
 namespace pyfast::PYFAST_ISA {
 
@@ -164,25 +165,13 @@ PYFAST_INLINE void with_function(const UnaryParams& p, Body body) {
 
 template <class T>
 void forward(const UnaryParams& params, T* y, const T* x, std::int64_t n) {
-  constexpr int w = vec<T>::size;
-  with_function(params, [=](auto f) {
-    std::int64_t i = 0;
-    for (; i + w <= n; i += w) f(vec<T>::load(x + i)).store(y + i);
-    const int rest = static_cast<int>(n - i);
-    if (rest > 0) f(vec<T>::load(x + i, rest)).store(y + i, rest);
-  });
+  with_function(params, [=](auto f) { map(y, x, n, f); });
 }
 
 template <class T>
 void backward(const UnaryParams& params, T* dx, const T* g, const T* saved, std::int64_t n) {
-  constexpr int w = vec<T>::size;
   with_function(params, [=](auto f) {
-    std::int64_t i = 0;
-    for (; i + w <= n; i += w)
-      f.backward(vec<T>::load(g + i), vec<T>::load(saved + i)).store(dx + i);
-    const int rest = static_cast<int>(n - i);
-    if (rest > 0)
-      f.backward(vec<T>::load(g + i, rest), vec<T>::load(saved + i, rest)).store(dx + i, rest);
+    map(dx, g, saved, n, [&](vec<T> grad, vec<T> x) PYFAST_INLINED { return f.backward(grad, x); });
   });
 }
 

@@ -11,7 +11,7 @@ namespace pyfast {
 template <class T>
 struct UnaryKernels {
   void (*forward)(const UnaryParams& params, T* y, const T* x, std::int64_t n);
-  // dx = g f'; `saved` is what params.saves_output() says
+  // dx = g f'; `saved` as in unary.h
   void (*backward)(const UnaryParams& params, T* dx, const T* g, const T* saved, std::int64_t n);
 };
 

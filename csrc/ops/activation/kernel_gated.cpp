@@ -3,28 +3,11 @@
 #include "ops/activation/kernel_gated.h"
 
 #include "simd/math.h"
+#include "simd/sums.h"
 
 namespace pyfast::PYFAST_ISA {
 
 namespace {
-
-template <class T>
-PYFAST_INLINE vec<T> load(const T* p, int lanes) {
-  return lanes == vec<T>::size ? vec<T>::load(p) : vec<T>::load(p, lanes);
-}
-
-template <class T>
-PYFAST_INLINE void store(vec<T> v, T* p, int lanes) {
-  lanes == vec<T>::size ? v.store(p) : v.store(p, lanes);
-}
-
-template <class T, class Body>
-PYFAST_INLINE void for_each_vector(std::int64_t n, Body body) {
-  constexpr int w = vec<T>::size;
-  std::int64_t i = 0;
-  for (; i + w <= n; i += w) body(i, w);
-  if (i < n) body(i, static_cast<int>(n - i));
-}
 
 template <class T>
 void glu(T* y, const T* a, const T* b, std::int64_t n) {
@@ -91,16 +74,10 @@ void prelu_columns(T* y, const T* x, const T* slopes, std::int64_t n) {
 template <class T>
 void prelu_columns_backward(T* dx, double* dslopes, const T* g, const T* x, const T* slopes,
                             std::int64_t n) {
-  constexpr int w = vec<T>::size, half = vec<double>::size;
   for_each_vector<T>(n, [=](std::int64_t i, int lanes) {
     const vec<T> v = load(x + i, lanes), grad = load(g + i, lanes);
     store(leak(v, grad, load(slopes + i, lanes)), dx + i, lanes);
-    vec<double> sums[2];
-    add_to(sums, slope_gradient(v, grad));
-    for (int k = 0; k < w; k += half) {
-      const int m = lanes - k < half ? lanes - k : half;
-      if (m > 0) store(load(dslopes + i + k, m) + sums[k / half], dslopes + i + k, m);
-    }
+    add_lanes(dslopes + i, slope_gradient(v, grad), lanes);
   });
 }
 

@@ -31,9 +31,6 @@ struct UnaryParams {
   Unary function;
   Activation activation = Activation::none;  // of Unary::fixed
   double a = 0, b = 0, c = 0;
-
-  // Which array backward wants: forward's output, or its input.
-  bool saves_output() const { return function == Unary::fixed && !saves_input(activation); }
 };
 
 struct UnaryOp {
@@ -47,7 +44,8 @@ std::span<const UnaryOp> unary_ops();
 
 // The output has the input's shape.
 void check_unary(const char* op, const TensorView& input);
-// `saved` is what params.saves_output() says; grad agrees with it in shape and dtype.
+// `saved` is what saves_input() says of fixed functions, and the input of all others; grad agrees
+// with it in shape and dtype.
 void check_unary_backward(const char* op, const TensorView& grad, const TensorView& saved);
 
 // Writes output.

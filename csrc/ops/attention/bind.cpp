@@ -57,7 +57,7 @@ py::tuple backward(py::handle grad, py::handle query, py::handle key, py::handle
   const AttentionLayout layout =
       check_attention_backward(inputs, g, y, l, call.params, call.scale_given, need_mask);
   const auto gradient = [op](bool needed, const TensorView& x) {
-    return needed ? Output(op, x.dtype, x.shape) : Output();
+    return Output::optional(needed, op, x.dtype, x.shape);
   };
   const Output dq = gradient(need_query, inputs.query), dk = gradient(need_key, inputs.key);
   const Output dv = gradient(need_value, inputs.value), dm = gradient(need_mask, inputs.mask);

@@ -41,7 +41,7 @@ py::object forward(const ConvOptions& o, py::handle input, py::handle weight, py
   const ConvParams params = check_convolution(o, x, w, b);
   const Output y(o.op, x->dtype, params.output_shape);
   const bool keep = save && saves_input(params.activation);
-  const Output linear = keep ? Output(o.op, x->dtype, params.output_shape) : Output();
+  const Output linear = Output::optional(keep, o.op, x->dtype, params.output_shape);
   run(convolution_forward, reference::convolution_forward, params, x.view(), w.view(), b.view(),
       y.view(), linear.view());
   if (!save) return y.object();
@@ -55,7 +55,7 @@ py::tuple backward(const ConvOptions& o, py::handle grad, py::handle input, py::
   const Input s = Input::optional(saved, {o.op, "saved"});
   const ConvParams params = check_convolution_backward(o, g, x, w, s);
   const auto output = [&](std::size_t i, const Dims& shape) {
-    return py::bool_(py::object(wanted[i])) ? Output(o.op, x->dtype, shape) : Output();
+    return Output::optional(py::bool_(py::object(wanted[i])), o.op, x->dtype, shape);
   };
   const Output dx = output(0, x->shape), dw = output(1, w->shape);
   const Output db = output(2, Dims{params.output_channels()});

@@ -11,11 +11,6 @@ namespace pyfast {
 
 namespace {
 
-template <class T>
-Image<const T> image_of(const TensorView& view, int spatial) {
-  return Image<const T>(view, spatial);
-}
-
 // maps = weight correlated with the image.
 template <class T>
 Correlation<T> gather(const ConvGeometry& g, Image<const T> image, const T* weight, Image<T> maps) {

@@ -63,7 +63,7 @@ class Stretch {
     if (p_.channel == 1 && step_ != 1) return copy_turned(out, stride, source, channels);
     for (std::int64_t c = 0; c < channels; ++c, out += stride, source += p_.channel)
       if (step_ == 1)
-        copy_runs(out, source, [](const T* x, int n) { return load_some(x, n); });
+        copy_runs(out, source, [](const T* x, int n) { return pyfast::PYFAST_ISA::load(x, n); });
       else if (step_ == 2)
         copy_runs(out, source, [](const T* x, int n) { return load_even(x, n); });
       else
@@ -101,7 +101,7 @@ class Stretch {
   PYFAST_INLINE void copy_runs(T* out, const T* source, Load load) const {
     for (int i = 0; i < runs_size_; ++i) {
       const Run& r = runs_[i];
-      store_some(load(source + r.from, r.load), out + r.to, r.store);
+      pyfast::PYFAST_ISA::store(load(source + r.from, r.load), out + r.to, r.store);
     }
   }
 

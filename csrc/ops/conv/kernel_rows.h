@@ -2,6 +2,7 @@
 #pragma once
 
 #include "simd/deinterleave.h"
+#include "simd/loop.h"
 
 namespace pyfast::PYFAST_ISA {
 
@@ -27,15 +28,6 @@ PYFAST_INLINE vec<T> load_even(const T* x, int n) {
   const int all = n > 0 ? 2 * n - 1 : 0;
   if (all <= w) return even_odd(vec<T>::load(x, all), vec<T>());
   return even_odd(vec<T>::load(x), vec<T>::load(x + w - 1, all - w + 1));
-}
-
-template <class T>
-PYFAST_INLINE vec<T> load_some(const T* x, int n) {
-  return n == vec<T>::size ? vec<T>::load(x) : vec<T>::load(x, n);
-}
-template <class T>
-PYFAST_INLINE void store_some(vec<T> v, T* x, int n) {
-  n == vec<T>::size ? v.store(x) : v.store(x, n);
 }
 
 template <class T>

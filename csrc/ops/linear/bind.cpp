@@ -14,15 +14,11 @@ py::object forward(py::handle input, py::handle weight, py::handle bias, py::han
   const Activation a = to_activation(activation, {op, "activation"});
   const Dims shape = check_linear(x, w, b);
   const Output y(op, x->dtype, shape);
-  const Output saved = keep && saves_input(a) ? Output(op, x->dtype, shape) : Output();
+  const Output saved = Output::optional(keep && saves_input(a), op, x->dtype, shape);
   run(linear_forward, reference::linear_forward, a, x.view(), w.view(), b.view(), y.view(),
       saved.view());
   if (!keep) return y.object();
   return py::make_tuple(y.object(), saves_input(a) ? saved.object() : y.object());
-}
-
-Output gradient(const char* op, const TensorView& like, bool wanted) {
-  return wanted ? Output(op, like.dtype, like.shape) : Output();
 }
 
 py::object backward(py::handle grad, py::handle input, py::handle weight, py::handle saved,
@@ -32,9 +28,10 @@ py::object backward(py::handle grad, py::handle input, py::handle weight, py::ha
   const Input s = Input::optional(saved, {op, "saved"});
   const Activation a = to_activation(activation, {op, "activation"});
   check_linear_backward(a, g, x, w, s);
-  const Output dx = gradient(op, x, need_input), dw = gradient(op, w, need_weight);
+  const Output dx = Output::optional(need_input, op, x->dtype, x->shape);
+  const Output dw = Output::optional(need_weight, op, w->dtype, w->shape);
   const Dims bias_shape = w->rank() == 2 ? Dims{w->shape[0]} : Dims{};
-  const Output db = need_bias ? Output(op, x->dtype, bias_shape) : Output();
+  const Output db = Output::optional(need_bias, op, x->dtype, bias_shape);
   run(linear_backward, reference::linear_backward, a, g.view(), x.view(), w.view(), s.view(),
       dx.view(), dw.view(), db.view());
   return py::make_tuple(dx.object(), dw.object(), db.object());

@@ -40,7 +40,7 @@ py::tuple pointwise_grad(const std::string& name, std::string_view loss, double 
   const Input g(grad, {op, "grad"});
   check_pointwise_backward(params, g, a.input);
   const Output dx(op, a.input->dtype, a.input->shape);
-  const Output dt = need_target ? Output(op, a.input->dtype, a.input->shape) : Output();
+  const Output dt = Output::optional(need_target, op, a.input->dtype, a.input->shape);
   run(pointwise_backward, reference::pointwise_backward, params, g.view(), a.input.view(),
       a.target.view(), a.weight.view(), a.pos_weight.view(), dx.view(), dt.view());
   return py::make_tuple(dx.object(), dt.object());
@@ -72,7 +72,7 @@ py::tuple cross_entropy(bool nll, py::handle input, py::handle target, py::handl
       check_cross_entropy(nll, a.input, a.target, a.weight, reduction,
                           to_int(ignore_index, {op, "ignore_index"}), label_smoothing);
   const Output y(op, a.input->dtype, params.reduction == Reduction::none ? params.rows : Dims());
-  const Output lse = nll ? Output() : Output(op, a.input->dtype, params.rows);
+  const Output lse = Output::optional(!nll, op, a.input->dtype, params.rows);
   run(cross_entropy_forward, reference::cross_entropy_forward, params, a.input.view(),
       a.target.view(), a.weight.view(), y.view(), lse.view());
   return py::make_tuple(y.object(), lse.object());
@@ -91,7 +91,7 @@ py::tuple cross_entropy_grad(bool nll, py::handle grad, py::handle input, py::ha
   check_cross_entropy_backward(params, g, lse, a.input);
   const Output dx(op, a.input->dtype, a.input->shape);
   const Output dt =
-      need_target && params.soft ? Output(op, a.input->dtype, a.input->shape) : Output();
+      Output::optional(need_target && params.soft, op, a.input->dtype, a.input->shape);
   run(cross_entropy_backward, reference::cross_entropy_backward, params, g.view(), a.input.view(),
       a.target.view(), a.weight.view(), lse.view(), dx.view(), dt.view());
   return py::make_tuple(dx.object(), dt.object());

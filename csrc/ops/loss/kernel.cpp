@@ -2,29 +2,17 @@
 // classification losses work on rows of class scores.
 #include "ops/loss/kernel.h"
 
+#include "simd/loop.h"
 #include "simd/math.h"
-#include "simd/vec.h"
 
 namespace pyfast::PYFAST_ISA {
 
 namespace {
 
+// The first lanes of v, and zeros.
 template <class T>
-PYFAST_INLINE vec<T> load(const T* p, int lanes, T fill = T{0}) {
-  return lanes == vec<T>::size ? vec<T>::load(p) : vec<T>::load(p, lanes, fill);
-}
-
-template <class T>
-PYFAST_INLINE void store(vec<T> v, T* p, int lanes) {
-  lanes == vec<T>::size ? v.store(p) : v.store(p, lanes);
-}
-
-template <class T, class Body>
-PYFAST_INLINE void for_each_vector(std::int64_t n, Body body) {
-  constexpr int w = vec<T>::size;
-  std::int64_t i = 0;
-  for (; i + w <= n; i += w) body(i, w);
-  if (i < n) body(i, static_cast<int>(n - i));
+PYFAST_INLINE vec<T> head(vec<T> v, int lanes) {
+  return lanes == vec<T>::size ? v : select(mask<T>::first(lanes), v, vec<T>(T{0}));
 }
 
 template <class T>
@@ -150,7 +138,7 @@ double pointwise(Loss loss, double scale, PointwiseOperands<T> in, T* out, std::
             Rule::value(load(in.x + i, lanes), load(in.t + i, lanes), pos, static_cast<T>(scale));
         if (in.weight) v *= load(in.weight + i, lanes);
         if (out) store(v, out + i, lanes);
-        sum += lanes == vec<T>::size ? v : select(mask<T>::first(lanes), v, vec<T>(T{0}));
+        sum += head(v, lanes);
       });
       total += static_cast<double>(reduce_add(sum));
     }
@@ -179,11 +167,7 @@ T log_sum_exp(const T* x, std::int64_t n) {
   vec<T> top(lowest);
   for_each_vector<T>(
       n, [&](std::int64_t i, int lanes) { top = max_nan(top, load(x + i, lanes, lowest)); });
-  T lanes_of[vec<T>::size];
-  top.store(lanes_of);
-  T best = lanes_of[0];
-  for (int k = 1; k < vec<T>::size; ++k)
-    if (lanes_of[k] > best || lanes_of[k] != lanes_of[k]) best = lanes_of[k];
+  const T best = reduce_max(top);
   vec<T> sum(T{0});
   for_each_vector<T>(
       n, [&](std::int64_t i, int lanes) { sum += exp(load(x + i, lanes, lowest) - vec<T>(best)); });
@@ -215,7 +199,7 @@ T soft_target(const T* x, const T* t, const T* weight, T lse, T a, T b, std::int
   for_each_vector<T>(n, [&](std::int64_t i, int lanes) {
     const vec<T> q = soften(t + i, weight ? weight + i : nullptr, a, b, lanes);
     const vec<T> v = q * (vec<T>(lse) - load(x + i, lanes));
-    sum += lanes == vec<T>::size ? v : select(mask<T>::first(lanes), v, vec<T>(T{0}));
+    sum += head(v, lanes);
   });
   return reduce_add(sum);
 }
@@ -235,7 +219,7 @@ void soft_backward(T* dx, T* dt, const T* x, const T* t, const T* weight, T lse,
   vec<T> sum(T{0});
   for_each_vector<T>(n, [&](std::int64_t i, int lanes) {
     const vec<T> q = soften(t + i, weight ? weight + i : nullptr, a, b, lanes);
-    sum += lanes == vec<T>::size ? q : select(mask<T>::first(lanes), q, vec<T>(T{0}));
+    sum += head(q, lanes);
   });
   const vec<T> total(reduce_add(sum)), scale(g);
   for_each_vector<T>(n, [&](std::int64_t i, int lanes) {

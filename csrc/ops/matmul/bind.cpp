@@ -18,8 +18,8 @@ py::object backward(py::handle grad, py::handle input, py::handle other, bool ne
   const char* op = "matmul_backward";
   const Input g(grad, {op, "grad"}), a(input, {op, "input"}), b(other, {op, "other"});
   check_matmul_backward(g, a, b);
-  const Output da = need_input ? Output(op, a->dtype, a->shape) : Output();
-  const Output db = need_other ? Output(op, b->dtype, b->shape) : Output();
+  const Output da = Output::optional(need_input, op, a->dtype, a->shape);
+  const Output db = Output::optional(need_other, op, b->dtype, b->shape);
   run(matmul_backward, reference::matmul_backward, g.view(), a.view(), b.view(), da.view(),
       db.view());
   return py::make_tuple(da.object(), db.object());

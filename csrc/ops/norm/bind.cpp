@@ -71,11 +71,6 @@ py::object batch_norm(py::handle input, py::handle running_mean, py::handle runn
   return run_batch_norm(params, x, operands, save);
 }
 
-// A gradient like `like` (a weight of the forward call), or nothing.
-Output gradient_of(const char* op, DType dtype, const Dims& shape, bool wanted) {
-  return wanted ? Output(op, dtype, shape) : Output();
-}
-
 py::object batch_norm_gradient(py::handle grad, py::handle input, py::handle statistics,
                                py::handle weight, py::handle bias, py::handle training,
                                py::handle eps, py::handle activation, bool weight_gradient,
@@ -88,8 +83,8 @@ py::object batch_norm_gradient(py::handle grad, py::handle input, py::handle sta
   const Input b = Input::optional(bias, {op, "bias"});
   check_batch_norm_backward(params, g, x, s, w, b);
   const Output dx(op, x->dtype, x->shape);
-  const Output dw = gradient_of(op, x->dtype, {x->shape[1]}, weight_gradient);
-  const Output db = gradient_of(op, x->dtype, {x->shape[1]}, bias_gradient);
+  const Output dw = Output::optional(weight_gradient, op, x->dtype, {x->shape[1]});
+  const Output db = Output::optional(bias_gradient, op, x->dtype, {x->shape[1]});
   run(batch_norm_backward, reference::batch_norm_backward, params, g.view(), x.view(), s.view(),
       w.view(), b.view(), dx.view(), dw.view(), db.view());
   return py::make_tuple(dx.object(), dw.object(), db.object());
@@ -128,8 +123,8 @@ py::object group_norm_gradient(py::handle grad, py::handle input, py::handle sta
   const Input w = Input::optional(weight, {op, "weight"});
   check_group_norm_backward(params, g, x, s, w);
   const Output dx(op, x->dtype, x->shape);
-  const Output dw = gradient_of(op, x->dtype, {x->shape[1]}, weight_gradient);
-  const Output db = gradient_of(op, x->dtype, {x->shape[1]}, bias_gradient);
+  const Output dw = Output::optional(weight_gradient, op, x->dtype, {x->shape[1]});
+  const Output db = Output::optional(bias_gradient, op, x->dtype, {x->shape[1]});
   run(group_norm_backward, reference::group_norm_backward, params, g.view(), x.view(), s.view(),
       w.view(), dx.view(), dw.view(), db.view());
   return py::make_tuple(dx.object(), dw.object(), db.object());
@@ -158,7 +153,7 @@ py::object layer_norm(py::handle input, py::handle weight, py::handle bias,
   check_layer_norm(params, x, w, b);
   const Output y(op, x->dtype, x->shape);
   const Output statistics =
-      save ? Output(op, DType::f64, layer_norm_statistics_shape(params, x)) : Output();
+      Output::optional(save, op, DType::f64, layer_norm_statistics_shape(params, x));
   run(layer_norm_forward, reference::layer_norm_forward, params, x.view(), w.view(), b.view(),
       statistics.view(), y.view());
   return result(y, statistics, save);
@@ -174,8 +169,8 @@ py::object layer_norm_gradient(py::handle grad, py::handle input, py::handle sta
   const Input w = Input::optional(weight, {op, "weight"});
   check_layer_norm_backward(params, g, x, s, w);
   const Output dx(op, x->dtype, x->shape);
-  const Output dw = gradient_of(op, x->dtype, params.normalized_shape, weight_gradient);
-  const Output db = gradient_of(op, x->dtype, params.normalized_shape, bias_gradient);
+  const Output dw = Output::optional(weight_gradient, op, x->dtype, params.normalized_shape);
+  const Output db = Output::optional(bias_gradient, op, x->dtype, params.normalized_shape);
   run(layer_norm_backward, reference::layer_norm_backward, params, g.view(), x.view(), s.view(),
       w.view(), dx.view(), dw.view(), db.view());
   return py::make_tuple(dx.object(), dw.object(), db.object());

@@ -2,7 +2,8 @@
 // rows at a time in T, two vectors wide to hide the latency, and add those up in double.
 #include "ops/norm/kernel.h"
 #include "ops/norm/kernel_activation.h"
-#include "ops/norm/kernel_loops.h"
+#include "simd/loop.h"
+#include "simd/sums.h"
 
 namespace pyfast::PYFAST_ISA {
 
@@ -10,13 +11,14 @@ namespace {
 
 constexpr std::int64_t kBlockRows = 64;
 
-// Entries of Affine, one a lane; `load` reads as many as there are columns left.
+// Entries of Affine, one a lane, from column c on.
 template <class T>
 struct Lanes {
   vec<T> mean, scale, shift;
-  template <class Load>
-  PYFAST_INLINE Lanes(Affine<T> a, std::int64_t c, Load load)
-      : mean(load(a.mean + c)), scale(load(a.scale + c)), shift(load(a.shift + c)) {}
+  PYFAST_INLINE Lanes(Affine<T> a, std::int64_t c, int lanes)
+      : mean(load(a.mean + c, lanes)),
+        scale(load(a.scale + c, lanes)),
+        shift(load(a.shift + c, lanes)) {}
 };
 
 template <class T>
@@ -25,9 +27,10 @@ void forward(T* y, const T* x, std::int64_t rows, std::int64_t cols, Affine<T> a
   with_fused(activation, [=](auto act) {
     for (std::int64_t r = 0; r < rows; ++r) {
       const std::int64_t at = r * cols;
-      over_row<T>(cols, [&](std::int64_t c, auto load, auto store) __attribute__((always_inline)) {
-        const Lanes<T> s(affine, c, load);
-        store(y + at + c, act.forward(fma(load(x + at + c) - s.mean, s.scale, s.shift)));
+      for_each_vector<T>(cols, [&](std::int64_t c, int lanes) PYFAST_INLINED {
+        const Lanes<T> s(affine, c, lanes);
+        const vec<T> d = load(x + at + c, lanes) - s.mean;
+        store(act.forward(fma(d, s.scale, s.shift)), y + at + c, lanes);
       });
     }
   });
@@ -54,29 +57,28 @@ void forward_transposed(T* y, std::int64_t y_stride, const T* x, std::int64_t x_
   with_fused(activation, [=, &tile](auto act) {
     for (std::int64_t r = 0; r < rows; r += kBlockRows) {
       const std::int64_t height = rows - r < kBlockRows ? rows - r : kBlockRows;
-      over_row<T>(cols, [&](std::int64_t c, auto load, auto) __attribute__((always_inline)) {
-        const Lanes<T> s(affine, c, load);
+      for_each_vector<T>(cols, [&](std::int64_t c, int lanes) PYFAST_INLINED {
+        const Lanes<T> s(affine, c, lanes);
         for (std::int64_t i = 0; i < height; ++i) {
-          const vec<T> d = load(x + (r + i) * x_stride + c) - s.mean;
+          const vec<T> d = load(x + (r + i) * x_stride + c, lanes) - s.mean;
           act.forward(fma(d, s.scale, s.shift)).store(tile + i * w);
         }
-        const int columns = static_cast<int>(cols - c < w ? cols - c : w);
-        write_transposed(y + c * y_stride + r, y_stride, tile, height, columns);
+        write_transposed(y + c * y_stride + r, y_stride, tile, height, lanes);
       });
     }
   });
 }
 
 // One vector of columns, two rows at a time.
-template <class T, class Load, class Act>
+template <class T, class Act>
 PYFAST_INLINE void column_sums(const T* g, const T* x, std::int64_t rows, std::int64_t stride,
-                               int columns, const Lanes<T>& s, Load load, Act act, double* sum,
+                               int lanes, const Lanes<T>& s, Act act, double* sum,
                                double* weighted) {
   for (std::int64_t r = 0; r < rows; r += kBlockRows) {
     vec<T> sums[2], products[2];
-    const auto step = [&](int k, std::int64_t row) __attribute__((always_inline)) {
-      const vec<T> d = load(x + row * stride) - s.mean;
-      const vec<T> dz = act.backward(load(g + row * stride), fma(d, s.scale, s.shift));
+    const auto step = [&](int k, std::int64_t row) PYFAST_INLINED {
+      const vec<T> d = load(x + row * stride, lanes) - s.mean;
+      const vec<T> dz = act.backward(load(g + row * stride, lanes), fma(d, s.scale, s.shift));
       sums[k] += dz;
       products[k] = fma(dz, d, products[k]);
     };
@@ -87,20 +89,18 @@ PYFAST_INLINE void column_sums(const T* g, const T* x, std::int64_t rows, std::i
       step(1, i + 1);
     }
     if (i < end) step(0, i);
-    add_lanes(sum, sums[0] + sums[1], columns);
-    add_lanes(weighted, products[0] + products[1], columns);
+    add_lanes(sum, sums[0] + sums[1], lanes);
+    add_lanes(weighted, products[0] + products[1], lanes);
   }
 }
 
 template <class T>
 void sums(const T* g, const T* x, std::int64_t rows, std::int64_t cols, Affine<T> affine,
           Activation activation, double* sum, double* weighted) {
-  constexpr int w = vec<T>::size;
   for (std::int64_t c = 0; c < cols; ++c) sum[c] = weighted[c] = 0;
   with_fused(activation, [=](auto act) {
-    over_row<T>(cols, [&](std::int64_t c, auto load, auto) __attribute__((always_inline)) {
-      const int columns = static_cast<int>(cols - c < w ? cols - c : w);
-      column_sums(g + c, x + c, rows, cols, columns, Lanes<T>(affine, c, load), load, act, sum + c,
+    for_each_vector<T>(cols, [&](std::int64_t c, int lanes) PYFAST_INLINED {
+      column_sums(g + c, x + c, rows, cols, lanes, Lanes<T>(affine, c, lanes), act, sum + c,
                   weighted + c);
     });
   });
@@ -112,12 +112,12 @@ void backward(T* dx, const T* g, const T* x, std::int64_t rows, std::int64_t col
   with_fused(activation, [=](auto act) {
     for (std::int64_t r = 0; r < rows; ++r) {
       const std::int64_t at = r * cols;
-      over_row<T>(cols, [&](std::int64_t c, auto load, auto store) __attribute__((always_inline)) {
-        const Lanes<T> s(affine, c, load);
-        const vec<T> d = load(x + at + c) - s.mean;
-        const vec<T> dz = act.backward(load(g + at + c), fma(d, s.scale, s.shift));
-        const vec<T> rest = fma(load(gradient.b + c), d, load(gradient.c + c));
-        store(dx + at + c, fma(load(gradient.a + c), dz, rest));
+      for_each_vector<T>(cols, [&](std::int64_t c, int lanes) PYFAST_INLINED {
+        const Lanes<T> s(affine, c, lanes);
+        const vec<T> d = load(x + at + c, lanes) - s.mean;
+        const vec<T> dz = act.backward(load(g + at + c, lanes), fma(d, s.scale, s.shift));
+        const vec<T> rest = fma(load(gradient.b + c, lanes), d, load(gradient.c + c, lanes));
+        store(fma(load(gradient.a + c, lanes), dz, rest), dx + at + c, lanes);
       });
     }
   });

@@ -3,9 +3,8 @@
 // 4 x lanes partial sums of at most a few hundred values, and blocks are merged in double. The
 // correction removes the rounding of the block's mean, so 1e4 +- 1e-2 keeps its variance.
 #include "ops/norm/kernel.h"
-#include "ops/norm/kernel_loops.h"
 #include "ops/norm/merge.h"
-#include "simd/vec.h"
+#include "simd/sums.h"
 
 namespace pyfast::PYFAST_ISA {
 
@@ -66,15 +65,14 @@ Moments block_moments(const T* x, std::int64_t segments, std::int64_t stride, st
   const double count = static_cast<double>(segments * length);
   vec<T> sums[kSums], deviations[kSums], squares[kSums];
   over_runs(x, segments, stride, length, T{0},
-            [&](int k, vec<T> v) __attribute__((always_inline)) { sums[k] += v; });
+            [&](int k, vec<T> v) PYFAST_INLINED { sums[k] += v; });
   const T middle = static_cast<T>(total(sums) / count);
   const vec<T> shift(middle);
-  over_runs(x, segments, stride, length, middle,
-            [&](int k, vec<T> v) __attribute__((always_inline)) {
-              const vec<T> d = v - shift;
-              deviations[k] += d;
-              squares[k] = fma(d, d, squares[k]);
-            });
+  over_runs(x, segments, stride, length, middle, [&](int k, vec<T> v) PYFAST_INLINED {
+    const vec<T> d = v - shift;
+    deviations[k] += d;
+    squares[k] = fma(d, d, squares[k]);
+  });
   const Moments m = corrected(count, double{middle}, total(deviations), total(squares));
   return overflowed(m.m2) ? exact_moments(x, segments, stride, length, false) : m;
 }
@@ -83,9 +81,8 @@ template <class T>
 Moments block_square_moments(const T* x, std::int64_t segments, std::int64_t stride,
                              std::int64_t length) {
   vec<T> squares[kSums];
-  over_runs(x, segments, stride, length, T{0}, [&](int k, vec<T> v) __attribute__((always_inline)) {
-    squares[k] = fma(v, v, squares[k]);
-  });
+  over_runs(x, segments, stride, length, T{0},
+            [&](int k, vec<T> v) PYFAST_INLINED { squares[k] = fma(v, v, squares[k]); });
   const Moments m{static_cast<double>(segments * length), 0, total(squares)};
   return overflowed(m.m2) ? exact_moments(x, segments, stride, length, true) : m;
 }
@@ -123,7 +120,7 @@ void tile_moments(const T* x, std::int64_t rows, std::int64_t row_stride, int co
                   double* m2) {
   constexpr int w = vec<T>::size;
   const int last = cols - (V - 1) * w;  // lanes of the last vector
-  const auto at = [&](const T* row, int k) __attribute__((always_inline)) {
+  const auto at = [&](const T* row, int k) PYFAST_INLINED {
     return V > 1 ? vec<T>::load(row + k * w) : vec<T>::load(row, last);
   };
   for (std::int64_t r = 0; r < rows; r += kBlockRows) {

@@ -2,7 +2,8 @@
 // an iteration at most: bound by memory.
 #include "ops/norm/kernel.h"
 #include "ops/norm/kernel_activation.h"
-#include "ops/norm/kernel_loops.h"
+#include "simd/loop.h"
+#include "simd/sums.h"
 
 namespace pyfast::PYFAST_ISA {
 
@@ -23,10 +24,10 @@ void forward(T* y, const T* x, std::int64_t planes, std::int64_t length, Affine<
     for (std::int64_t p = 0; p < planes; ++p) {
       const Spread<T> s(affine, p);
       const std::int64_t at = p * length;
-      over_row<T>(
-          length, [&](std::int64_t i, auto load, auto store) __attribute__((always_inline)) {
-            store(y + at + i, act.forward(fma(load(x + at + i) - s.mean, s.scale, s.shift)));
-          });
+      for_each_vector<T>(length, [&](std::int64_t i, int lanes) PYFAST_INLINED {
+        const vec<T> d = load(x + at + i, lanes) - s.mean;
+        store(act.forward(fma(d, s.scale, s.shift)), y + at + i, lanes);
+      });
     }
   });
 }
@@ -38,7 +39,7 @@ template <class T, class Act>
 PYFAST_INLINE void add_run(const T* g, const T* x, std::int64_t n, const Spread<T>& s, Act act,
                            vec<T> (&sum)[2], vec<T> (&weighted)[2]) {
   constexpr int w = vec<T>::size;
-  const auto step = [&](int k, vec<T> gi, vec<T> xi) __attribute__((always_inline)) {
+  const auto step = [&](int k, vec<T> gi, vec<T> xi) PYFAST_INLINED {
     const vec<T> d = xi - s.mean;
     const vec<T> dz = act.backward(gi, fma(d, s.scale, s.shift));
     sum[k] += dz;
@@ -84,12 +85,11 @@ void backward(T* dx, const T* g, const T* x, std::int64_t planes, std::int64_t l
       const Spread<T> s(affine, p);
       const vec<T> a(gradient.a[p]), b(gradient.b[p]), c(gradient.c[p]);
       const std::int64_t at = p * length;
-      over_row<T>(length,
-                  [&](std::int64_t i, auto load, auto store) __attribute__((always_inline)) {
-                    const vec<T> d = load(x + at + i) - s.mean;
-                    const vec<T> dz = act.backward(load(g + at + i), fma(d, s.scale, s.shift));
-                    store(dx + at + i, fma(a, dz, fma(b, d, c)));
-                  });
+      for_each_vector<T>(length, [&](std::int64_t i, int lanes) PYFAST_INLINED {
+        const vec<T> d = load(x + at + i, lanes) - s.mean;
+        const vec<T> dz = act.backward(load(g + at + i, lanes), fma(d, s.scale, s.shift));
+        store(fma(a, dz, fma(b, d, c)), dx + at + i, lanes);
+      });
     }
   });
 }

@@ -1,8 +1,8 @@
 // Rows: layer_norm and rms_norm. A row stays in L1 or L2 between the pass that takes its sums and
 // the one that writes it.
 #include "ops/norm/kernel.h"
-#include "ops/norm/kernel_loops.h"
-#include "simd/vec.h"
+#include "simd/loop.h"
+#include "simd/sums.h"
 
 namespace pyfast::PYFAST_ISA {
 
@@ -21,9 +21,9 @@ template <class T>
 void forward(T* y, const T* x, std::int64_t n, const T* w, const T* b, RowStatistics<T> s) {
   const Spread<T> xhat(s);
   const vec<T> one(T{1}), zero(T{0});
-  over_row<T>(n, [&](std::int64_t i, auto load, auto store) __attribute__((always_inline)) {
-    const vec<T> scale = w ? load(w + i) : one, shift = b ? load(b + i) : zero;
-    store(y + i, fma(xhat(load(x + i)), scale, shift));
+  for_each_vector<T>(n, [&](std::int64_t i, int lanes) PYFAST_INLINED {
+    const vec<T> scale = w ? load(w + i, lanes) : one, shift = b ? load(b + i, lanes) : zero;
+    store(fma(xhat(load(x + i, lanes)), scale, shift), y + i, lanes);
   });
 }
 
@@ -36,12 +36,12 @@ void sums(const T* g, const T* x, std::int64_t n, const T* w, RowStatistics<T> s
   totals[0] = totals[1] = 0;
   for (std::int64_t start = 0; start < n; start += kRun) {
     vec<T> sum, weighted;
-    over_row<T>(n - start < kRun ? n - start : kRun,
-                [&](std::int64_t i, auto load, auto) __attribute__((always_inline)) {
-                  const vec<T> gw = load(g + start + i) * (w ? load(w + start + i) : one);
-                  sum += gw;
-                  weighted = fma(gw, xhat(load(x + start + i)), weighted);
-                });
+    for_each_vector<T>(
+        n - start < kRun ? n - start : kRun, [&](std::int64_t i, int lanes) PYFAST_INLINED {
+          const vec<T> gw = load(g + start + i, lanes) * (w ? load(w + start + i, lanes) : one);
+          sum += gw;
+          weighted = fma(gw, xhat(load(x + start + i, lanes)), weighted);
+        });
     totals[0] += lane_sum(sum);
     totals[1] += lane_sum(weighted);
   }
@@ -52,9 +52,9 @@ void backward(T* dx, const T* g, const T* x, std::int64_t n, const T* w, RowStat
               T mean_g, T mean_gx) {
   const Spread<T> xhat(s);
   const vec<T> one(T{1}), a(mean_g), b(mean_gx);
-  over_row<T>(n, [&](std::int64_t i, auto load, auto store) __attribute__((always_inline)) {
-    const vec<T> gw = load(g + i) * (w ? load(w + i) : one);
-    store(dx + i, (gw - fma(xhat(load(x + i)), b, a)) * xhat.invstd);
+  for_each_vector<T>(n, [&](std::int64_t i, int lanes) PYFAST_INLINED {
+    const vec<T> gw = load(g + i, lanes) * (w ? load(w + i, lanes) : one);
+    store((gw - fma(xhat(load(x + i, lanes)), b, a)) * xhat.invstd, dx + i, lanes);
   });
 }
 
@@ -65,7 +65,7 @@ PYFAST_INLINE void tile_gradient(const T* g, const T* x, std::int64_t rows, std:
                                  double* dw, double* db) {
   constexpr int w = vec<T>::size;
   vec<T> weights[V], biases[V];
-  const auto at = [=](const T* p, int k) __attribute__((always_inline)) {
+  const auto at = [=](const T* p, int k) PYFAST_INLINED {
     return V > 1 ? vec<T>::load(p + k * w) : vec<T>::load(p, last);
   };
   for (std::int64_t r = 0; r < rows; ++r) {

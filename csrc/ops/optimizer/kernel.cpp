@@ -2,30 +2,11 @@
 // runs at memory speed.
 #include "ops/optimizer/kernel.h"
 
-#include "simd/vec.h"
+#include "simd/loop.h"
 
 namespace pyfast::PYFAST_ISA {
 
 namespace {
-
-// body(i, lanes) for whole vectors, then once for the rest.
-template <class T, class Body>
-PYFAST_INLINE void for_each_vector(std::int64_t n, Body body) {
-  constexpr int w = vec<T>::size;
-  std::int64_t i = 0;
-  for (; i + w <= n; i += w) body(i, w);
-  if (i < n) body(i, static_cast<int>(n - i));
-}
-
-template <class T>
-PYFAST_INLINE vec<T> load(const T* p, int lanes) {
-  return lanes == vec<T>::size ? vec<T>::load(p) : vec<T>::load(p, lanes);
-}
-
-template <class T>
-PYFAST_INLINE void store(vec<T> v, T* p, int lanes) {
-  lanes == vec<T>::size ? v.store(p) : v.store(p, lanes);
-}
 
 template <class T>
 void sgd(const SgdConstants& c, T* p, const T* g, T* momentum, std::int64_t n) {

@@ -39,7 +39,7 @@ Dims output_sizes(const char* op, py::handle object) {
 py::object max_forward(const PoolParams& params, const Input& x, bool return_indices) {
   const Output y(params.op, x->dtype, params.output_shape);
   const Output indices =
-      return_indices ? Output(params.op, DType::i64, params.output_shape) : Output();
+      Output::optional(return_indices, params.op, DType::i64, params.output_shape);
   run(max_pool_forward, reference::max_pool_forward, params, x.view(), y.view(), indices.view());
   if (!return_indices) return y.object();
   return py::make_tuple(y.object(), indices.object());

@@ -9,7 +9,7 @@
 #include "ops/pool/kernel.h"
 
 #include "simd/deinterleave.h"
-#include "simd/vec.h"
+#include "simd/loop.h"
 
 namespace pyfast::PYFAST_ISA {
 
@@ -251,7 +251,7 @@ void argmax_window(T* y, int64_t* index, const PoolRow<T>& row, const PoolIndexi
 template <class T>
 PYFAST_INLINE vec<T> load_outputs(const T* x, int64_t stride, int n) {
   constexpr int w = vec<T>::size;
-  if (stride == 1) return n == w ? vec<T>::load(x) : vec<T>::load(x, n);
+  if (stride == 1) return load(x, n);
   if (stride == 2) {
     const int last = 2 * n - 1;
     if (last < w) return even(vec<T>::load(x, last), vec<T>());
@@ -312,21 +312,12 @@ void argmax_row(T* y, int64_t* index, const PoolRow<T>& row, const PoolIndexing&
 
 // ---- channels ----
 
-template <class T>
-PYFAST_INLINE vec<T> load_pixel(const T* x, int channels) {
-  return channels == vec<T>::size ? vec<T>::load(x) : vec<T>::load(x, channels);
-}
-
 // y[c, 0..n) = tile[0..n, c]
 template <class T>
 PYFAST_INLINE void store_transposed(T* y, int64_t out_step, const T* tile, int channels, int n) {
   constexpr int w = vec<T>::size;
   for (int c = 0; c < channels; ++c) {
-    const vec<T> v = vec<T>::load_strided(tile + c, w);
-    if (n == w)
-      v.store(y + c * out_step);
-    else
-      v.store(y + c * out_step, n);
+    store(vec<T>::load_strided(tile + c, w), y + c * out_step, n);
   }
 }
 
@@ -339,7 +330,7 @@ PYFAST_INLINE vec<T> fold_pixels(const PoolChannels<T>& x, PoolWindow window) {
     const T* pixel = x.row.x + r * x.row.row_step + window.first * x.pixel_step;
     vec<T> part(Op::identity);
     for (int64_t k = 0; k < window.count; ++k)
-      part = Op::fold(part, load_pixel(pixel + k * step, x.channels));
+      part = Op::fold(part, load(pixel + k * step, x.channels));
     total = Op::fold(total, part);
   }
   return total;
@@ -378,7 +369,7 @@ PYFAST_INLINE Best<T> best_pixel(const PoolChannels<T>& x, const PoolIndexing& a
   for (int64_t r = 0; r < x.row.rows; ++r) {
     const T* pixel = x.row.x + r * x.row.row_step + window.first * x.pixel_step;
     for (int64_t k = 0; k < window.count; ++k)
-      best.see(load_pixel(pixel + k * step * x.pixel_step, x.channels),
+      best.see(load(pixel + k * step * x.pixel_step, x.channels),
                static_cast<T>(r * at.row_step + k * step));
   }
   return best;
@@ -408,11 +399,7 @@ void argmax_channels(T* y, int64_t* index, const PoolChannels<T>& x, const PoolI
 
 template <class T>
 void add_row(T* dx, const T* x, int64_t n) {
-  constexpr int w = vec<T>::size;
-  int64_t i = 0;
-  for (; i + w <= n; i += w) (vec<T>::load(dx + i) + vec<T>::load(x + i)).store(dx + i);
-  const int rest = static_cast<int>(n - i);
-  if (rest > 0) (vec<T>::load(dx + i, rest) + vec<T>::load(x + i, rest)).store(dx + i, rest);
+  map(dx, dx, x, n, [](vec<T> a, vec<T> b) PYFAST_INLINED { return a + b; });
 }
 
 template <class T>
@@ -426,11 +413,7 @@ void spread_window(T* dx, T g, PoolWindow window) {  // averages have no dilatio
 
 template <class T>
 void scale_row(T* y, const T* x, int64_t n, T divisor) {
-  constexpr int w = vec<T>::size;
-  int64_t i = 0;
-  for (; i + w <= n; i += w) (vec<T>::load(x + i) / vec<T>(divisor)).store(y + i);
-  const int rest = static_cast<int>(n - i);
-  if (rest > 0) (vec<T>::load(x + i, rest) / vec<T>(divisor)).store(y + i, rest);
+  map(y, x, n, [=](vec<T> v) PYFAST_INLINED { return v / vec<T>(divisor); });
 }
 
 template <class T>

@@ -2,8 +2,8 @@
 // Rows that are not contiguous are taken a vector of neighbouring columns at a time.
 #include "ops/softmax/kernel.h"
 
+#include "simd/loop.h"
 #include "simd/math.h"
-#include "simd/vec.h"
 
 namespace pyfast::PYFAST_ISA {
 
@@ -28,12 +28,7 @@ T row_max(const T* x, std::int64_t n) {
   std::int64_t i = 0;
   for (; i + w <= n; i += w) top = max_nan(top, vec<T>::load(x + i));
   if (i < n) top = max_nan(top, vec<T>::load(x + i, static_cast<int>(n - i), -infinity<T>()));
-  T lanes[w];
-  top.store(lanes);
-  T best = lanes[0];
-  for (int k = 1; k < w; ++k)
-    if (lanes[k] > best || lanes[k] != lanes[k]) best = lanes[k];
-  return best;
+  return reduce_max(top);
 }
 
 // y = exp(x - top) (or x - top when log), returns the sum of the exponentials.
@@ -57,25 +52,16 @@ T shift_and_sum(T* y, const T* x, std::int64_t n, T top, bool log) {
   return reduce_add(sum);
 }
 
-template <class T, class F>
-void map_row(T* y, std::int64_t n, F f) {  // y = f(y)
-  constexpr int w = vec<T>::size;
-  std::int64_t i = 0;
-  for (; i + w <= n; i += w) f(vec<T>::load(y + i)).store(y + i);
-  const int rest = static_cast<int>(n - i);
-  if (rest > 0) f(vec<T>::load(y + i, rest)).store(y + i, rest);
-}
-
 template <class T>
 void forward_row(T* y, const T* x, std::int64_t n, bool log) {
   const T top = row_max(x, n);
   const T sum = shift_and_sum(y, x, n, top, log);
   if (log) {
     const vec<T> shift(scalar_log(sum));
-    map_row(y, n, [=](vec<T> v) { return v - shift; });
+    map(y, y, n, [=](vec<T> v) { return v - shift; });
   } else {
     const vec<T> scale(T{1} / sum);
-    map_row(y, n, [=](vec<T> v) { return v * scale; });
+    map(y, y, n, [=](vec<T> v) { return v * scale; });
   }
 }
 

@@ -1,0 +1,47 @@
+// Loops over contiguous values: whole vectors, then what is left in one partial vector.
+#pragma once
+
+#include <cstdint>
+
+#include "simd/vec.h"
+
+namespace pyfast::PYFAST_ISA {
+
+// The first `lanes` values at p and `fill` in the other lanes; nothing beyond them is touched.
+// Where `lanes` is known to be the vector's size, a plain load or store.
+template <class T>
+PYFAST_INLINE vec<T> load(const T* p, int lanes, T fill = T{0}) {
+  return lanes == vec<T>::size ? vec<T>::load(p) : vec<T>::load(p, lanes, fill);
+}
+template <class T>
+PYFAST_INLINE void store(vec<T> v, T* p, int lanes) {
+  lanes == vec<T>::size ? v.store(p) : v.store(p, lanes);
+}
+
+// body(i, lanes) for every vector of n values; lanes is the vector's size in all but the last.
+template <class T, class Body>
+PYFAST_INLINE void for_each_vector(std::int64_t n, Body body) {
+  constexpr int w = vec<T>::size;
+  std::int64_t i = 0;
+  for (; i + w <= n; i += w) body(i, w);
+  const int rest = static_cast<int>(n - i);
+  if (rest >= w) __builtin_unreachable();  // spares the tail the question whether it is whole
+  if (rest > 0) body(i, rest);
+}
+
+// y[i] = f(x[i]); y may be x.
+template <class T, class F>
+PYFAST_INLINE void map(T* y, const T* x, std::int64_t n, F f) {
+  for_each_vector<T>(n, [&](std::int64_t i, int lanes)
+                            PYFAST_INLINED { store(f(load(x + i, lanes)), y + i, lanes); });
+}
+
+// y[i] = f(a[i], b[i]); y may be either.
+template <class T, class F>
+PYFAST_INLINE void map(T* y, const T* a, const T* b, std::int64_t n, F f) {
+  for_each_vector<T>(n, [&](std::int64_t i, int lanes) PYFAST_INLINED {
+    store(f(load(a + i, lanes), load(b + i, lanes)), y + i, lanes);
+  });
+}
+
+}  // namespace pyfast::PYFAST_ISA
