@@ -81,9 +81,10 @@ class _Unfold(Function):
 
     @staticmethod
     def forward(ctx: Any, input: Any, *settings: Any) -> Any:
+        output = _core.unfold(input, *settings)
         ctx.settings = settings
         ctx.image = input.shape[-2:]
-        return _core.unfold(input, *settings)
+        return output
 
     @staticmethod
     def backward(ctx: Any, grad: Any) -> Any:

@@ -348,6 +348,7 @@ def unfold_bad() -> list[Bad]:
         Bad((x, 2, 1, 0, 0), ValueError, "stride must be positive"),
         Bad((x, 5), ValueError, "kernel_size must fit into the padded image, got 5"),
         Bad((x, 2, 5), ValueError, "kernel_size must fit"),
+        Bad((None, 2), TypeError, "input must be"),
         Bad((x, (1, 2, 3)), ValueError, "kernel_size must be an int or 2 ints"),
         Bad((x, 2.5), TypeError, "kernel_size must be"),
         Bad((x[0, 0], 2), ValueError, "input must have 3 or 4 dimensions"),
