@@ -14,7 +14,10 @@ struct PointwiseArrays {
         weight(Input::optional(w, {op, "weight"})),
         pos_weight(Input::optional(pos, {op, "pos_weight"})) {}
   PointwiseParams check(std::string_view loss, double scale, std::string_view reduction) const {
-    return check_pointwise(loss, scale, reduction, input, target, weight, pos_weight);
+    const PointwiseParams params =
+        check_pointwise(loss, scale, reduction, input, target, weight, pos_weight);
+    run(check_probabilities, check_probabilities, params, input.view());
+    return params;
   }
 };
 

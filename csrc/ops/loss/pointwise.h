@@ -19,6 +19,9 @@ struct PointwiseParams {
 PointwiseParams check_pointwise(std::string_view loss, double scale, std::string_view reduction,
                                 const TensorView& input, const TensorView& target,
                                 const TensorView& weight, const TensorView& pos_weight);
+// binary_cross_entropy is defined on probabilities only. Reads the whole input: run it without the
+// GIL, so that it can be interrupted.
+void check_probabilities(const PointwiseParams& params, const TensorView& input);
 // Backward's grad is a scalar, or has the input's shape when nothing was reduced.
 void check_pointwise_backward(const PointwiseParams& params, const TensorView& grad,
                               const TensorView& input);

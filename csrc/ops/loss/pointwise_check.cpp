@@ -1,6 +1,8 @@
 #include <array>
 #include <utility>
 
+#include "core/copy.h"
+#include "core/parallel.h"
 #include "core/shape.h"
 #include "ops/loss/pointwise.h"
 
@@ -54,24 +56,6 @@ void check_operand(Where where, const TensorView& x, const TensorView& input) {
   require_shape(where, x, input.shape);
 }
 
-// binary_cross_entropy is defined on probabilities only.
-void check_probabilities(const char* op, const TensorView& input) {
-  visit(input.dtype, [&]<class T>() {
-    const Dims& shape = input.shape;
-    Dims index(shape.span());
-    for (std::int64_t flat = 0; flat < shape.numel(); ++flat) {
-      std::int64_t rest = flat, offset = 0;
-      for (int axis = shape.rank() - 1; axis >= 0; --axis) {
-        offset += rest % shape[axis] * input.strides[axis];
-        rest /= shape[axis];
-      }
-      const T value = input.as<T>()[offset];
-      if (value < 0 || value > 1)
-        throw ValueError(concat(op, ": input must be in [0, 1], got ", double{value}));
-    }
-  });
-}
-
 }  // namespace
 
 PointwiseParams check_pointwise(std::string_view loss, double scale, std::string_view reduction,
@@ -89,8 +73,20 @@ PointwiseParams check_pointwise(std::string_view loss, double scale, std::string
     throw ValueError(concat(p.op, ": delta must be positive, got ", scale));
   if (p.loss == Loss::smooth_l1 && scale == 0) p.loss = Loss::l1;
   set_reduction(p, reduction, input);
-  if (p.loss == Loss::bce) check_probabilities(p.op, input);
   return p;
+}
+
+void check_probabilities(const PointwiseParams& params, const TensorView& input) {
+  if (params.loss != Loss::bce) return;
+  visit(input.dtype, [&]<class T>() {
+    const Contiguous<T> x(input);
+    parallel_for(input.numel(), 1 << 16, [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t i = begin; i < end; ++i)
+        if (x.data()[i] < 0 || x.data()[i] > 1)
+          throw ValueError(
+              concat(params.op, ": input must be in [0, 1], got ", double{x.data()[i]}));
+    });
+  });
 }
 
 void check_pointwise_backward(const PointwiseParams& params, const TensorView& grad,
