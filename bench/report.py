@@ -80,6 +80,7 @@ def write_png(path: Path, results: Sequence[Result]) -> None:
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
+    from matplotlib import ticker
 
     shown = [r for r in results if not math.isnan(r.ratio)]
     figure, axes = plt.subplots(figsize=(9, 0.32 * len(shown) + 1.5), layout="constrained")
@@ -91,8 +92,11 @@ def write_png(path: Path, results: Sequence[Result]) -> None:
     axes.axvline(1, color="black", linewidth=1)
     axes.invert_yaxis()
     axes.set_xscale("log")
+    axes.set_xlim(right=3 * max((r.ratio for r in shown), default=1.0))  # room for the labels
+    axes.xaxis.set_major_locator(ticker.LogLocator(subs=(1.0, 2.0, 5.0)))
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter(ticker.NullFormatter())
     axes.set_xlabel("fastest peer's time / pyfast's time (above 1: pyfast is faster)")
     axes.set_title("pyfast against the fastest installed peer, per shape")
-    axes.margins(x=0.25)
     figure.savefig(path, dpi=130)
     plt.close(figure)
