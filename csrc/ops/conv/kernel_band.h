@@ -1,0 +1,94 @@
+// The band product: a register tile of packed weights times pixels that are read where they lie.
+//
+// A tap of the kernel is a shift in the band, so that a step of the product is one offset: nothing
+// is gathered per tap. Tiles are those of gemm/kernel_micro.h; loads of the pixels are unaligned,
+// which the broadcasts of the weights leave room for. Included by kernel.cpp only.
+#pragma once
+
+#include "gemm/kernel_micro.h"
+#include "gemm/kernel_pack.h"
+#include "ops/conv/kernel.h"
+#include "ops/conv/kernel_rows.h"
+
+namespace pyfast::PYFAST_ISA {
+
+namespace {
+
+// Rows of `p` for channels [0, p.channels), the columns of one phase.
+template <class T>
+PYFAST_INLINE void fill_row(const BandFill<T>& p, T* band, const T* source, const Inside& inside) {
+  const std::int64_t step = p.x.stride * p.column, count = inside.end - inside.begin;
+  const std::int64_t behind = p.x.count - inside.end;
+  if (p.channel == 1 && step != 1 && p.channels > 1) {  // channels side by side: turned
+    pack_turned(band + inside.begin, source, step, static_cast<int>(count),
+                static_cast<int>(p.channel_pitch), p.channels);
+    for (std::int64_t c = 0; c < p.channels; ++c, band += p.channel_pitch) {
+      zero_row(band, inside.begin);
+      zero_row(band + inside.end, behind);
+    }
+    return;
+  }
+  for (std::int64_t c = 0; c < p.channels; ++c, band += p.channel_pitch, source += p.channel) {
+    zero_row(band, inside.begin);
+    copy_row(band + inside.begin, source, count, step);
+    zero_row(band + inside.end, behind);
+  }
+}
+
+template <class T>
+void fill_planes(const BandFill<T>& p, T* band) {
+  for (std::int64_t py = 0; py < p.y.phases; ++py)
+    for (std::int64_t px = 0; px < p.x.phases; ++px, band += p.plane) {
+      const std::int64_t x = p.x.first + px;
+      const Inside inside(x, p.x.stride, p.x.size, p.x.count);
+      const T* from = p.source + (x + inside.begin * p.x.stride) * p.column;
+      for (std::int64_t s = 0; s < p.samples; ++s)
+        for (std::int64_t i = 0; i < p.y.count; ++i) {
+          const std::int64_t y = p.y.first + py + i * p.y.stride;
+          T* row = band + s * p.sample_pitch + i * p.pitch;
+          if (y >= 0 && y < p.y.size && inside.begin < inside.end)
+            fill_row(p, row, from + s * p.sample + y * p.row, inside);
+          else
+            for (std::int64_t c = 0; c < p.channels; ++c)
+              zero_row(row + c * p.channel_pitch, p.x.count);
+        }
+    }
+}
+
+template <class T, int rows, int vectors>
+void band_micro(std::int64_t depth, const T* a, const T* band, const std::int64_t* offsets, T* tile,
+                bool accumulate) {
+  constexpr int w = vec<T>::size;
+  typename vec<T>::native sums[rows * vectors] = {};
+  for (std::int64_t d = 0; d < depth; ++d, a += rows) {
+    const T* b = band + offsets[d];
+    typename vec<T>::native right[vectors];
+    unroll<vectors>([&](auto j) PYFAST_INLINED { right[j] = vec<T>::load(b + j * w).v; });
+    unroll<rows>([&](auto r) PYFAST_INLINED {
+      const auto left = vec<T>(a[r]).v;
+      unroll<vectors>([&](auto j) PYFAST_INLINED {
+        sums[r * vectors + j] = backend::fma(left, right[j], sums[r * vectors + j]);
+      });
+    });
+  }
+  // Sums of short stretches are added up, which rounds less than one long sum.
+  if (accumulate)
+    unroll<rows * vectors>([&](auto i) PYFAST_INLINED { sums[i] += vec<T>::load(tile + i * w).v; });
+  unroll<rows * vectors>([&](auto i) PYFAST_INLINED { vec<T>(sums[i]).store(tile + i * w); });
+}
+
+template <class T, class Indices>
+struct BandMicroTable;
+template <class T, int... i>
+struct BandMicroTable<T, std::integer_sequence<int, i...>> {
+  static constexpr BandMicro<T> entries[] = {&band_micro<T, i / kVectors + 1, i % kVectors + 1>...};
+};
+
+template <class T>
+constexpr const BandMicro<T>* band_micro_table() {
+  return BandMicroTable<T, std::make_integer_sequence<int, kRows * kVectors>>::entries;
+}
+
+}  // namespace
+
+}  // namespace pyfast::PYFAST_ISA
