@@ -81,6 +81,11 @@ class BandPlan {
             std::min(rows_, y_.grid - y),
             std::min(cols_, x_.grid - x)};
   }
+  // Entries per grid point, most of which are the zeros between rows.
+  double waste() const {
+    const BandBlock b = block(0);
+    return static_cast<double>(width(b)) / static_cast<double>(b.samples * b.rows * b.cols);
+  }
   // Entries from a block's first grid point to behind its last.
   std::int64_t width(const BandBlock& b) const {
     return (b.samples - 1) * sample_pitch_ + (b.rows - 1) * pitch_ + b.cols;

@@ -14,44 +14,65 @@ namespace pyfast::PYFAST_ISA {
 
 namespace {
 
-// Rows of `p` for channels [0, p.channels), the columns of one phase.
+// One row of one channel.
 template <class T>
-PYFAST_INLINE void fill_row(const BandFill<T>& p, T* band, const T* source, const Inside& inside) {
-  const std::int64_t step = p.x.stride * p.column, count = inside.end - inside.begin;
-  const std::int64_t behind = p.x.count - inside.end;
-  if (p.channel == 1 && step != 1 && p.channels > 1) {  // channels side by side: turned
-    pack_turned(band + inside.begin, source, step, static_cast<int>(count),
-                static_cast<int>(p.channel_pitch), p.channels);
-    for (std::int64_t c = 0; c < p.channels; ++c, band += p.channel_pitch) {
-      zero_row(band, inside.begin);
-      zero_row(band + inside.end, behind);
+PYFAST_INLINE void fill_row(T* row, std::int64_t size, const T* source, std::int64_t step,
+                            const Inside& inside) {
+  zero_row(row, inside.begin);
+  copy_row(row + inside.begin, source, inside.end - inside.begin, step);
+  zero_row(row + inside.end, size - inside.end);
+}
+
+// Channel after channel, as they lie in memory. `from`: the first element inside.
+template <class T>
+PYFAST_INLINE void fill_plane(const BandFill<T>& p, T* band, const T* from, std::int64_t y,
+                              const Inside& inside) {
+  const std::int64_t step = p.x.stride * p.column;
+  for (std::int64_t c = 0; c < p.channels; ++c, band += p.channel_pitch, from += p.channel)
+    for (std::int64_t s = 0; s < p.samples; ++s)
+      for (std::int64_t i = 0; i < p.y.count; ++i) {
+        const std::int64_t at = y + i * p.y.stride;
+        T* row = band + s * p.sample_pitch + i * p.pitch;
+        if (at >= 0 && at < p.y.size)
+          fill_row(row, p.x.count, from + s * p.sample + at * p.row, step, inside);
+        else
+          zero_row(row, p.x.count);
+      }
+}
+
+// Channels that lie side by side: every row turned.
+template <class T>
+PYFAST_INLINE void fill_plane_turned(const BandFill<T>& p, T* band, const T* from, std::int64_t y,
+                                     const Inside& inside) {
+  const std::int64_t count = inside.end - inside.begin;
+  for (std::int64_t s = 0; s < p.samples; ++s)
+    for (std::int64_t i = 0; i < p.y.count; ++i) {
+      const std::int64_t at = y + i * p.y.stride;
+      T* row = band + s * p.sample_pitch + i * p.pitch;
+      const bool within = at >= 0 && at < p.y.size;
+      if (within)
+        pack_turned(row + inside.begin, from + s * p.sample + at * p.row, p.x.stride * p.column,
+                    static_cast<int>(count), static_cast<int>(p.channel_pitch), p.channels);
+      for (std::int64_t c = 0; c < p.channels; ++c, row += p.channel_pitch) {
+        zero_row(row, within ? inside.begin : p.x.count);
+        if (within) zero_row(row + inside.end, p.x.count - inside.end);
+      }
     }
-    return;
-  }
-  for (std::int64_t c = 0; c < p.channels; ++c, band += p.channel_pitch, source += p.channel) {
-    zero_row(band, inside.begin);
-    copy_row(band + inside.begin, source, count, step);
-    zero_row(band + inside.end, behind);
-  }
 }
 
 template <class T>
 void fill_planes(const BandFill<T>& p, T* band) {
+  const bool turned = p.channel == 1 && p.column != 1 && p.channels > 1;
+  const std::int64_t used = p.y.phases * p.x.phases * p.plane;
+  // Tiles read what lies between channels too; what they make of it is never stored.
+  for (std::int64_t c = 0; c < p.channels; ++c)
+    zero_row(band + c * p.channel_pitch + used, p.channel_pitch - used);
   for (std::int64_t py = 0; py < p.y.phases; ++py)
     for (std::int64_t px = 0; px < p.x.phases; ++px, band += p.plane) {
-      const std::int64_t x = p.x.first + px;
+      const std::int64_t x = p.x.first + px, y = p.y.first + py;
       const Inside inside(x, p.x.stride, p.x.size, p.x.count);
       const T* from = p.source + (x + inside.begin * p.x.stride) * p.column;
-      for (std::int64_t s = 0; s < p.samples; ++s)
-        for (std::int64_t i = 0; i < p.y.count; ++i) {
-          const std::int64_t y = p.y.first + py + i * p.y.stride;
-          T* row = band + s * p.sample_pitch + i * p.pitch;
-          if (y >= 0 && y < p.y.size && inside.begin < inside.end)
-            fill_row(p, row, from + s * p.sample + y * p.row, inside);
-          else
-            for (std::int64_t c = 0; c < p.channels; ++c)
-              zero_row(row + c * p.channel_pitch, p.x.count);
-        }
+      turned ? fill_plane_turned(p, band, from, y, inside) : fill_plane(p, band, from, y, inside);
     }
 }
 
