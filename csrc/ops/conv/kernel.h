@@ -29,8 +29,33 @@ struct DirectRows {
   int taps;
 };
 
+// Filling a band: the source under a block of the grid, padded with zeros and cut by row and column
+// residue modulo the strides into planes, in which every tap is a shift.
+struct BandAxis {
+  std::int64_t first, stride,
+      size;                    // coordinate of entry 0; step to the next; extent of the source
+  std::int64_t phases, count;  // planes, and entries of each
+};
+
+template <class T>
+struct BandFill {
+  const T* source;                            // first channel of the first sample
+  std::int64_t sample, channel, row, column;  // strides
+  BandAxis y, x;
+  std::int64_t samples, channels;
+  // Where entry (c, phase y, phase x, sample, i, j) goes: c channel_pitch + phase plane + ...
+  std::int64_t channel_pitch, plane, sample_pitch, pitch;
+};
+
+// tile[r * cols + c] (+)= sum over d of a[d * rows + r] * band[offsets[d] + c]
+template <class T>
+using BandMicro = void (*)(std::int64_t depth, const T* a, const T* band,
+                           const std::int64_t* offsets, T* tile, bool accumulate);
+
 template <class T>
 struct ConvKernels {
+  void (*fill_planes)(const BandFill<T>& fill, T* band);
+  const BandMicro<T>* band_micro;  // by tile size, as GemmKernels::micro
   // gemm::Source::pack: columns of the patch matrix as the panel's rows
   void (*pack_columns)(const Patches<T>& patches, T* panel, std::int64_t column, int cols, int tile,
                        std::int64_t k, std::int64_t depth);
