@@ -2,6 +2,8 @@
 // of a source correlated with a kernel, written to a grid of the target.
 #pragma once
 
+#include <type_traits>
+
 #include "core/activation.h"
 #include "ops/conv/layout.h"
 #include "ops/conv/plan.h"
@@ -63,6 +65,10 @@ void correlate_band(const Correlation<T>& c);
 template <class T>
 bool prefers_band(const Correlation<T>& c);
 
+// The same on AMX tiles.
+void correlate_amx(const Correlation<float>& c);
+bool prefers_amx(const Correlation<float>& c);
+
 // Plane by plane, for groups too small to fill a product's tile.
 template <class T>
 void correlate_direct(const Correlation<T>& c);
@@ -72,6 +78,8 @@ bool prefers_direct(const Correlation<T>& c);
 template <class T>
 void correlate(const Correlation<T>& c) {
   if (prefers_direct(c)) return correlate_direct(c);
+  if constexpr (std::is_same_v<T, float>)
+    if (prefers_amx(c)) return correlate_amx(c);
   prefers_band(c) ? correlate_band(c) : correlate_gemm(c);
 }
 
