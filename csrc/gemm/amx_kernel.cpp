@@ -163,8 +163,8 @@ struct Seen {
   }
 };
 
-// The parts of 2^40 x, each in the high half of its lane. A part is rounded, half away from zero;
-// what is left is exact.
+// The parts of 2^40 x, each in the high half of its lane, what stands below it of no account in the
+// last. A part is rounded, half away from zero; what it leaves is exact, and so is a third part.
 template <int parts>
 struct Parts {
   __m512i part[parts];
@@ -172,16 +172,21 @@ struct Parts {
   PYFAST_AMX_INLINE explicit Parts(__m512 x) {
     x = _mm512_mul_ps(x, _mm512_set1_ps(kScale));
     unroll<parts>([&](auto i) {
-      const __m512i up = _mm512_add_epi32(_mm512_castps_si512(x), _mm512_set1_epi32(0x8000));
-      part[i] = _mm512_and_si512(up, _mm512_set1_epi32(-0x10000));
-      if constexpr (i + 1 < parts) x = _mm512_sub_ps(x, _mm512_castsi512_ps(part[i]));
+      part[i] = _mm512_castps_si512(x);
+      if constexpr (i < 2) part[i] = _mm512_add_epi32(part[i], _mm512_set1_epi32(0x8000));
+      if constexpr (i + 1 < parts) {
+        part[i] = _mm512_and_si512(part[i], _mm512_set1_epi32(-0x10000));
+        x = _mm512_sub_ps(x, _mm512_castsi512_ps(part[i]));
+      }
     });
   }
 };
 
 // A lane of 32 bits: the first's bfloat16 below the second's.
 PYFAST_AMX_INLINE __m512i pair(__m512i first, __m512i second) {
-  return _mm512_or_si512(_mm512_srli_epi32(first, 16), second);
+  constexpr int kSecondMaskedOrFirst = 0xf8;  // a | (b & c)
+  return _mm512_ternarylogic_epi32(_mm512_srli_epi32(first, 16), second,
+                                   _mm512_set1_epi32(-0x10000), kSecondMaskedOrFirst);
 }
 
 // All of the first's bfloat16, then all of the second's.
@@ -309,6 +314,8 @@ void split_pairs(std::uint32_t* dwords, std::int64_t pitch, const float* rows, s
       const __mmask16 lanes = first_lanes(entries - i);
       const __m512 x0 = _mm512_maskz_loadu_ps(first ? lanes : __mmask16{0}, from + i);
       const __m512 x1 = _mm512_maskz_loadu_ps(second ? lanes : __mmask16{0}, from + stride + i);
+      __builtin_prefetch(from + 2 * stride + i);
+      __builtin_prefetch(from + 3 * stride + i);
       seen.add(x0), seen.add(x1);
       const Parts<parts> p0(x0), p1(x1);
       unroll<parts>([&](auto k) {

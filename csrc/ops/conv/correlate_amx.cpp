@@ -29,6 +29,8 @@ class AmxBand {
   explicit AmxBand(const Correlation<float>& c)
       : c_(c),
         parts_(gemm::amx_parts()),
+        taps_in_order_(c.y.tap_step == 1 && c.x.tap_step == 1 && c.tap_offset(0, 0) == 0 &&
+                       (c.y.taps == 1 || c.kernel_width == c.x.taps)),
         channels_(stretch_channels(c)),
         plan_(c.y, c.x, c.batch,
               std::clamp<std::int64_t>(kBandBytes / (channels_ * 2 * parts_), 128, 1024)),
@@ -122,29 +124,24 @@ class AmxBand {
     for (std::int64_t k = 0; k < channels_ / kAmxDepth; ++k) {
       const std::int64_t i = stretch * channels_ + k * kAmxDepth;
       const std::int64_t depth = std::clamp<std::int64_t>(end - i, 0, kAmxDepth);
-      gather(weight + i * c_.weight_in, count, depth, rows);
-      for (std::int64_t t = 0; t < c_.taps(); ++t) {
-        amx::kernels().split_rows(panel, rows + t * kTile * kAmxDepth, kAmxDepth,
+      for (std::int64_t r = 0; r < count && depth > 0; ++r)
+        gather(weight + r * c_.weight_out + i * c_.weight_in, static_cast<int>(depth),
+               rows + r * c_.taps() * kAmxDepth);
+      for (std::int64_t t = 0; t < c_.taps(); ++t, panel += width * kAmxDepth * parts_)
+        amx::kernels().split_rows(panel, rows + t * kAmxDepth, c_.taps() * kAmxDepth,
                                   depth > 0 ? static_cast<int>(count) : 0, width, kAmxDepth, parts_,
                                   seen);
-        panel += width * kAmxDepth * parts_;
-      }
     }
   }
 
-  // rows[(tap * 32 + r) * 32 + i], zeros from `depth` on; memory is read in its order.
-  void gather(const float* weight, std::int64_t count, std::int64_t depth, float* rows) const {
-    const bool by_row = c_.weight_in <= c_.weight_out;
-    if (depth < kAmxDepth) std::fill_n(rows, c_.taps() * kTile * kAmxDepth, 0.0f);
-    for (std::int64_t a = 0; a < (by_row ? count : depth); ++a)
-      for (std::int64_t b = 0; b < (by_row ? depth : count); ++b) {
-        const std::int64_t r = by_row ? a : b, i = by_row ? b : a;
-        const float* from = weight + r * c_.weight_out + i * c_.weight_in;
-        float* to = rows + r * kAmxDepth + i;
-        for (std::int64_t ty = 0; ty < c_.y.taps; ++ty)
-          for (std::int64_t tx = 0; tx < c_.x.taps; ++tx, to += kTile * kAmxDepth)
-            *to = from[c_.tap_offset(ty, tx)];
-      }
+  // Of one output channel: to[tap * 32 + i], zeros from `depth` on.
+  void gather(const float* weight, int depth, float* to) const {
+    if (taps_in_order_)
+      return gemm_kernels<float>().pack(to, weight, c_.weight_in, 1, depth, kAmxDepth, c_.taps());
+    for (std::int64_t ty = 0; ty < c_.y.taps; ++ty)
+      for (std::int64_t tx = 0; tx < c_.x.taps; ++tx, to += kAmxDepth)
+        for (int i = 0; i < kAmxDepth; ++i)
+          to[i] = i < depth ? weight[i * c_.weight_in + c_.tap_offset(ty, tx)] : 0.0f;
   }
 
   // ---- an item
@@ -261,6 +258,7 @@ class AmxBand {
 
   const Correlation<float>& c_;
   int parts_;
+  bool taps_in_order_;     // in the weights' memory
   std::int64_t channels_;  // of a stretch, whole steps
   BandPlan plan_;
   std::int64_t stretches_, panels_, steps_, panel_;  // panel_: items of a panel in a stretch
@@ -271,9 +269,10 @@ class AmxBand {
 }  // namespace
 
 bool prefers_amx(const Correlation<float>& c) {
+  constexpr std::int64_t kUses = 96;  // of a weight that pay for splitting it
   const std::int64_t padded = round_up(c.in, kAmxDepth);
   return c.in >= 24 && 4 * padded <= 6 * c.in && c.out >= 24 && c.taps() <= kDepth / kAmxDepth &&
-         c.batch * c.grid() >= kTile && prefers_band(c) && gemm::amx_ready();
+         c.batch * c.grid() >= kUses && prefers_band(c) && gemm::amx_ready();
 }
 
 void correlate_amx(const Correlation<float>& correlation) {
