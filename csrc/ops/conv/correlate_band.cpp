@@ -148,7 +148,11 @@ class Band {
     s.data += item.group * c_.in * s.channel;
     if (dense_) {
       const Patches<T> patches{s.data, s.sample, s.channel, s.row, s.column, c_.y, c_.x};
-      return kernels_.gather_rows(patches, band, pitch_, k, d, item.block * width_, width);
+      kernels_.gather_rows(patches, band, pitch_, k, d, item.block * width_, width);
+      // Tiles are whole vectors: what old memory may hold there (denormals) would slow them down.
+      const std::int64_t rest = round_up(width, gemm_.width) - width;
+      for (std::int64_t i = 0; i < d; ++i) std::fill_n(band + i * pitch_ + width, rest, T{0});
+      return;
     }
     s.data += k / c_.taps() * s.channel;
     kernels_.fill_planes(plan_.fill(s, d / c_.taps(), plan_.block(item.block)), band);
