@@ -27,6 +27,9 @@ struct DirectRows {
   std::int64_t rows, cols;
   const std::int64_t* offsets;  // of every tap, in the band
   int taps;
+  // Of a dense kernel of as many rows as columns, in the band's order: its size (else 0), and the
+  // stride down.
+  int square = 0, stride = 1;
 };
 
 // Filling a band: the source under a block of the grid, padded with zeros and cut by row and column
@@ -70,6 +73,8 @@ struct ConvKernels {
   // for kDirectSlack elements behind its end.
   void (*direct)(const DirectRows<T>& source, const T* weights, T bias, bool accumulate, T* out,
                  std::int64_t out_stride);
+  // out[i] = x[i] where mask[i] has all bits set, 0 where none
+  void (*copy_masked)(T* out, const T* x, const T* mask, std::int64_t n);
   // sums[tap] += sum over y, x of grad[y, x] * source under that tap
   void (*direct_weights)(const DirectRows<T>& source, const T* grad, std::int64_t grad_stride,
                          double* sums);
