@@ -63,6 +63,12 @@ void correlate_band(const Correlation<T>& c);
 template <class T>
 bool prefers_band(const Correlation<T>& c);
 
+// Winograd's F(2 x 2, 3 x 3), where its 4 products for 9 pay for the transforms.
+template <class T>
+void correlate_winograd(const Correlation<T>& c);
+template <class T>
+bool prefers_winograd(const Correlation<T>& c);
+
 // Plane by plane, for groups too small to fill a product's tile.
 template <class T>
 void correlate_direct(const Correlation<T>& c);
@@ -72,6 +78,7 @@ bool prefers_direct(const Correlation<T>& c);
 template <class T>
 void correlate(const Correlation<T>& c) {
   if (prefers_direct(c)) return correlate_direct(c);
+  if (prefers_winograd(c)) return correlate_winograd(c);
   prefers_band(c) ? correlate_band(c) : correlate_gemm(c);
 }
 

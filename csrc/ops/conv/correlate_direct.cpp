@@ -14,7 +14,13 @@ template <class T>
 class Direct {
  public:
   explicit Direct(const Correlation<T>& c)
-      : c_(c), layout_(c.y, c.x), offsets_(layout_.offsets()), kernels_(conv_kernels<T>()) {
+      : c_(c),
+        layout_(c.y, c.x),
+        offsets_(layout_.offsets()),
+        taps_(c.taps()),
+        kernels_(conv_kernels<T>()) {
+    for (std::int64_t t = 0; t < c.taps(); ++t)
+      taps_[t] = c.tap_offset(layout_.tap(t) / c.x.taps, layout_.tap(t) % c.x.taps);
     in_place_ = c.activation == Activation::none && !c.linear && c.x.target_step == 1 &&
                 c.target.column == 1;
   }
@@ -65,15 +71,12 @@ class Direct {
 
   void gather_weights(T* weights, std::int64_t group, std::int64_t o, std::int64_t i) const {
     const T* from = c_.weight + group * c_.weight_group + o * c_.weight_out + i * c_.weight_in;
-    for (std::int64_t t = 0; t < c_.taps(); ++t) {
-      const std::int64_t tap = layout_.tap(t);
-      weights[t] = from[c_.tap_offset(tap / c_.x.taps, tap % c_.x.taps)];
-    }
+    for (std::int64_t t = 0; t < c_.taps(); ++t) weights[t] = from[taps_[t]];
   }
 
   const Correlation<T>& c_;
   BandLayout layout_;
-  Workspace<std::int64_t> offsets_;
+  Workspace<std::int64_t> offsets_, taps_;  // of every tap: in the band, and in the weights
   const ConvKernels<T>& kernels_;
   bool in_place_;
 };
@@ -89,11 +92,14 @@ class Flat {
         slack_(reach(c.y) * c.x.grid + reach(c.x) + kDirectSlack),
         copy_(size_ + 2 * slack_),
         offsets_(c.taps()),
+        taps_(c.taps()),
         masks_(c.x.taps * size_),
         kernels_(conv_kernels<T>()) {
-    for (std::int64_t t = 0; t < c.taps(); ++t)
-      offsets_[t] = t % c.x.taps * copy_ + slack_ + shift(c.y, t / c.x.taps) * c.x.grid +
-                    shift(c.x, t % c.x.taps);
+    for (std::int64_t t = 0; t < c.taps(); ++t) {
+      const std::int64_t ty = t / c.x.taps, tx = t % c.x.taps;
+      offsets_[t] = tx * copy_ + slack_ + shift(c.y, ty) * c.x.grid + shift(c.x, tx);
+      taps_[t] = c.tap_offset(ty, tx);
+    }
     for (std::int64_t t = 0; t < c.x.taps; ++t)
       for (std::int64_t i = 0; i < size_; ++i) {
         const std::int64_t reader = i % c.x.grid - shift(c.x, t);
@@ -137,11 +143,9 @@ class Flat {
   void compute(std::int64_t n, std::int64_t channel, T* copies, T* weights, T* sums) const {
     const std::int64_t group = channel / c_.out;
     const T* plane = c_.source.data + n * c_.source.sample + group * c_.source.channel;
-    for (std::int64_t t = 0; t < c_.x.taps; ++t)
-      kernels_.copy_masked(copies + t * copy_ + slack_, plane, masks_.data() + t * size_, size_);
+    kernels_.copy_masked(copies + slack_, copy_, plane, masks_.data(), c_.x.taps, size_);
     const T* from = c_.weight + group * c_.weight_group + channel % c_.out * c_.weight_out;
-    for (std::int64_t t = 0; t < c_.taps(); ++t)
-      weights[t] = from[c_.tap_offset(t / c_.x.taps, t % c_.x.taps)];
+    for (std::int64_t t = 0; t < c_.taps(); ++t) weights[t] = from[taps_[t]];
     const bool plain = c_.activation == Activation::none && !c_.linear;
     const std::int64_t at = c_.target_offset(n, 0, 0) + channel * c_.target.channel;
     T* out = plain ? c_.target.data + at : sums;
@@ -156,8 +160,8 @@ class Flat {
   }
 
   const Correlation<T>& c_;
-  std::int64_t size_, slack_, copy_;  // of a plane, the zeros at its ends, and both
-  Workspace<std::int64_t> offsets_;
+  std::int64_t size_, slack_, copy_;        // of a plane, the zeros at its ends, and both
+  Workspace<std::int64_t> offsets_, taps_;  // of every tap: in the copies, and in the weights
   Workspace<T> masks_;
   const ConvKernels<T>& kernels_;
 };

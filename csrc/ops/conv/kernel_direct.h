@@ -13,6 +13,7 @@ namespace {
 
 template <class T>
 void fill_band(const Patches<T>& p, T* band) {
+  constexpr std::int64_t line = 64 / static_cast<std::int64_t>(sizeof(T)), page = 64 * line;
   for (std::int64_t phase = 0; phase < p.x.taps; ++phase) {
     const std::int64_t x = p.x.offset + phase;
     const Inside inside(x, p.x.stride, p.x.source, p.x.grid);
@@ -23,6 +24,10 @@ void fill_band(const Patches<T>& p, T* band) {
         zero_row(band, p.x.grid);
         continue;
       }
+      // The hardware's prefetching ends with a page; this reaches into the next.
+      if (phase == 0 && p.column == 1)
+        for (std::int64_t j = 0; j < p.row; j += line)
+          __builtin_prefetch(first + y * p.row + page + j);
       zero_row(band, inside.begin);
       copy_row(band + inside.begin, first + y * p.row, inside.end - inside.begin,
                p.x.stride * p.column);
@@ -150,14 +155,17 @@ void direct(const DirectRows<T>& s, const T* weights, T bias, bool accumulate, T
                    out_stride);
 }
 
-// Lane by lane x & mask, n of them.
+// out[t * stride + i] = x[i] where mask[t * n + i] has all bits set, else 0, for t < copies.
 template <class T>
-void copy_masked(T* out, const T* x, const T* mask, std::int64_t n) {
+void copy_masked(T* out, std::int64_t stride, const T* x, const T* mask, std::int64_t copies,
+                 std::int64_t n) {
   constexpr int w = vec<T>::size;
   for (std::int64_t i = 0; i < n; i += w) {
     const int count = n - i < w ? static_cast<int>(n - i) : w;
-    const auto kept = bits<T>::of(load(x + i, count)) & bits<T>::of(load(mask + i, count));
-    pyfast::PYFAST_ISA::store(bits<T>::to(kept), out + i, count);
+    const auto from = bits<T>::of(load(x + i, count));
+    for (std::int64_t t = 0; t < copies; ++t)
+      pyfast::PYFAST_ISA::store(bits<T>::to(from & bits<T>::of(load(mask + t * n + i, count))),
+                                out + t * stride + i, count);
   }
 }
 
