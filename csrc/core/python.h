@@ -20,6 +20,7 @@ enum class Kind : std::uint8_t {
   floating,  // float32 or float64
   index,     // any integer dtype, seen as int64 (converted when it is another)
   mask,      // bool, float32 or float64
+  byte,      // uint8
 };
 
 // An array argument: keeps the Python object alive and shows it as a view.
