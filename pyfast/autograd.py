@@ -13,12 +13,15 @@ from __future__ import annotations
 import functools
 import heapq
 import itertools
+import sys
 import threading
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, TypeVar, cast
 
 import numpy as np
+
+from . import _core
 
 __all__ = [
     "Context",
@@ -397,7 +400,7 @@ def sum_to(array: Array, shape: tuple[int, ...]) -> Array:
 
 
 class _Sum:
-    """A gradient being added up; never writes into an array it did not make."""
+    """A gradient being added up; never writes into an array that anybody else may see."""
 
     __slots__ = ("owned", "value")
 
@@ -408,16 +411,33 @@ class _Sum:
     def add(self, gradient: Array) -> None:
         if self.value is None:
             self.value = gradient
-        elif self.owned:
+        elif self.owned or self._alone():
             np.add(self.value, gradient, out=self.value)
         else:
             self.value = np.asarray(self.value + gradient)
             self.owned = True
 
+    def _alone(self) -> bool:
+        """Whether nothing but this object refers to the array and its memory.
+
+        True of what a kernel's backward has just returned; a copy of it would double the traffic.
+        """
+        # The attribute and getrefcount's own argument. Where references are counted otherwise,
+        # there are more of them, and the array is copied.
+        return (
+            sys.getrefcount(self.value) <= 2
+            and type(self.value) is np.ndarray
+            and self.value.flags.c_contiguous
+            and self.value.flags.writeable
+            and _core.owns_memory(self.value)
+        )
+
     def fresh(self) -> Array:
         """The total, in memory that nobody else sees."""
         assert self.value is not None
-        return self.value if self.owned else np.array(self.value, order="C")
+        if self.owned or self._alone():
+            return self.value
+        return np.array(self.value, order="C")
 
 
 def _call_hooks(hooks: Mapping[int, Callable[[Any], Any]], total: _Sum) -> None:

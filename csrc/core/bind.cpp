@@ -74,6 +74,7 @@ void register_core(py::module_& m) {
     pool_clear();
   });
   m.def("pool_set_cache_limit", &set_cache_limit, py::arg("bytes"));
+  m.def("owns_memory", &owns_memory, py::arg("array"));
   m.def("use_reference", &set_reference_mode, py::arg("on"));
   m.def("isa", [] { return isa_name(active_isa()); });
   m.def("isa_env_problem", &isa_env_problem);

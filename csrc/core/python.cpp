@@ -207,6 +207,14 @@ Output::Output(const char* op, DType dtype, const Dims& shape) {
   view_ = TensorView(py::detail::array_proxy(array)->data, dtype, shape);
 }
 
+bool owns_memory(py::handle array) {
+  if (!is_array(array)) return false;
+  const auto* proxy = py::detail::array_proxy(array.ptr());
+  if (!proxy->base) return (proxy->flags & py::detail::npy_api::NPY_ARRAY_OWNDATA_) != 0;
+  return PyCapsule_CheckExact(proxy->base) &&
+         PyCapsule_GetDestructor(proxy->base) == &free_capsule && Py_REFCNT(proxy->base) == 1;
+}
+
 std::int64_t to_int(py::handle object, Where where) {
   if (!PyIndex_Check(object.ptr()) || is_array(object))
     throw TypeError(concat(where, " must be an int, got ", py::repr(object).cast<std::string>()));

@@ -63,6 +63,9 @@ class Output {
   TensorView view_;
 };
 
+// Whether an array's memory is its own alone: NumPy's, or a block of the pool that only it holds.
+bool owns_memory(py::handle array);
+
 // An int, or a sequence of n ints: "stride=2", "stride=(2, 1)".
 Dims to_dims(py::handle object, Where where, int n);
 // A sequence of any number of ints.

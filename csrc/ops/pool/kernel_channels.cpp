@@ -57,7 +57,7 @@ void avg_rows(T* y, const PoolChannels<T>& x, const PoolDivisor<T>& divisor, int
               int64_t end) {
   for (int64_t o = begin; o < end; ++o)
     pool_row(y + o * x.plane.cols->out, x, PoolRow<T>(x.plane, o),
-             Average<T>(divisor, *x.plane.rows, o));
+             Average<T>(divisor, extent_at(*x.plane.rows, o, divisor.include_pad)));
 }
 
 template <class T>

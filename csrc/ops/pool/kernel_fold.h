@@ -57,11 +57,12 @@ template <class T>
 struct Average {
   using Total = double;
   const PoolDivisor<T>& divisor;
+  int64_t extent;  // of the windows along the rows
   T rows;
   Division<T> division;  // where all columns agree
 
-  PYFAST_INLINE Average(const PoolDivisor<T>& by, const PoolAxis& axis, int64_t row)
-      : divisor(by), rows(static_cast<T>(extent_at(axis, row, by.include_pad))), division(at(0)) {}
+  PYFAST_INLINE Average(const PoolDivisor<T>& by, int64_t row_extent)
+      : divisor(by), extent(row_extent), rows(static_cast<T>(row_extent)), division(at(0)) {}
   static constexpr T identity = 0;
   static PYFAST_INLINE vec<T> fold(vec<T> a, vec<T> b) { return a + b; }
   static PYFAST_INLINE double fold(double a, double b) { return a + b; }

@@ -73,6 +73,62 @@ PYFAST_INLINE void for_each_tap(const PoolAxis& cols, int p, Body body) {
   for (int64_t c = t % S; c < cols.kernel; c += S, --shift) body(c, shift);
 }
 
+// ---- windows of 2 x 2 side by side: each output alone decides its four inputs ----
+
+PYFAST_INLINE bool side_by_side(const PoolAxis& a) {
+  return a.kernel == 2 && a.stride == 2 && a.padding == 0 && 2 * a.out <= a.in;
+}
+
+template <class T>
+PYFAST_INLINE void zero_row(T* dx, int64_t n) {
+  for_each_vector<T>(n,
+                     [&](int64_t i, int lanes) PYFAST_INLINED { store(vec<T>(), dx + i, lanes); });
+}
+
+// share(o, r, c): what outputs o, o + 1, ... hand to row r and column c of their windows.
+template <class T, class Share>
+PYFAST_INLINE void side_by_side_rows(T* dx, int64_t width, int64_t out, Share share) {
+  for_each_vector<T>(out, [&](int64_t o, int lanes) PYFAST_INLINED {
+#pragma GCC unroll 2
+    for (int r = 0; r < 2; ++r) {
+      const vec<T> pair[2] = {share(o, lanes, r, 0), share(o, lanes, r, 1)};
+      store_phases<T, 2>(dx + r * width, pair, o, 2 * out);
+    }
+  });
+  for (int64_t c = 2 * out; c < width; ++c) dx[c] = dx[width + c] = 0;
+}
+
+template <class T>
+void max_side_by_side(T* dx, const T* g, const std::uint8_t* taps, const PoolAxis& rows,
+                      const PoolAxis& cols, T* scratch) {
+  for (int64_t o = 0; o < rows.out; ++o) {
+    for (int64_t k = 0; k < cols.out; ++k)
+      scratch[k] = static_cast<T>(static_cast<int>(taps[o * cols.out + k]));
+    const T* from = g + o * cols.out;
+    side_by_side_rows(dx + 2 * o * cols.in, cols.in, cols.out,
+                      [&](int64_t i, int lanes, int r, int c) PYFAST_INLINED {
+                        const vec<T> number(static_cast<T>(2 * r + c));
+                        return select(load(scratch + i, lanes) == number, load(from + i, lanes),
+                                      vec<T>());
+                      });
+  }
+  zero_row(dx + 2 * rows.out * cols.in, (rows.in - 2 * rows.out) * cols.in);
+}
+
+template <class T>
+void avg_side_by_side(T* dx, const T* g, const PoolAxis& rows, const PoolAxis& cols,
+                      const PoolDivisor<T>& divisor) {
+  const Average<T> average(divisor, 2);
+  for (int64_t o = 0; o < rows.out; ++o) {
+    const T* from = g + o * cols.out;
+    side_by_side_rows(dx + 2 * o * cols.in, cols.in, cols.out,
+                      [&](int64_t i, int lanes, int, int) PYFAST_INLINED {
+                        return average.finish(load(from + i, lanes), i, lanes);
+                      });
+  }
+  zero_row(dx + 2 * rows.out * cols.in, (rows.in - 2 * rows.out) * cols.in);
+}
+
 // ---- maximum ----
 
 template <class T>
@@ -127,7 +183,9 @@ PYFAST_INLINE void max_plane_by(T* dx, const T* g, const std::uint8_t* taps, con
 template <class T>
 void max_plane(T* dx, const T* g, const std::uint8_t* taps, const PoolAxis& rows,
                const PoolAxis& cols, T* scratch) {
-  if (cols.stride == 1)
+  if (side_by_side(rows) && side_by_side(cols))
+    max_side_by_side(dx, g, taps, rows, cols, scratch);
+  else if (cols.stride == 1)
     max_plane_by<T, 1>(dx, g, taps, rows, cols, scratch);
   else
     max_plane_by<T, 2>(dx, g, taps, rows, cols, scratch);
@@ -165,7 +223,8 @@ PYFAST_INLINE void avg_plane_by(T* dx, const T* g, const PoolAxis& rows, const P
   int64_t ready = 0;  // output rows spread along the width
   for (int64_t i = 0; i < rows.in; ++i) {
     for (; ready < rows.out && ready * rows.stride - rows.padding <= i; ++ready) {
-      share_row(shares, g + ready * cols.out, cols.out, Average<T>(divisor, rows, ready));
+      share_row(shares, g + ready * cols.out, cols.out,
+                Average<T>(divisor, extent_at(rows, ready, divisor.include_pad)));
       collect_row<T, S>(slots + ready % layout.slots * cols.in, shares, cols);
     }
     const T* covers[kMostSlots];
@@ -184,7 +243,9 @@ PYFAST_INLINE void avg_plane_by(T* dx, const T* g, const PoolAxis& rows, const P
 template <class T>
 void avg_plane(T* dx, const T* g, const PoolAxis& rows, const PoolAxis& cols,
                const PoolDivisor<T>& divisor, T* scratch) {
-  if (cols.stride == 1)
+  if (side_by_side(rows) && side_by_side(cols))
+    avg_side_by_side(dx, g, rows, cols, divisor);
+  else if (cols.stride == 1)
     avg_plane_by<T, 1>(dx, g, rows, cols, divisor, scratch);
   else
     avg_plane_by<T, 2>(dx, g, rows, cols, divisor, scratch);
@@ -206,7 +267,7 @@ void spread_window(T* dx, T g, PoolWindow window) {  // averages have no dilatio
 template <class T>
 void spread_row(T* dx, T* shares, const T* g, int64_t row, const PoolAxis& rows,
                 const PoolAxis& cols, const PoolDivisor<T>& divisor) {
-  share_row(shares, g, cols.out, Average<T>(divisor, rows, row));
+  share_row(shares, g, cols.out, Average<T>(divisor, extent_at(rows, row, divisor.include_pad)));
   for (int64_t i = 0; i < cols.in; ++i) dx[i] = 0;
   for (int64_t o = 0; o < cols.out; ++o) spread_window(dx, shares[o], window_at(cols, o));
 }

@@ -5,6 +5,8 @@
 // vector of outputs are the even and odd columns (stride 2) or the columns slid along (stride 1).
 // Wider ones go through a buffer in L1; those at the border, adaptive ones and very wide ones are
 // folded one by one, a vector along their rows where they are that wide.
+#include <type_traits>
+
 #include "ops/pool/kernel_fold.h"
 #include "simd/deinterleave.h"
 
@@ -58,6 +60,36 @@ PYFAST_INLINE void small_row(T* y, const PoolRow<T>& row, const Op& op) {
     small_row_by_1<T, Op, K>(y, columns, *row.cols, op);
   else
     small_row_by_2<T, Op, K>(y, columns, *row.cols, op);
+}
+
+// Rows that fit two registers (one for stride 1) with their border: nothing is asked per vector.
+template <int S, class T>
+PYFAST_INLINE bool narrow(const PoolAxis& a) {
+  constexpr int w = vec<T>::size;
+  return a.in + a.padding <= S * w && a.out <= w;
+}
+
+template <class T, class Op, int K, int S>
+PYFAST_INLINE void narrow_row(T* y, const PoolRow<T>& row, const Op& op) {
+  constexpr int w = vec<T>::size;
+  const PoolAxis& a = *row.cols;
+  const Columns<T, Op> columns{row.x, row.rows, row.row_step, a.in};
+  const vec<T> border(Op::identity);
+  const int out = static_cast<int>(a.out);
+  const int head = static_cast<int>(least(w - a.padding, a.in));
+  vec<T> first = columns.fold(0, head), total;
+  if (a.padding > 0) first = slide<w - 1>(border, first);
+  if constexpr (S == 1) {
+    total = Op::fold(first, slide<1>(first, border));
+    if constexpr (K == 3) total = Op::fold(total, slide<2>(first, border));
+  } else {
+    const int tail = static_cast<int>(a.in) - head;
+    const vec<T> second = tail > 0 ? columns.fold(head, tail) : border;
+    const vec<T> evens = even(first, second);
+    total = Op::fold(evens, odd(first, second));
+    if constexpr (K == 3) total = Op::fold(total, slide<1>(evens, border));
+  }
+  op.finish(total, 0, out).store(y, out);
 }
 
 // ---- one window ----
@@ -195,18 +227,29 @@ void any_row(T* y, const PoolRow<T>& row, const Op& op) {
   for (int64_t o = end; o < a.out; ++o) y[o] = op.finish(fold_window<T, Op>(row, o), o);
 }
 
-// make_op(o) is the reduction for the windows of output row o.
+// one_row(y, row, op) for every row of outputs; make_op(o) is the reduction for its windows.
+template <class T, class MakeOp, class OneRow>
+PYFAST_INLINE void each_row(T* y, const PoolPlane<T>& plane, int64_t begin, int64_t end,
+                            MakeOp make_op, OneRow one_row) {
+  for (int64_t o = begin; o < end; ++o)
+    one_row(y + o * plane.cols->out, PoolRow<T>(plane, o), make_op(o));
+}
+
 template <class T, class MakeOp>
 PYFAST_INLINE void pool_rows(T* y, const PoolPlane<T>& plane, int64_t begin, int64_t end,
                              MakeOp make_op) {
-  using Op = decltype(make_op(int64_t{0}));
-  const int64_t out = plane.cols->out;
+  using Op = std::decay_t<decltype(make_op(int64_t{0}))>;
   const bool small = with_small_windows(*plane.cols, [&]<int K, int S>() PYFAST_INLINED {
-    for (int64_t o = begin; o < end; ++o)
-      small_row<T, Op, K, S>(y + o * out, PoolRow<T>(plane, o), make_op(o));
+    if (narrow<S, T>(*plane.cols))
+      each_row(y, plane, begin, end, make_op,
+               [](T* to, const PoolRow<T>& row, const Op& op)
+                   PYFAST_INLINED { narrow_row<T, Op, K, S>(to, row, op); });
+    else
+      each_row(y, plane, begin, end, make_op,
+               [](T* to, const PoolRow<T>& row, const Op& op)
+                   PYFAST_INLINED { small_row<T, Op, K, S>(to, row, op); });
   });
-  if (small) return;
-  for (int64_t o = begin; o < end; ++o) any_row(y + o * out, PoolRow<T>(plane, o), make_op(o));
+  if (!small) each_row(y, plane, begin, end, make_op, &any_row<T, Op>);
 }
 
 template <class T>
@@ -217,8 +260,12 @@ void max_rows(T* y, const PoolPlane<T>& plane, int64_t begin, int64_t end) {
 template <class T>
 void avg_rows(T* y, const PoolPlane<T>& plane, const PoolDivisor<T>& divisor, int64_t begin,
               int64_t end) {
-  pool_rows(y, plane, begin, end,
-            [&](int64_t o) PYFAST_INLINED { return Average<T>(divisor, *plane.rows, o); });
+  const PoolAxis& rows = *plane.rows;
+  const Average<T> whole(divisor, rows.kernel);
+  pool_rows(y, plane, begin, end, [&](int64_t o) PYFAST_INLINED {
+    const int64_t extent = extent_at(rows, o, divisor.include_pad);
+    return extent == whole.extent ? whole : Average<T>(divisor, extent);
+  });
 }
 
 }  // namespace
