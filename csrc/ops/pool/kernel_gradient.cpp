@@ -65,12 +65,31 @@ PYFAST_INLINE void store_phases(T* dx, const vec<T> (&phase)[S], int64_t m, int6
   }
 }
 
+// Windows of K columns behind a border of P, which the compiler unrolls.
+template <int K, int P>
+struct Fixed {
+  static constexpr int64_t kernel = K, padding = P;
+};
+struct Any {
+  int64_t kernel, padding;
+};
+
+// body(window) with the sizes of the windows along a row.
+template <class Body>
+PYFAST_INLINE void with_window(const PoolAxis& a, Body body) {
+  if (a.kernel == 3 && a.padding == 1) return body(Fixed<3, 1>{});
+  if (a.kernel == 3 && a.padding == 0) return body(Fixed<3, 0>{});
+  if (a.kernel == 2 && a.padding == 0) return body(Fixed<2, 0>{});
+  body(Any{a.kernel, a.padding});
+}
+
 // body(c, shift) for every tap of phase p
-template <int S, class Body>
-PYFAST_INLINE void for_each_tap(const PoolAxis& cols, int p, Body body) {
-  const int64_t t = p + cols.padding;
+template <int S, class Window, class Body>
+PYFAST_INLINE void for_each_tap(const Window& window, int p, Body body) {
+  const int64_t t = p + window.padding;
   int64_t shift = t / S;
-  for (int64_t c = t % S; c < cols.kernel; c += S, --shift) body(c, shift);
+#pragma GCC unroll 4
+  for (int64_t c = t % S; c < window.kernel; c += S, --shift) body(c, shift);
 }
 
 // ---- windows of 2 x 2 side by side: each output alone decides its four inputs ----
@@ -137,28 +156,30 @@ struct Cover {
   T first;            // the number of the tap that leads to it
 };
 
-template <class T, int S>
-PYFAST_INLINE void max_row(T* dx, const Cover<T>* covers, int count, const PoolAxis& cols) {
+template <class T, int S, class Window>
+PYFAST_INLINE void max_row(T* dx, const Cover<T>* covers, int count, int64_t in,
+                           const Window& window) {
   constexpr int w = vec<T>::size;
-  for (int64_t m = 0; S * m < cols.in; m += w) {
+  for (int64_t m = 0; S * m < in; m += w) {
     vec<T> phase[S];
-    for (int p = 0; p < S; ++p)
-      for (int k = 0; k < count; ++k) {
-        const Cover<T>& cover = covers[k];
-        for_each_tap<S>(cols, p, [&](int64_t c, int64_t shift) PYFAST_INLINED {
+    for (int k = 0; k < count; ++k) {
+      const Cover<T> cover = covers[k];
+#pragma GCC unroll 2
+      for (int p = 0; p < S; ++p)
+        for_each_tap<S>(window, p, [&](int64_t c, int64_t shift) PYFAST_INLINED {
           const vec<T> g = vec<T>::load(cover.g + m + shift);
           const mask<T> here =
               vec<T>::load(cover.taps + m + shift) == vec<T>(cover.first + static_cast<T>(c));
           phase[p] = select(here, phase[p] + g, phase[p]);
         });
-      }
-    store_phases<T, S>(dx, phase, m, cols.in);
+    }
+    store_phases<T, S>(dx, phase, m, in);
   }
 }
 
-template <class T, int S>
+template <class T, int S, class Window>
 PYFAST_INLINE void max_plane_by(T* dx, const T* g, const std::uint8_t* taps, const PoolAxis& rows,
-                                const PoolAxis& cols, T* scratch) {
+                                const PoolAxis& cols, T* scratch, const Window& window) {
   const Layout layout(rows, cols, vec<T>::size);
   int64_t ready = 0;  // output rows laid out
   for (int64_t i = 0; i < rows.in; ++i) {
@@ -176,7 +197,7 @@ PYFAST_INLINE void max_plane_by(T* dx, const T* g, const std::uint8_t* taps, con
       const T* slot = scratch + o % layout.slots * 2 * layout.width + layout.left;
       covers[count++] = {slot, slot + layout.width, static_cast<T>(r * cols.kernel)};
     });
-    max_row<T, S>(dx + i * cols.in, covers, count, cols);
+    max_row<T, S>(dx + i * cols.in, covers, count, cols.in, window);
   }
 }
 
@@ -184,11 +205,13 @@ template <class T>
 void max_plane(T* dx, const T* g, const std::uint8_t* taps, const PoolAxis& rows,
                const PoolAxis& cols, T* scratch) {
   if (side_by_side(rows) && side_by_side(cols))
-    max_side_by_side(dx, g, taps, rows, cols, scratch);
-  else if (cols.stride == 1)
-    max_plane_by<T, 1>(dx, g, taps, rows, cols, scratch);
-  else
-    max_plane_by<T, 2>(dx, g, taps, rows, cols, scratch);
+    return max_side_by_side(dx, g, taps, rows, cols, scratch);
+  with_window(cols, [&](auto window) PYFAST_INLINED {
+    if (cols.stride == 1)
+      max_plane_by<T, 1>(dx, g, taps, rows, cols, scratch, window);
+    else
+      max_plane_by<T, 2>(dx, g, taps, rows, cols, scratch, window);
+  });
 }
 
 // ---- average ----
@@ -201,22 +224,23 @@ PYFAST_INLINE void share_row(T* shares, const T* g, int64_t n, const Average<T>&
   });
 }
 
-template <class T, int S>
-PYFAST_INLINE void collect_row(T* spread, const T* shares, const PoolAxis& cols) {
+template <class T, int S, class Window>
+PYFAST_INLINE void collect_row(T* spread, const T* shares, int64_t in, const Window& window) {
   constexpr int w = vec<T>::size;
-  for (int64_t m = 0; S * m < cols.in; m += w) {
+  for (int64_t m = 0; S * m < in; m += w) {
     vec<T> phase[S];
+#pragma GCC unroll 2
     for (int p = 0; p < S; ++p)
-      for_each_tap<S>(cols, p, [&](int64_t, int64_t shift) PYFAST_INLINED {
+      for_each_tap<S>(window, p, [&](int64_t, int64_t shift) PYFAST_INLINED {
         phase[p] += vec<T>::load(shares + m + shift);
       });
-    store_phases<T, S>(spread, phase, m, cols.in);
+    store_phases<T, S>(spread, phase, m, in);
   }
 }
 
-template <class T, int S>
+template <class T, int S, class Window>
 PYFAST_INLINE void avg_plane_by(T* dx, const T* g, const PoolAxis& rows, const PoolAxis& cols,
-                                const PoolDivisor<T>& divisor, T* scratch) {
+                                const PoolDivisor<T>& divisor, T* scratch, const Window& window) {
   const Layout layout(rows, cols, vec<T>::size);
   T* const shares = scratch + layout.left;  // zeros around it
   T* const slots = scratch + layout.width;
@@ -225,7 +249,7 @@ PYFAST_INLINE void avg_plane_by(T* dx, const T* g, const PoolAxis& rows, const P
     for (; ready < rows.out && ready * rows.stride - rows.padding <= i; ++ready) {
       share_row(shares, g + ready * cols.out, cols.out,
                 Average<T>(divisor, extent_at(rows, ready, divisor.include_pad)));
-      collect_row<T, S>(slots + ready % layout.slots * cols.in, shares, cols);
+      collect_row<T, S>(slots + ready % layout.slots * cols.in, shares, cols.in, window);
     }
     const T* covers[kMostSlots];
     int count = 0;
@@ -243,12 +267,13 @@ PYFAST_INLINE void avg_plane_by(T* dx, const T* g, const PoolAxis& rows, const P
 template <class T>
 void avg_plane(T* dx, const T* g, const PoolAxis& rows, const PoolAxis& cols,
                const PoolDivisor<T>& divisor, T* scratch) {
-  if (side_by_side(rows) && side_by_side(cols))
-    avg_side_by_side(dx, g, rows, cols, divisor);
-  else if (cols.stride == 1)
-    avg_plane_by<T, 1>(dx, g, rows, cols, divisor, scratch);
-  else
-    avg_plane_by<T, 2>(dx, g, rows, cols, divisor, scratch);
+  if (side_by_side(rows) && side_by_side(cols)) return avg_side_by_side(dx, g, rows, cols, divisor);
+  with_window(cols, [&](auto window) PYFAST_INLINED {
+    if (cols.stride == 1)
+      avg_plane_by<T, 1>(dx, g, rows, cols, divisor, scratch, window);
+    else
+      avg_plane_by<T, 2>(dx, g, rows, cols, divisor, scratch, window);
+  });
 }
 
 // ---- other averages ----

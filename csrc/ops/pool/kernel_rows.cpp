@@ -92,6 +92,33 @@ PYFAST_INLINE void narrow_row(T* y, const PoolRow<T>& row, const Op& op) {
   op.finish(total, 0, out).store(y, out);
 }
 
+// Two rows of outputs in one register, where each needs no more than half of it.
+template <class T, class Op, int K>
+PYFAST_INLINE void narrow_pair(T* y, const PoolRow<T>& upper, const PoolRow<T>& lower,
+                               const Op& upper_op, const Op& lower_op) {
+  constexpr int w = vec<T>::size;
+  const PoolAxis& a = *upper.cols;
+  const vec<T> border(Op::identity);
+  const int out = static_cast<int>(a.out), in = static_cast<int>(a.in);
+  vec<T> first = Columns<T, Op>{upper.x, upper.rows, upper.row_step, in}.fold(0, in);
+  vec<T> second = Columns<T, Op>{lower.x, lower.rows, lower.row_step, in}.fold(0, in);
+  if (a.padding > 0) {
+    first = slide<w - 1>(border, first);
+    second = slide<w - 1>(border, second);
+  }
+  const vec<T> evens = even(first, second);
+  vec<T> total = Op::fold(evens, odd(first, second));
+  if constexpr (K == 3) total = Op::fold(total, slide<1>(evens, border));
+  upper_op.finish(total, 0, out).store(y, out);
+  lower_op.finish(slide<w / 2>(total, total), 0, out).store(y + out, out);
+}
+
+template <int K, class T>
+PYFAST_INLINE bool pairs_fit(const PoolAxis& a) {
+  constexpr int w = vec<T>::size;
+  return a.stride == 2 && a.in + a.padding <= w && a.out <= w / 2 - (K == 3);
+}
+
 // ---- one window ----
 
 template <class T, class Op>
@@ -240,6 +267,10 @@ PYFAST_INLINE void pool_rows(T* y, const PoolPlane<T>& plane, int64_t begin, int
                              MakeOp make_op) {
   using Op = std::decay_t<decltype(make_op(int64_t{0}))>;
   const bool small = with_small_windows(*plane.cols, [&]<int K, int S>() PYFAST_INLINED {
+    if (S == 2 && pairs_fit<K, T>(*plane.cols))
+      for (; begin + 2 <= end; begin += 2)
+        narrow_pair<T, Op, K>(y + begin * plane.cols->out, PoolRow<T>(plane, begin),
+                              PoolRow<T>(plane, begin + 1), make_op(begin), make_op(begin + 1));
     if (narrow<S, T>(*plane.cols))
       each_row(y, plane, begin, end, make_op,
                [](T* to, const PoolRow<T>& row, const Op& op)
