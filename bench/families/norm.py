@@ -37,7 +37,12 @@ def _rows(*size: int) -> Shape:
     return Shape("x".join(map(str, size)), sizes, 8.0 * np.prod(size), "byte")
 
 
-IMAGES = (_images(8, 64, 56, 56), _images(8, 256, 14, 14), _images(64, 32, 28, 28))
+IMAGES = (
+    _images(1, 64, 56, 56),
+    _images(8, 64, 56, 56),
+    _images(8, 256, 14, 14),
+    _images(64, 32, 28, 28),
+)
 ROWS = (_rows(16, 128, 512), _rows(8, 512, 768), _rows(4096, 1024))
 
 
@@ -208,11 +213,7 @@ FAMILIES = (
     Family(
         "group_norm", IMAGES, lambda a, p: lambda: _pyfast_group_norm(a, p),
         torch=lambda a, p: lambda: _torch_group_norm(a, p), jax=_jax_group_norm,
-        onnx=lambda helper, p: [
-            helper.make_node("GroupNormalization", ["x", "w", "b"], ["output"], epsilon=EPS,
-                             num_groups=GROUPS)
-        ],
-        constants=("w", "b"), channels_last=True,
+        channels_last=True,
     ),
     Family("group_norm backward", IMAGES, pyfast_backward(_pyfast_group_norm, AFFINE),
            torch=torch_backward(_torch_group_norm, AFFINE), channels_last=True),
