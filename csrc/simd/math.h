@@ -17,6 +17,7 @@
 // exp, the inner loop of attention and softmax, is 12 arithmetic instructions on AVX-512.
 #pragma once
 
+#include "simd/table.h"
 #include "simd/vec.h"
 
 namespace pyfast::PYFAST_ISA {
@@ -198,6 +199,11 @@ PYFAST_INLINE vec<T> log1p(vec<T> x) {
   const vec<T> y = log_sum(s.exponent, f, select(near, vec<T>(), lost / u));
   return select(abs(x) < vec<T>(constants<T>::tiny), x, log_specials(u, y));
 }
+
+#if defined(PYFAST_ISA_AVX512)
+PYFAST_INLINE vec<float> tanh(vec<float> x) { return odd_by_table(tanh_table, x); }
+PYFAST_INLINE vec<float> erf(vec<float> x) { return odd_by_table(erf_table, x); }
+#endif
 
 template <class T>
 PYFAST_INLINE vec<T> tanh(vec<T> x) {
