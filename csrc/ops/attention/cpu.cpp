@@ -37,10 +37,11 @@ struct ForwardPlan {
   std::int64_t keys;    // keys of a split
   std::int64_t splits;
 
-  ForwardPlan(const AttentionLayout& a, std::int64_t batch, std::int64_t panel) {
+  ForwardPlan(const AttentionLayout& a, std::int64_t batch) {
+    constexpr std::int64_t panel = kAttentionPanel;
     const std::int64_t width = a.width + a.value_width;
     const std::int64_t panels = ceil_div(a.queries, panel);
-    const std::int64_t shared = std::min({kAttentionPanels, batch * panels / (4 * kTasks),
+    const std::int64_t shared = std::min({kAttentionPanels, batch * panels / (2 * kTasks),
                                           items_within_task(panel * a.keys * width)});
     rows = panel * std::max<std::int64_t>(1, shared);
     blocks = ceil_div(a.queries, rows);
@@ -150,9 +151,9 @@ class Backward {
         inputs_(inputs),
         to_(to),
         grad_(grad),
-        output_(output),
         lse_(lse),
         kernels_(attention_backward_kernels<T>()),
+        row_sums_(row_sums(output, lse.numel())),
         strides_(gradient_layout(layout, params,
                                  {packed(inputs.query), packed(inputs.key), packed(inputs.value),
                                   packed(inputs.mask)})) {}
@@ -195,7 +196,7 @@ class Backward {
     const SharedAxes heads(layout_.batch, [&](int axis) { return strides_.mask[axis] != 0; });
     zero(to_.mask.as<T>(), to_.mask.numel());
     const bool by_row = strides_.mask_row != 0, by_column = !by_row && strides_.mask_column != 0;
-    const std::int64_t rows = by_row ? kernels_.panel : std::max<std::int64_t>(1, layout_.queries);
+    const std::int64_t rows = by_row ? kAttentionPanel : std::max<std::int64_t>(1, layout_.queries);
     const std::int64_t columns =
         by_column ? kAttentionKeys : std::max<std::int64_t>(1, layout_.keys);
     const std::int64_t row_blocks = ceil_div(layout_.queries, rows);
@@ -241,12 +242,23 @@ class Backward {
                     kAttentionKeys);
   }
   std::int64_t query_range(std::int64_t keys) const {
-    return kernels_.panel * items_within_task(kernels_.panel * keys * width() * 5 / 2);
+    return kAttentionPanel * items_within_task(kAttentionPanel * keys * width() * 5 / 2);
+  }
+
+  Workspace<T> row_sums(const TensorView& output, std::int64_t rows) const {
+    const Contiguous<T> packed(output);
+    const std::int64_t width = layout_.value_width;
+    Workspace<T> sums(rows);
+    parallel_for(sums.size(), grain_for(width / 4 + 1), [&](std::int64_t begin, std::int64_t end) {
+      kernels_.row_dots(grad_.data() + begin * width, packed.data() + begin * width, end - begin,
+                        width, sums.data() + begin);
+    });
+    return sums;
   }
 
   AttentionUpstream<T> upstream(std::int64_t index) const {
     const std::int64_t row = index * layout_.queries, at = row * layout_.value_width;
-    return {grad_.data() + at, output_.data() + at, lse_.data() + row};
+    return {grad_.data() + at, lse_.data() + row, row_sums_.data() + row};
   }
 
   void head_range(const SharedAxes& heads, std::int64_t group, std::int64_t copy,
@@ -292,8 +304,9 @@ class Backward {
   const AttentionLayout& layout_;
   const AttentionInputs& inputs_;
   const AttentionGradients& to_;
-  const Contiguous<T> grad_, output_, lse_;
+  const Contiguous<T> grad_, lse_;
   const AttentionBackwardKernels<T>& kernels_;
+  const Workspace<T> row_sums_;    // of grad * output
   const AttentionLayout strides_;  // of gradients, C-ordered like every output
 };
 
@@ -306,7 +319,7 @@ void attention_forward(const AttentionParams& params, const AttentionLayout& a,
   if (rows == 0) return;
   visit(inputs.query.dtype, [&]<class T>() {
     const auto& kernels = attention_forward_kernels<T>();
-    const ForwardPlan plan(a, batch, kernels.panel);
+    const ForwardPlan plan(a, batch);
     const bool split = plan.splits > 1;
     const Workspace<T> partial(split ? plan.splits * rows * (a.value_width + 1) : 0);
     T* outputs = split ? partial.data() : output.as<T>();

@@ -12,13 +12,17 @@ struct Strided {
   std::int64_t row = 0, column = 0;
 };
 
-enum class AttentionMask : std::uint8_t { none, causal, boolean, additive };
+enum class AttentionMask : std::uint8_t { none, boolean, additive };
+
+// A side of a window that has no bound; leaves room to add positions to it.
+inline constexpr std::int64_t kUnboundedWindow = INT64_MAX / 4;
 
 template <class T>
 struct AttentionHead {
   std::int64_t queries, keys, width, value_width;
   Strided<T> query, key, value;
   T scale;
+  std::int64_t before, after;  // query i sees keys i - before ... i + after, if the mask agrees
   AttentionMask mask;
   Strided<std::uint8_t> allowed;  // boolean
   Strided<T> bias;                // additive

@@ -1,5 +1,5 @@
-// Inner loops of attention. Queries are taken a panel at a time, one to a SIMD lane; keys a block
-// at a time. All tiles are [key][query], so that maximum, sum and exp run down whole registers.
+// Inner loops of attention. Scores are tiles [query][key]: queries a panel at a time, keys a block
+// at a time. Masks, queries and values are then read as they lie; only keys are packed transposed.
 #pragma once
 
 #include <cstdint>
@@ -9,20 +9,21 @@
 
 namespace pyfast {
 
-// Keys of a block: a tile of scores for one panel stays in L1 with the panel and a strip of keys.
-// A multiple of 4 (dropout draws four keys at a time) and of every tile height.
-inline constexpr std::int64_t kAttentionKeys = 96;
-// Panels that share a block of keys while it is in L2.
+// Queries of a panel: a multiple of every tile height.
+inline constexpr std::int64_t kAttentionPanel = 48;
+// Keys of a block: scores of a panel, and half a block of keys, stay in L1. A multiple of 4
+// (dropout draws four keys at a time) and of every strip of keys.
+inline constexpr std::int64_t kAttentionKeys = 128;
+// Panels that share a packed block of keys and values while it is in L2.
 inline constexpr std::int64_t kAttentionPanels = 4;
 
-// A rectangle of scores; query and key begin are multiples of the panel and of kAttentionKeys.
+// A rectangle of scores; query and key begin are multiples of kAttentionPanel and kAttentionKeys.
 struct AttentionRange {
   std::int64_t query_begin, query_end, key_begin, key_end;
 };
 
 template <class T>
 struct AttentionForwardKernels {
-  int panel;  // queries of a panel
   // Elements of scratch that forward needs.
   std::int64_t (*scratch)(const AttentionHead<T>& head);
   // At most kAttentionPanels panels. Writes output (C-ordered, all of the head) and lse for the
@@ -35,8 +36,8 @@ struct AttentionForwardKernels {
 template <class T>
 struct AttentionUpstream {
   const T* grad;
-  const T* output;
   const T* lse;
+  const T* row_sum;  // of grad * output
 };
 
 // Where backward adds; null for what is not wanted. Rows of grad_key and grad_value begin at the
@@ -52,9 +53,10 @@ struct AttentionTargets {
 
 template <class T>
 struct AttentionBackwardKernels {
-  int panel;
   int lanes;  // rows of grad_key and grad_value are padded to a multiple of this
   std::int64_t (*scratch)(const AttentionHead<T>& head);
+  // dots[r] = sum over c of a[r][c] * b[r][c], all C-ordered.
+  void (*row_dots)(const T* a, const T* b, std::int64_t rows, std::int64_t columns, T* dots);
   // Any range; adds to every target.
   void (*backward)(const AttentionHead<T>& head, const AttentionRange& range,
                    const AttentionUpstream<T>& upstream, const AttentionTargets<T>& targets,

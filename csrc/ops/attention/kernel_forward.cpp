@@ -1,193 +1,226 @@
-// Attention forward: for every block of keys, scores = keys x panel, running maximum and sum, and
-// output = output * exp(old maximum - new) + values x weights, all transposed (see tile.h).
-#include "ops/attention/tile.h"
+// Attention forward. For each block of keys, packed once for all panels of the task: scores =
+// query key^T, their running maximum, weights and running sum, and output = output * (what it is
+// still worth) + weights value.
+//
+// The scores' maximum, the shift and the log-sum-exp are kept in units of log 2: the scale goes
+// into the one FMA before exp2, which is 9 instructions (see simd/math.h).
+#include "ops/attention/kernel_mask.h"
 
 namespace pyfast::PYFAST_ISA {
 
 namespace {
 
-// A panel under way, in scratch; lanes lie kPanel<T> apart at most.
 template <class T>
-struct Panel {
-  T *query, *output, *top, *sum;  // [width][lanes], [value_width][lanes], [lanes], [lanes]
-
-  static constexpr Index size(Index width, Index value_width) {
-    return kPanel<T> * (width + value_width + 2);
+class Forward {
+ public:
+  static std::int64_t scratch_size(const AttentionHead<T>& head) {
+    constexpr Index rows = kAttentionPanels * kAttentionPanel;
+    const Index width = padded<T>(head.width), value_width = padded<T>(head.value_width);
+    return rows * (width + value_width + w + 1) + kAttentionKeys * (width + value_width) +
+           kAttentionPanel * (kAttentionKeys + 3);
   }
-  Panel(T* at, Index width, Index value_width)
-      : query(at),
-        output(query + kPanel<T> * width),
-        top(output + kPanel<T> * value_width),
-        sum(top + kPanel<T>) {}
-};
 
-// Tiles that every block writes anew.
-template <class T>
-struct Tiles {
-  static constexpr Index kTile = kPanel<T> * kAttentionKeys;
-  static constexpr Index size = 4 * kTile + kPanel<T>;
-  T *scores, *bias, *keep, *rows, *rescale;
-
-  explicit Tiles(T* at)
-      : scores(at),
-        bias(at + kTile),
-        keep(at + 2 * kTile),
-        rows(at + 3 * kTile),
-        rescale(at + 4 * kTile) {}
-};
-
-template <class T>
-std::int64_t scratch(const AttentionHead<T>& head) {
-  return Tiles<T>::size + kAttentionPanels * Panel<T>::size(head.width, head.value_width);
-}
-
-template <class T, int NV>
-void open(const AttentionHead<T>& head, const Panel<T>& p, Index i, Index rows) {
-  constexpr Index lanes = NV * vec<T>::size;
-  const Strided<T> from{head.query.data + i * head.query.row, head.query.row, head.query.column};
-  transpose(p.query, lanes, from, rows, head.width, lanes);
-  for (Index k = 0; k < head.width * lanes; ++k) p.query[k] *= head.scale;
-  for (Index k = 0; k < head.value_width * lanes; ++k) p.output[k] = T{0};
-  for (Index r = 0; r < lanes; ++r) {
-    p.top[r] = -kInfinity<T>;
-    p.sum[r] = T{0};
+  Forward(const AttentionHead<T>& head, const AttentionRange& range, T* scratch)
+      : head_(head),
+        range_(range),
+        masked_(is_masked(head)),
+        unit_(static_cast<T>(kLog2e) * (head.scale < 0 ? -head.scale : head.scale)),
+        ld_query_(padded<T>(head.width)),
+        ld_output_(padded<T>(head.value_width)) {
+    constexpr Index rows = kAttentionPanels * kAttentionPanel, panel = kAttentionPanel;
+    const auto take = [&scratch](Index n) { return std::exchange(scratch, scratch + n); };
+    query_ = take(rows * ld_query_);
+    output_ = take(rows * ld_output_);
+    sums_ = take(rows * vec<T>::size);
+    tops_ = take(rows);
+    keys_ = take(kAttentionKeys * padded<T>(head.width));
+    values_ = take(kAttentionKeys * ld_output_);
+    scores_ = take(panel * kAttentionKeys);
+    highest_ = take(panel);
+    shift_ = take(panel);
+    factors_ = take(panel);
   }
-}
 
-// scores += bias; -inf where the mask forbids, whatever the score. Raises top to the new maximum.
-// True when some pair was forbidden.
-template <class T, int NV>
-PYFAST_INLINE bool raise_top(T* scores, Index keys, const T* bias, vec<T> (&top)[NV]) {
-  constexpr int w = vec<T>::size;
-  const vec<T> forbidden(-kInfinity<T>);
-  vec<T> lowest{};
-  for (Index j = 0; j < keys * NV; j += NV) {
-    for (int v = 0; v < NV; ++v) {
-      vec<T> s = vec<T>::load(scores + (j + v) * w);
-      if (bias) {
-        const vec<T> b = vec<T>::load(bias + (j + v) * w);
-        lowest = min(b, lowest);
-        s = select(b == forbidden, forbidden, s + b);
-        s.store(scores + (j + v) * w);
+  void run(T* output, T* lse) {
+    open();
+    for (Index j = range_.key_begin; j < range_.key_end; j += kAttentionKeys) {
+      bool packed = false;
+      for (Index i = range_.query_begin; i < range_.query_end; i += kAttentionPanel) {
+        const Block b{i, least(kAttentionPanel, range_.query_end - i), j,
+                      least(kAttentionKeys, range_.key_end - j)};
+        const Cover seen = cover_of(head_, b);
+        if (seen == Cover::none) continue;
+        if (!packed) pack_block(b);
+        packed = true;
+        attend(b, seen == Cover::all && b.columns % vec<T>::size == 0);
       }
-      top[v] = max(s, top[v]);  // a NaN is left to its exp
+    }
+    close(output, lse);
+  }
+
+ private:
+  static constexpr Index w = vec<T>::size;
+
+  void open() {
+    const Index rows = range_.query_end - range_.query_begin;
+    const Strided<T> from{head_.query.data + range_.query_begin * head_.query.row, head_.query.row,
+                          head_.query.column};
+    pack_rows(query_, ld_query_, from, rows, head_.width, head_.scale < 0 ? T{-1} : T{1});
+    for (Index k = 0; k < rows * ld_output_; ++k) output_[k] = T{0};
+    for (Index k = 0; k < rows * w; ++k) sums_[k] = T{0};
+    for (Index r = 0; r < padded<T>(rows); ++r) tops_[r] = -kInfinity<T>;
+  }
+
+  void pack_block(const Block& b) {
+    const Strided<T>&k = head_.key, &v = head_.value;
+    pack_strips(keys_, k.data + b.j * k.row, k.row, k.column, b.columns, head_.width);
+    const T* values = v.data + b.j * v.row;
+    pack_strips(values_, values, v.column, v.row, head_.value_width, b.columns);
+    finite_ = !masked_ || all_finite<T>({values, v.row, v.column}, b.columns, head_.value_width);
+  }
+
+  // `plain`: no score of the block is masked, nor padding.
+  void attend(const Block& b, bool plain) {
+    const Index first = b.i - range_.query_begin;
+    const Left<T> query{query_ + first * ld_query_, ld_query_};
+    for_bands(head_, b, [&](Index r, Index rows, Keys k) {
+      product_columns<Into::replace>(query.from(r, 0), rows, k.begin, k.end, keys_, head_.width,
+                                     b.columns, scores_ + r * kAttentionKeys, kAttentionKeys);
+    });
+    soften(b, first, plain);
+    if (!plain && !finite_) return add_values_carefully(b, first);
+    for_bands(head_, b, [&](Index r, Index rows, Keys k) {
+      product_strips<Into::rescale>(Left<T>{scores_ + r * kAttentionKeys, kAttentionKeys}, rows,
+                                    k.begin, k.end, values_, b.columns, head_.value_width,
+                                    output_ + (first + r) * ld_output_, ld_output_, factors_ + r);
+    });
+  }
+
+  // Scores become weights relative to the running maximum; factors: what older sums are worth.
+  void soften(const Block& b, Index first, bool plain) {
+    for (Index r = 0; r < padded<T>(b.rows); ++r) highest_[r] = -kInfinity<T>;
+    for_bands(head_, b, [&](Index r, Index rows, Keys k) {
+      for (Index end = r + rows; r < end; ++r)
+        highest_[r] =
+            plain ? unit_ * highest(scores_ + r * kAttentionKeys, b.columns) : mask_row(b, r, k);
+    });
+    raise_tops(b.rows, first);
+    for_bands(head_, b, [&](Index r, Index rows, Keys k) {
+      const T unit = plain ? unit_ : T{1};
+      for (Index end = r + rows; r < end; ++r) weigh(b, r, first + r, k, unit);
+    });
+  }
+
+  static PYFAST_INLINE T highest(const T* scores, Index n) {
+    vec<T> top(-kInfinity<T>);
+    for (Index k = 0; k < n; k += w) top = max(vec<T>::load(scores + k), top);
+    return backend::reduce_max(top.v);  // a NaN is left to its exp
+  }
+
+  // Masks a row's scores and puts them in units of log 2; their maximum.
+  T mask_row(const Block& b, Index r, Keys keys) {
+    const MaskRow<T> row(head_, b.i + r, b.j, b.columns);
+    T* scores = scores_ + r * kAttentionKeys;
+    vec<T> top(-kInfinity<T>);
+    for (Index k = keys.begin / w * w; k < keys.end; k += w) {
+      const vec<T> s = row.apply(vec<T>::load(scores + k), k, unit_, static_cast<T>(kLog2e));
+      s.store(scores + k);
+      top = max(s, top);
+    }
+    return backend::reduce_max(top.v);
+  }
+
+  void raise_tops(Index rows, Index first) {
+    const vec<T> none(-kInfinity<T>);
+    for (Index r = 0; r < rows; r += w) {
+      const vec<T> old = vec<T>::load(tops_ + first + r);
+      const vec<T> top = max(vec<T>::load(highest_ + r), old);
+      // Nothing seen yet: any finite shift makes exp2(-inf - shift) the 0 it should be.
+      const vec<T> shift = select(top == none, vec<T>(), top);
+      top.store(tops_ + first + r);
+      shift.store(shift_ + r);
+      exp2(old - shift).store(factors_ + r);
     }
   }
-  return (lowest == forbidden).any();
-}
 
-// scores become weights relative to the running maximum; rescale is what older sums are worth.
-// True when the mask forbade some pair.
-template <class T, int NV>
-bool soften(T* scores, Index keys, const T* bias, const Panel<T>& p, T* rescale) {
-  constexpr int w = vec<T>::size;
-  const vec<T> forbidden(-kInfinity<T>);
-  vec<T> top[NV], shift[NV], sum[NV];
-  for (int v = 0; v < NV; ++v) top[v] = vec<T>::load(p.top + v * w);
-  const bool masked = raise_top<T, NV>(scores, keys, bias, top);
-  // Nothing seen yet: any finite shift makes exp(-inf - shift) the 0 it should be.
-  for (int v = 0; v < NV; ++v) shift[v] = select(top[v] == forbidden, vec<T>(T{0}), top[v]);
-  for (Index j = 0; j < keys * NV; j += NV) {
-    for (int v = 0; v < NV; ++v) {
-      const vec<T> weight = exp(vec<T>::load(scores + (j + v) * w) - shift[v]);
-      sum[v] += weight;
-      weight.store(scores + (j + v) * w);
+  void weigh(const Block& b, Index r, Index state, Keys keys, T unit) {
+    T* scores = scores_ + r * kAttentionKeys;
+    const vec<T> scale(unit), shift(-shift_[r]);
+    vec<T> sum;
+    for (Index k = keys.begin / w * w; k < keys.end; k += w) {
+      const vec<T> weight = exp2(fma(vec<T>::load(scores + k), scale, shift));
+      weight.store(scores + k);
+      sum += weight;
+    }
+    T* sums = sums_ + state * w;
+    fma(vec<T>::load(sums), vec<T>(factors_[r]), sum).store(sums);
+    if (!head_.dropout) return;
+    T keep[kAttentionKeys];
+    fill_keep(head_, b.i + r, b.j, b.columns, keep);
+    for (Index k = keys.begin; k < keys.end; ++k) scores[k] *= keep[k];
+  }
+
+  // Leaves out the masked pairs: a weight of 0 would not keep an infinity or NaN from spreading.
+  void add_values_carefully(const Block& b, Index first) {
+    for (Index r = 0; r < b.rows; ++r) {
+      const MaskRow<T> row(head_, b.i + r, b.j, b.columns);
+      T* output = output_ + (first + r) * ld_output_;
+      for (Index d = 0; d < ld_output_; ++d) output[d] *= factors_[r];
+      for (Index k = 0; k < b.columns; ++k) {
+        if (!row.allows(k)) continue;
+        product_strips<Into::add>(Left<T>{scores_ + r * kAttentionKeys, kAttentionKeys}, 1, k,
+                                  k + 1, values_, b.columns, head_.value_width, output, ld_output_);
+      }
     }
   }
-  for (int v = 0; v < NV; ++v) {
-    const vec<T> factor = exp(vec<T>::load(p.top + v * w) - shift[v]);
-    factor.store(rescale + v * w);
-    fma(vec<T>::load(p.sum + v * w), factor, sum[v]).store(p.sum + v * w);
-    top[v].store(p.top + v * w);
-  }
-  return masked;
-}
 
-template <class T, int NV>
-void add_values(const Strided<T>& values, Index value_width, Index keys, bool masked,
-                const Tiles<T>& t, const Panel<T>& p) {
-  constexpr Index lanes = NV * vec<T>::size;
-  const Strided<T> columns{values.data, values.column, values.row};
-  if (!masked || all_finite(values, keys, value_width))
-    return product<T, NV, Into::rescale>(columns, value_width, keys, t.scores, lanes, p.output,
-                                         lanes, t.rescale);
-  for (Index d = 0; d < value_width; ++d)
-    for (Index r = 0; r < lanes; ++r) p.output[d * lanes + r] *= t.rescale[r];
-  masked_product(columns, value_width, keys, t.scores, t.bias, lanes, p.output);
-}
-
-template <class T, int NV>
-void attend(const AttentionHead<T>& head, const Block& b, const Panel<T>& p, const Tiles<T>& t) {
-  constexpr Index lanes = NV * vec<T>::size;
-  const Cover seen = cover_of(head, b);
-  if (seen == Cover::none) return;
-  const bool biased = seen == Cover::some;
-  if (biased) fill_bias(head, b, lanes, t.bias, t.rows);
-  const Strided<T> keys{head.key.data + b.j * head.key.row, head.key.row, head.key.column};
-  product<T, NV, Into::replace>(keys, b.columns, head.width, p.query, lanes, t.scores, lanes);
-  const bool masked = soften<T, NV>(t.scores, b.columns, biased ? t.bias : nullptr, p, t.rescale);
-  if (head.dropout) {
-    fill_keep<T, lanes>(head, b, t.keep);
-    for (Index k = 0; k < b.columns * lanes; ++k) t.scores[k] *= t.keep[k];
+  // output / sum, and the log-sum-exp; 0 and -inf where nothing was seen.
+  void close(T* output, T* lse) {
+    const Index rows = range_.query_end - range_.query_begin;
+    output += range_.query_begin * head_.value_width;
+    lse += range_.query_begin;
+    for (Index r = 0; r < rows; ++r, output += head_.value_width) {
+      const T sum = reduce_add(vec<T>::load(sums_ + r * w));
+      const vec<T> inverse(sum == T{0} ? T{0} : T{1} / sum);
+      const T* from = output_ + r * ld_output_;
+      for (Index d = 0; d < head_.value_width; d += w) {
+        const auto n = static_cast<int>(least(w, head_.value_width - d));
+        (vec<T>::load(from + d) * inverse).store(output + d, n);
+      }
+      sums_[r] = sum;  // row r is done with
+    }
+    const vec<T> none(-kInfinity<T>);
+    for (Index r = 0; r < rows; r += w) {
+      const vec<T> top = vec<T>::load(tops_ + r);
+      const vec<T> base = select(top == none, vec<T>(), top) * vec<T>(static_cast<T>(kLn2));
+      (base + log(vec<T>::load(sums_ + r))).store(lse + r, static_cast<int>(least(w, rows - r)));
+    }
   }
-  const Strided<T> values{head.value.data + b.j * head.value.row, head.value.row,
-                          head.value.column};
-  add_values<T, NV>(values, head.value_width, b.columns, masked, t, p);
-}
 
-// output / sum, and the log-sum-exp; 0 and -inf where nothing was seen.
-template <class T, int NV>
-void close(const AttentionHead<T>& head, const Panel<T>& p, Index rows, T* output, T* lse) {
-  constexpr Index lanes = NV * vec<T>::size;
-  constexpr int w = vec<T>::size;
-  for (int v = 0; v < NV; ++v) {
-    const vec<T> sum = vec<T>::load(p.sum + v * w), zero(T{0});
-    const vec<T> top = vec<T>::load(p.top + v * w), forbidden(-kInfinity<T>);
-    select(sum == zero, zero, vec<T>(T{1}) / sum).store(p.sum + v * w);
-    (select(top == forbidden, zero, top) + log(sum)).store(p.top + v * w);
-  }
-  for (Index d = 0; d < head.value_width; ++d)
-    for (Index r = 0; r < lanes; ++r) p.output[d * lanes + r] *= p.sum[r];
-  transpose(output, head.value_width, {p.output, lanes, 1}, head.value_width, rows,
-            head.value_width);
-  for (Index r = 0; r < rows; ++r) lse[r] = p.top[r];
-}
+  const AttentionHead<T>& head_;
+  const AttentionRange& range_;
+  const bool masked_;
+  const T unit_;  // from a product of query and key to a score in units of log 2
+  const Index ld_query_, ld_output_;
+  T *query_, *output_;              // rows of the task
+  T *sums_, *tops_;                 // of their weights so far, one vector and one number a row
+  T *keys_, *values_;               // the packed block
+  T* scores_;                       // [kAttentionPanel][kAttentionKeys]
+  T *highest_, *shift_, *factors_;  // one number per row of the panel
+  bool finite_ = true;              // no infinity or NaN in values_
+};
 
 template <class T>
 void forward(const AttentionHead<T>& head, const AttentionRange& range, T* output, T* lse,
              T* scratch) {
-  const Tiles<T> tiles(scratch);
-  const auto for_panels = [&](auto body) {
-    T* at = scratch + Tiles<T>::size;
-    for (Index i = range.query_begin; i < range.query_end; i += kPanel<T>) {
-      body(Panel<T>(at, head.width, head.value_width), i, least(kPanel<T>, range.query_end - i));
-      at += Panel<T>::size(head.width, head.value_width);
-    }
-  };
-  for_panels([&](const Panel<T>& p, Index i, Index rows) {
-    with_vectors<T>(rows, [&]<int NV>() { open<T, NV>(head, p, i, rows); });
-  });
-  for (Index j = range.key_begin; j < range.key_end; j += kAttentionKeys) {
-    for_panels([&](const Panel<T>& p, Index i, Index rows) {
-      const Index end = visible_end(head, i + rows, range.key_end);
-      if (j >= end) return;
-      const Block block{i, rows, j, least(kAttentionKeys, end - j)};
-      with_vectors<T>(rows, [&]<int NV>() { attend<T, NV>(head, block, p, tiles); });
-    });
-  }
-  for_panels([&](const Panel<T>& p, Index i, Index rows) {
-    with_vectors<T>(rows, [&]<int NV>() {
-      close<T, NV>(head, p, rows, output + i * head.value_width, lse + i);
-    });
-  });
+  Forward<T>(head, range, scratch).run(output, lse);
 }
 
 }  // namespace
 
 template <class T>
 const AttentionForwardKernels<T>& attention_forward_kernels() {
-  static constexpr AttentionForwardKernels<T> table{static_cast<int>(kPanel<T>), &scratch<T>,
-                                                    &forward<T>};
+  static constexpr AttentionForwardKernels<T> table{&Forward<T>::scratch_size, &forward<T>};
   return table;
 }
 

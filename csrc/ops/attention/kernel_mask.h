@@ -1,0 +1,224 @@
+// Which pairs of query and key may meet: blocks of scores classified, masks and dropout by the row.
+// Included by this folder's kernel_*.cpp only; everything here belongs to their namespace.
+#pragma once
+
+#include "core/philox.h"
+#include "ops/attention/kernel_product.h"
+#include "simd/math.h"
+
+namespace pyfast::PYFAST_ISA {
+namespace {
+
+template <class T>
+constexpr T kInfinity = static_cast<T>(__builtin_inf());
+constexpr double kLog2e = 1.4426950408889634, kLn2 = 0.6931471805599453;
+
+// A block of scores: queries i ... i + rows, keys j ... j + columns.
+struct Block {
+  Index i, rows, j, columns;
+
+  PYFAST_INLINE Block part(Index first, Index count) const {
+    return {i + first, count, j, columns};
+  }
+};
+
+// Keys of a block, counted from its first.
+struct Keys {
+  Index begin, end;
+};
+
+// Keys that some query of the block may see, as far as the band is concerned.
+template <class T>
+PYFAST_INLINE Keys band(const AttentionHead<T>& head, const Block& b) {
+  return {most(0, b.i - head.before - b.j), least(b.columns, b.i + b.rows + head.after - b.j)};
+}
+
+enum class Cover : std::uint8_t { none, some, all };  // of the block's pairs, those allowed
+
+PYFAST_INLINE Cover cover(bool any, bool all) {
+  return all ? Cover::all : any ? Cover::some : Cover::none;
+}
+
+template <class T>
+PYFAST_INLINE Cover band_cover(const AttentionHead<T>& head, const Block& b) {
+  const Keys seen = band(head, b);
+  const bool all = b.j + b.columns <= b.i + head.after + 1 && b.j >= b.i + b.rows - 1 - head.before;
+  return cover(seen.begin < seen.end, all);
+}
+
+// Of a line of `n` mask elements: whether some let a pair pass, and whether all leave it as it is.
+struct Passing {
+  bool any = false, all = true;
+
+  void add(const std::uint8_t* line, Index n, Index stride) {
+    std::uint8_t some = 0, zero = 0;
+    if (stride == 1) {
+      for (Index k = 0; k < n; ++k) {
+        some = static_cast<std::uint8_t>(some | line[k]);
+        zero = static_cast<std::uint8_t>(zero | (line[k] == 0));
+      }
+    } else {
+      for (Index k = 0; k < n; ++k) {
+        some = static_cast<std::uint8_t>(some | line[k * stride]);
+        zero = static_cast<std::uint8_t>(zero | (line[k * stride] == 0));
+      }
+    }
+    any |= some != 0;
+    all &= zero == 0;
+  }
+
+  template <class T>
+  void add(const T* line, Index n, Index stride) {
+    constexpr int w = vec<T>::size;
+    Index k = 0;
+    if (stride == 1)
+      for (; k + w <= n; k += w) {
+        const vec<T> x = vec<T>::load(line + k);
+        any |= (x != vec<T>(-kInfinity<T>)).any();
+        all &= (x == vec<T>(T{0})).all();
+      }
+    for (; k < n; ++k) {
+      any |= line[k * stride] != -kInfinity<T>;
+      all &= line[k * stride] == T{0};
+    }
+  }
+};
+
+template <class E>
+Cover mask_cover(const Strided<E>& m, const Block& b) {
+  Passing passing;
+  const Index n = m.column == 0 ? 1 : b.columns;
+  for (Index r = 0; r < b.rows; ++r) {
+    passing.add(m.data + (b.i + r) * m.row + b.j * m.column, n, m.column);
+    if (m.row == 0 || (passing.any && !passing.all)) break;
+  }
+  return cover(passing.any, passing.all);
+}
+
+template <class T>
+Cover cover_of(const AttentionHead<T>& head, const Block& b) {
+  const Cover by_band = band_cover(head, b);
+  if (by_band == Cover::none || head.mask == AttentionMask::none) return by_band;
+  const Cover by_mask =
+      head.mask == AttentionMask::boolean ? mask_cover(head.allowed, b) : mask_cover(head.bias, b);
+  return by_mask == Cover::all ? by_band : by_mask;
+}
+
+// Whether any pair at all may be forbidden.
+template <class T>
+PYFAST_INLINE bool is_masked(const AttentionHead<T>& head) {
+  return head.mask != AttentionMask::none ||
+         band_cover(head, {0, head.queries, 0, head.keys}) != Cover::all;
+}
+
+// Rows of a block at a time of which the band allows much the same keys; all of them where it
+// matters to none. A multiple of the tiles' rows.
+constexpr Index kBandRows = 12;
+
+template <class T, class Body>
+PYFAST_INLINE void for_bands(const AttentionHead<T>& head, const Block& b, Body body) {
+  const Index step = band_cover(head, b) == Cover::all ? b.rows : kBandRows;
+  for (Index r = 0; r < b.rows; r += step) {
+    const Block part = b.part(r, least(step, b.rows - r));
+    const Keys keys = band(head, part);
+    if (keys.begin < keys.end) body(r, part.rows, keys);
+  }
+}
+
+// Contiguous mask elements of one query and the keys of a block, in place where they are so.
+template <class T>
+class MaskRow {
+ public:
+  MaskRow(const AttentionHead<T>& head, Index i, Index j, Index columns) : columns_(columns) {
+    if (head.mask == AttentionMask::boolean) allowed_ = line(head.allowed, i, j, bytes_);
+    if (head.mask == AttentionMask::additive) bias_ = line(head.bias, i, j, terms_);
+    const Keys seen = band(head, {i, 1, j, columns});
+    begin_ = seen.begin;
+    end_ = seen.end;
+  }
+  bool allows(Index k) const {
+    return k >= begin_ && k < end_ && (!allowed_ || allowed_[k]) &&
+           (!bias_ || bias_[k] != -kInfinity<T>);
+  }
+  // Scores k ... k + size: unit * s + bias_unit * what the mask adds; -inf where it forbids.
+  PYFAST_INLINE vec<T> apply(vec<T> s, Index k, T unit, T bias_unit) const {
+    constexpr int w = vec<T>::size;
+    const auto lanes = [](Index n) {
+      return mask<T>::first(static_cast<int>(most(0, least(n, w))));
+    };
+    mask<T> in = lanes(end_ - k) & ~lanes(begin_ - k);
+    s = s * vec<T>(unit);
+    const auto n = static_cast<int>(least(w, columns_ - k));
+    if (allowed_) in = in & (n == w ? mask<T>::load(allowed_ + k) : mask<T>::load(allowed_ + k, n));
+    if (bias_) {
+      const vec<T> bias = n == w ? vec<T>::load(bias_ + k) : vec<T>::load(bias_ + k, n);
+      in = in & (bias != vec<T>(-kInfinity<T>));
+      s = fma(bias, vec<T>(bias_unit), s);
+    }
+    return select(in, s, vec<T>(-kInfinity<T>));
+  }
+
+ private:
+  template <class E>
+  const E* line(const Strided<E>& m, Index i, Index j, E* buffer) const {
+    const E* from = m.data + i * m.row + j * m.column;
+    if (m.column == 1) return from;
+    for (Index k = 0; k < columns_; ++k) buffer[k] = from[k * m.column];
+    return buffer;
+  }
+
+  Index columns_, begin_, end_;
+  const std::uint8_t* allowed_ = nullptr;
+  const T* bias_ = nullptr;
+  std::uint8_t bytes_[kAttentionKeys];
+  T terms_[kAttentionKeys];
+};
+
+// keep[k]: 0 where dropout drops the weight of query i and key j + k, else what it is multiplied
+// by. j is a multiple of 4; whole fours are written.
+template <class T>
+void fill_keep(const AttentionHead<T>& head, Index i, Index j, Index columns, T* keep) {
+  std::uint32_t words[kAttentionKeys];
+  const auto groups = static_cast<std::uint64_t>((head.keys + 3) / 4);
+  const std::uint64_t first =
+      head.first_block + static_cast<std::uint64_t>(i) * groups + static_cast<std::uint64_t>(j / 4);
+  for (Index g = 0; g < ceil_div(columns, 4); ++g) {
+    const PhiloxWords x =
+        philox_block(head.seed, head.offset, first + static_cast<std::uint64_t>(g));
+    for (int k = 0; k < 4; ++k) words[4 * g + k] = x.word[k];
+  }
+  for (Index k = 0; k < columns; ++k) keep[k] = words[k] >= head.threshold ? head.keep_scale : T{0};
+}
+
+// False when a matrix holds an infinity or NaN.
+template <class T>
+bool all_finite(const Strided<T>& m, Index rows, Index columns) {
+  vec<T> sums{};
+  T sum{0};
+  for (Index r = 0; r < rows; ++r) {
+    const T* row = m.data + r * m.row;
+    if (m.column == 1)
+      for (Index c = 0; c < columns; c += vec<T>::size)
+        sums = fma(vec<T>::load(row + c, static_cast<int>(least(columns - c, vec<T>::size))),
+                   vec<T>(T{0}), sums);
+    else
+      for (Index c = 0; c < columns; ++c) sum += row[c * m.column] * T{0};
+  }
+  return reduce_add(sums) + sum == T{0};
+}
+
+// to[r * ld + c] = scale * from(r, c), and 0 for columns <= c < ld.
+template <class T>
+void pack_rows(T* to, Index ld, const Strided<T>& from, Index rows, Index columns, T scale) {
+  for (Index r = 0; r < rows; ++r, to += ld) {
+    const T* row = from.data + r * from.row;
+    if (from.column == 1)
+      for (Index c = 0; c < columns; ++c) to[c] = scale * row[c];
+    else
+      for (Index c = 0; c < columns; ++c) to[c] = scale * row[c * from.column];
+    for (Index c = columns; c < ld; ++c) to[c] = T{0};
+  }
+}
+
+}  // namespace
+}  // namespace pyfast::PYFAST_ISA
