@@ -43,7 +43,8 @@ struct ForwardPlan {
     const std::int64_t panels = ceil_div(a.queries, panel);
     const std::int64_t shared = std::min({kAttentionPanels, batch * panels / (2 * kTasks),
                                           items_within_task(panel * a.keys * width)});
-    rows = panel * std::max<std::int64_t>(1, shared);
+    blocks = std::max<std::int64_t>(1, ceil_div(panels, std::max<std::int64_t>(1, shared)));
+    rows = panel * ceil_div(panels, blocks);  // of nearly the same size
     blocks = ceil_div(a.queries, rows);
     const std::int64_t wanted =
         std::min(ceil_div(kTasks, batch * blocks), ceil_div(a.keys, kLeastKeys));

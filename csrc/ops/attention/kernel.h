@@ -14,8 +14,8 @@ inline constexpr std::int64_t kAttentionPanel = 48;
 // Keys of a block: scores of a panel, and half a block of keys, stay in L1. A multiple of 4
 // (dropout draws four keys at a time) and of every strip of keys.
 inline constexpr std::int64_t kAttentionKeys = 128;
-// Panels that share a packed block of keys and values while it is in L2.
-inline constexpr std::int64_t kAttentionPanels = 4;
+// The most panels that share a packed block of keys and values, all of them in L2.
+inline constexpr std::int64_t kAttentionPanels = 16;
 
 // A rectangle of scores; query and key begin are multiples of kAttentionPanel and kAttentionKeys.
 struct AttentionRange {

@@ -83,8 +83,10 @@ class Backward {
   // `plain`: no score of the block is masked, nor padding.
   void add_block(const Block& b, bool plain) {
     pack_panel(b);
-    if (!plain)  // what the band leaves out of the products is read by those of the turned tiles
-      for (Index k = 0; k < b.rows * kAttentionKeys; ++k) weights_[k] = slopes_[k] = T{0};
+    if (!plain) {  // what the band leaves out of the products is read by those of the turned tiles
+      fill(weights_, b.rows * kAttentionKeys, T{0});
+      fill(slopes_, b.rows * kAttentionKeys, T{0});
+    }
     for_bands(head_, b, [&](Index r, Index rows, Keys k) {
       const Index at = r * kAttentionKeys;
       product_columns<Into::replace>(Tile{query_ + r * width_, width_}, rows, k.begin, k.end, keys_,
@@ -173,7 +175,7 @@ class Backward {
   }
 
   void add_query(const Block& b, bool plain) {
-    for (Index k = 0; k < b.rows * width_; ++k) grad_query_[k] = T{0};
+    fill(grad_query_, b.rows * width_, T{0});
     const auto add = [&](Index r, Index rows, Keys k) {
       product_strips<Into::add>(Tile{slopes_ + r * kAttentionKeys, kAttentionKeys}, rows, k.begin,
                                 k.end, key_rows_, b.columns, head_.width, grad_query_ + r * width_,

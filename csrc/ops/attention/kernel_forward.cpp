@@ -29,7 +29,7 @@ class Forward {
         ld_output_(padded<T>(head.value_width)) {
     constexpr Index rows = kAttentionPanels * kAttentionPanel, panel = kAttentionPanel;
     const auto take = [&scratch](Index n) { return std::exchange(scratch, scratch + n); };
-    query_ = take(rows * ld_query_);
+    packed_query_ = take(rows * ld_query_);
     output_ = take(rows * ld_output_);
     sums_ = take(rows * vec<T>::size);
     tops_ = take(rows);
@@ -63,12 +63,18 @@ class Forward {
 
   void open() {
     const Index rows = range_.query_end - range_.query_begin;
-    const Strided<T> from{head_.query.data + range_.query_begin * head_.query.row, head_.query.row,
-                          head_.query.column};
-    pack_rows(query_, ld_query_, from, rows, head_.width, head_.scale < 0 ? T{-1} : T{1});
-    for (Index k = 0; k < rows * ld_output_; ++k) output_[k] = T{0};
-    for (Index k = 0; k < rows * w; ++k) sums_[k] = T{0};
-    for (Index r = 0; r < padded<T>(rows); ++r) tops_[r] = -kInfinity<T>;
+    const Strided<T>& q = head_.query;
+    const T* from = q.data + range_.query_begin * q.row;
+    if (q.column == 1 && head_.scale >= 0) {
+      query_ = {from, q.row};
+    } else {
+      pack_rows(packed_query_, ld_query_, {from, q.row, q.column}, rows, head_.width,
+                head_.scale < 0 ? T{-1} : T{1});
+      query_ = {packed_query_, ld_query_};
+    }
+    fill(output_, rows * ld_output_, T{0});
+    fill(sums_, rows * w, T{0});
+    fill(tops_, padded<T>(rows), -kInfinity<T>);
   }
 
   void pack_block(const Block& b) {
@@ -82,10 +88,10 @@ class Forward {
   // `plain`: no score of the block is masked, nor padding.
   void attend(const Block& b, bool plain) {
     const Index first = b.i - range_.query_begin;
-    const Left<T> query{query_ + first * ld_query_, ld_query_};
     for_bands(head_, b, [&](Index r, Index rows, Keys k) {
-      product_columns<Into::replace>(query.from(r, 0), rows, k.begin, k.end, keys_, head_.width,
-                                     b.columns, scores_ + r * kAttentionKeys, kAttentionKeys);
+      product_columns<Into::replace>(query_.from(first + r, 0), rows, k.begin, k.end, keys_,
+                                     head_.width, b.columns, scores_ + r * kAttentionKeys,
+                                     kAttentionKeys);
     });
     soften(b, first, plain);
     if (!plain && !finite_) return add_values_carefully(b, first);
@@ -98,7 +104,7 @@ class Forward {
 
   // Scores become weights relative to the running maximum; factors: what older sums are worth.
   void soften(const Block& b, Index first, bool plain) {
-    for (Index r = 0; r < padded<T>(b.rows); ++r) highest_[r] = -kInfinity<T>;
+    fill(highest_, padded<T>(b.rows), -kInfinity<T>);
     for_bands(head_, b, [&](Index r, Index rows, Keys k) {
       for (Index end = r + rows; r < end; ++r)
         highest_[r] =
@@ -177,23 +183,23 @@ class Forward {
   // output / sum, and the log-sum-exp; 0 and -inf where nothing was seen.
   void close(T* output, T* lse) {
     const Index rows = range_.query_end - range_.query_begin;
-    output += range_.query_begin * head_.value_width;
-    lse += range_.query_begin;
-    for (Index r = 0; r < rows; ++r, output += head_.value_width) {
-      const T sum = reduce_add(vec<T>::load(sums_ + r * w));
-      const vec<T> inverse(sum == T{0} ? T{0} : T{1} / sum);
-      const T* from = output_ + r * ld_output_;
-      for (Index d = 0; d < head_.value_width; d += w) {
-        const auto n = static_cast<int>(least(w, head_.value_width - d));
-        (vec<T>::load(from + d) * inverse).store(output + d, n);
-      }
-      sums_[r] = sum;  // row r is done with
-    }
-    const vec<T> none(-kInfinity<T>);
+    for (Index r = 0; r < rows; ++r)  // sums_[r] belongs to a row that is done with
+      sums_[r] = reduce_add(vec<T>::load(sums_ + r * w));
+    const vec<T> none(-kInfinity<T>), zero;
     for (Index r = 0; r < rows; r += w) {
-      const vec<T> top = vec<T>::load(tops_ + r);
-      const vec<T> base = select(top == none, vec<T>(), top) * vec<T>(static_cast<T>(kLn2));
-      (base + log(vec<T>::load(sums_ + r))).store(lse + r, static_cast<int>(least(w, rows - r)));
+      const vec<T> sum = vec<T>::load(sums_ + r), top = vec<T>::load(tops_ + r);
+      const vec<T> base = select(top == none, zero, top) * vec<T>(static_cast<T>(kLn2));
+      (base + log(sum)).store(lse + range_.query_begin + r, static_cast<int>(least(w, rows - r)));
+      select(sum == zero, zero, vec<T>(T{1}) / sum).store(sums_ + r);
+    }
+    for (Index r = 0; r < rows; ++r) {
+      const T* from = output_ + r * ld_output_;
+      T* to = output + (range_.query_begin + r) * head_.value_width;
+      for (Index d = 0; d < head_.value_width; d += w) {
+        const vec<T> x = vec<T>::load(from + d) * vec<T>(sums_[r]);
+        const Index n = head_.value_width - d;
+        n >= w ? x.store(to + d) : x.store(to + d, static_cast<int>(n));
+      }
     }
   }
 
@@ -202,7 +208,8 @@ class Forward {
   const bool masked_;
   const T unit_;  // from a product of query and key to a score in units of log 2
   const Index ld_query_, ld_output_;
-  T *query_, *output_;              // rows of the task
+  Left<T> query_{};  // rows of the task, in place or packed, negated for scale < 0
+  T *packed_query_, *output_;
   T *sums_, *tops_;                 // of their weights so far, one vector and one number a row
   T *keys_, *values_;               // the packed block
   T* scores_;                       // [kAttentionPanel][kAttentionKeys]

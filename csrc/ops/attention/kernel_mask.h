@@ -207,17 +207,27 @@ bool all_finite(const Strided<T>& m, Index rows, Index columns) {
   return reduce_add(sums) + sum == T{0};
 }
 
-// to[r * ld + c] = scale * from(r, c), and 0 for columns <= c < ld.
+// to[r * ld + c] = scale * from(r, c), and 0 for columns <= c < ld, whole vectors.
 template <class T>
 void pack_rows(T* to, Index ld, const Strided<T>& from, Index rows, Index columns, T scale) {
+  constexpr Index w = vec<T>::size;
   for (Index r = 0; r < rows; ++r, to += ld) {
     const T* row = from.data + r * from.row;
     if (from.column == 1)
-      for (Index c = 0; c < columns; ++c) to[c] = scale * row[c];
+      for (Index c = 0; c < ld; c += w) {
+        const Index n = columns - c;
+        const vec<T> x =
+            n >= w ? vec<T>::load(row + c) : vec<T>::load(row + c, static_cast<int>(n));
+        (x * vec<T>(scale)).store(to + c);
+      }
     else
-      for (Index c = 0; c < columns; ++c) to[c] = scale * row[c * from.column];
-    for (Index c = columns; c < ld; ++c) to[c] = T{0};
+      for (Index c = 0; c < ld; ++c) to[c] = c < columns ? scale * row[c * from.column] : T{0};
   }
+}
+
+template <class T>
+PYFAST_INLINE void fill(T* to, Index n, T value) {  // whole vectors
+  for (Index k = 0; k < n; k += vec<T>::size) vec<T>(value).store(to + k);
 }
 
 }  // namespace

@@ -15,7 +15,7 @@
 
 #include "gemm/kernel_pack.h"
 #include "ops/attention/kernel.h"
-#include "simd/vec.h"
+#include "simd/transpose.h"
 
 namespace pyfast::PYFAST_ISA {
 namespace {
@@ -68,14 +68,34 @@ PYFAST_INLINE void for_strips(Index columns, Body body) {
   }
 }
 
+// pack() of gemm/kernel_pack.h by squares of whole vectors, where there are some and steps lie side
+// by side; true when that was all.
+template <class T>
+PYFAST_INLINE bool pack_squares(T*, const T*, Index, Index, Index, Index) {
+  return false;
+}
+#if defined(PYFAST_ISA_AVX512)
+PYFAST_INLINE bool pack_squares(float* to, const float* from, Index column, Index tile,
+                                Index columns, Index depth) {
+  constexpr Index w = vec<float>::size;
+  if (columns % w != 0 || depth % w != 0) return false;
+  for (Index c = 0; c < columns; c += w)
+    for (Index d = 0; d < depth; d += w)
+      transpose_square(to + d * tile + c, tile, from + c * column + d, column);
+  return true;
+}
+#endif
+
 // Element (d, c) of the matrix is from[c * column + d * step]; the strip whose first column is c
 // begins at to[c * depth], its rows one after the other, zeros beyond the last column.
 template <class T>
 void pack_strips(T* to, const T* from, Index column, Index step, Index columns, Index depth) {
   for_strips<T>(columns, [&](Index c, Index vectors) {
-    const auto tile = static_cast<int>(vectors * vec<T>::size);
-    const auto used = static_cast<int>(least(tile, columns - c));
-    pack(to + c * depth, from + c * column, column, step, used, tile, depth);
+    const Index tile = vectors * vec<T>::size, used = least(tile, columns - c);
+    T* strip = to + c * depth;
+    const T* first = from + c * column;
+    if (step == 1 && used == tile && pack_squares(strip, first, column, tile, used, depth)) return;
+    pack(strip, first, column, step, static_cast<int>(used), static_cast<int>(tile), depth);
   });
 }
 
