@@ -5,8 +5,7 @@
 
 #include "core/copy.h"
 #include "core/parallel.h"
-#include "ops/attention/kernel.h"
-#include "ops/attention/layout.h"
+#include "ops/attention/heads.h"
 
 namespace pyfast {
 
@@ -74,25 +73,6 @@ void combine_row(const T* outputs, const T* lses, std::int64_t splits, std::int6
   }
 }
 
-// The batch as outer axes, along which some operand varies, and inner ones, where it is shared.
-class SharedAxes {
- public:
-  template <class Varies>
-  SharedAxes(const Dims& batch, Varies varies)
-      : outer_(batch), inner_(batch), strides_(contiguous_strides(batch)) {
-    for (int axis = 0; axis < batch.rank(); ++axis) (varies(axis) ? inner_ : outer_)[axis] = 1;
-  }
-  std::int64_t outer() const { return outer_.numel(); }
-  std::int64_t inner() const { return inner_.numel(); }
-  const Dims& outer_shape() const { return outer_; }
-  std::int64_t index(std::int64_t outer, std::int64_t inner) const {
-    return batch_offset(outer_, strides_, outer) + batch_offset(inner_, strides_, inner);
-  }
-
- private:
-  Dims outer_, inner_, strides_;
-};
-
 template <class T>
 void zero(T* data, std::int64_t n) {
   parallel_for(n, 1 << 16, [&](std::int64_t begin, std::int64_t end) {
@@ -149,7 +129,7 @@ class Backward {
            const TensorView& lse, const AttentionGradients& to)
       : params_(params),
         layout_(layout),
-        inputs_(inputs),
+        heads_(params, layout, inputs),
         to_(to),
         grad_(grad),
         lse_(lse),
@@ -232,9 +212,7 @@ class Backward {
   }
   std::int64_t width() const { return layout_.width + layout_.value_width; }
   std::int64_t padded(std::int64_t n) const { return round_up(n, kernels_.lanes); }
-  std::int64_t scratch_size() const {
-    return kernels_.scratch(head_at<T>(params_, layout_, inputs_, 0));
-  }
+  std::int64_t scratch_size() const { return kernels_.scratch(heads_[0]); }
   // Keys of a task: their gradients fit a share of L2.
   std::int64_t key_range(std::int64_t copies) const {
     const std::int64_t bytes = padded(layout_.width) + padded(layout_.value_width) + 1;
@@ -275,8 +253,7 @@ class Backward {
     for (std::int64_t i = 0; i < heads.inner(); ++i) {
       const std::int64_t index = heads.index(group, i);
       targets.query = query.matrix(index, copy);
-      kernels_.backward(head_at<T>(params_, layout_, inputs_, index), range, upstream(index),
-                        targets, scratch.kernel.data());
+      kernels_.backward(heads_[index], range, upstream(index), targets, scratch.kernel.data());
     }
     add_rows(key.matrix(group, 0), targets.key, range, layout_.width);
     add_rows(value.matrix(group, 0), targets.value, range, layout_.value_width);
@@ -296,14 +273,13 @@ class Backward {
     for (std::int64_t i = 0; i < heads.inner(); ++i) {
       const std::int64_t index = heads.index(outer, i);
       targets.mask = to_.mask.as<T>() + batch_offset(layout_.batch, strides_.mask, index);
-      kernels_.backward(head_at<T>(params_, layout_, inputs_, index), range, upstream(index),
-                        targets, scratch);
+      kernels_.backward(heads_[index], range, upstream(index), targets, scratch);
     }
   }
 
   const AttentionParams& params_;
   const AttentionLayout& layout_;
-  const AttentionInputs& inputs_;
+  const AttentionHeads<T> heads_;
   const AttentionGradients& to_;
   const Contiguous<T> grad_, lse_;
   const AttentionBackwardKernels<T>& kernels_;
@@ -320,6 +296,7 @@ void attention_forward(const AttentionParams& params, const AttentionLayout& a,
   if (rows == 0) return;
   visit(inputs.query.dtype, [&]<class T>() {
     const auto& kernels = attention_forward_kernels<T>();
+    const AttentionHeads<T> heads(params, a, inputs);
     const ForwardPlan plan(a, batch);
     const bool split = plan.splits > 1;
     const Workspace<T> partial(split ? plan.splits * rows * (a.value_width + 1) : 0);
@@ -328,13 +305,13 @@ void attention_forward(const AttentionParams& params, const AttentionLayout& a,
     const std::int64_t work = plan.rows * std::min(plan.keys, a.keys) * (a.width + a.value_width);
     parallel_for(batch * plan.blocks * plan.splits, attention_grain(work),
                  [&](std::int64_t begin, std::int64_t end) {
-                   const Workspace<T> scratch(kernels.scratch(head_at<T>(params, a, inputs, 0)));
+                   const Workspace<T> scratch(kernels.scratch(heads[0]));
                    for (std::int64_t task = begin; task < end; ++task) {
                      const std::int64_t s = task % plan.splits, block = task / plan.splits;
                      const std::int64_t b = block / plan.blocks;
                      const std::int64_t i = block % plan.blocks * plan.rows, j = s * plan.keys;
                      const std::int64_t at = s * rows + b * a.queries;
-                     kernels.forward(head_at<T>(params, a, inputs, b),
+                     kernels.forward(heads[b],
                                      {i, std::min(i + plan.rows, a.queries), j,
                                       std::min(j + plan.keys, a.keys)},
                                      outputs + at * a.value_width, lses + at, scratch.data());

@@ -17,6 +17,13 @@ enum class AttentionMask : std::uint8_t { none, boolean, additive };
 // A side of a window that has no bound; leaves room to add positions to it.
 inline constexpr std::int64_t kUnboundedWindow = INT64_MAX / 4;
 
+// Of kAttentionRows rows of a mask and a block of kAttentionKeys keys: no pair outside begin ...
+// end is allowed; `all`: every pair is, and its score stays as it is.
+struct MaskSpan {
+  std::uint8_t begin, end;
+  bool all;
+};
+
 template <class T>
 struct AttentionHead {
   std::int64_t queries, keys, width, value_width;
@@ -26,6 +33,7 @@ struct AttentionHead {
   AttentionMask mask;
   Strided<std::uint8_t> allowed;  // boolean
   Strided<T> bias;                // additive
+  const MaskSpan* spans;          // [ceil(queries / kAttentionRows)][ceil(keys / kAttentionKeys)]
   // Dropout: the weight of (query i, key j) uses word j % 4 of Philox block
   // first_block + i * ceil(keys / 4) + j / 4; below `threshold` it is dropped, else scaled.
   bool dropout;

@@ -17,6 +17,9 @@ inline constexpr std::int64_t kAttentionKeys = 128;
 // The most panels that share a packed block of keys and values, all of them in L2.
 inline constexpr std::int64_t kAttentionPanels = 16;
 
+// Queries of a mask's span: a divisor of the panel, a multiple of most tile heights.
+inline constexpr std::int64_t kAttentionRows = 12;
+
 // A rectangle of scores; query and key begin are multiples of kAttentionPanel and kAttentionKeys.
 struct AttentionRange {
   std::int64_t query_begin, query_end, key_begin, key_end;
@@ -26,6 +29,9 @@ template <class T>
 struct AttentionForwardKernels {
   // Elements of scratch that forward needs.
   std::int64_t (*scratch)(const AttentionHead<T>& head);
+  // The spans of a mask's rows begin ... end, begin a multiple of kAttentionRows.
+  void (*classify)(const AttentionHead<T>& head, std::int64_t begin, std::int64_t end,
+                   MaskSpan* spans);
   // At most kAttentionPanels panels. Writes output (C-ordered, all of the head) and lse for the
   // queries of the range, as if its keys were all.
   void (*forward)(const AttentionHead<T>& head, const AttentionRange& range, T* output, T* lse,

@@ -87,7 +87,7 @@ class Backward {
       fill(weights_, b.rows * kAttentionKeys, T{0});
       fill(slopes_, b.rows * kAttentionKeys, T{0});
     }
-    for_bands(head_, b, [&](Index r, Index rows, Keys k) {
+    for_spans(head_, b, !plain, [&](Index r, Index rows, Keys k) {
       const Index at = r * kAttentionKeys;
       product_columns<Into::replace>(Tile{query_ + r * width_, width_}, rows, k.begin, k.end, keys_,
                                      head_.width, b.columns, weights_ + at, kAttentionKeys);
@@ -151,8 +151,8 @@ class Backward {
         product_rows(TurnedTile{tile + r * kAttentionKeys + k, kAttentionKeys}, 1, 1,
                      rows + r * width, width, target + k * width);
       });
-    const bool banded = band_cover(head_, b) != Cover::all;
-    const Index step = banded ? kBandRows : b.columns;
+    const bool banded = !band_covers(head_, b);
+    const Index step = banded ? kAttentionRows : b.columns;
     for (Index k = 0; k < b.columns; k += step) {
       const Index count = least(step, b.columns - k), key = b.j + k;
       const Index begin = most(0, key - head_.after - b.i);
@@ -184,7 +184,7 @@ class Backward {
     if (!plain && !keys_finite_)
       add_pairs(b, [&](Index r, Index k) { add(r, 1, {k, k + 1}); });
     else
-      for_bands(head_, b, add);
+      for_spans(head_, b, !plain, add);
     T* to = to_.query + b.i * head_.width;
     for (Index r = 0; r < b.rows; ++r, to += head_.width)
       for (Index c = 0; c < head_.width; ++c) to[c] += head_.scale * grad_query_[r * width_ + c];

@@ -88,14 +88,14 @@ class Forward {
   // `plain`: no score of the block is masked, nor padding.
   void attend(const Block& b, bool plain) {
     const Index first = b.i - range_.query_begin;
-    for_bands(head_, b, [&](Index r, Index rows, Keys k) {
+    for_spans(head_, b, !plain, [&](Index r, Index rows, Keys k) {
       product_columns<Into::replace>(query_.from(first + r, 0), rows, k.begin, k.end, keys_,
                                      head_.width, b.columns, scores_ + r * kAttentionKeys,
                                      kAttentionKeys);
     });
     soften(b, first, plain);
     if (!plain && !finite_) return add_values_carefully(b, first);
-    for_bands(head_, b, [&](Index r, Index rows, Keys k) {
+    for_spans(head_, b, !plain, [&](Index r, Index rows, Keys k) {
       product_strips<Into::rescale>(Left<T>{scores_ + r * kAttentionKeys, kAttentionKeys}, rows,
                                     k.begin, k.end, values_, b.columns, head_.value_width,
                                     output_ + (first + r) * ld_output_, ld_output_, factors_ + r);
@@ -105,13 +105,13 @@ class Forward {
   // Scores become weights relative to the running maximum; factors: what older sums are worth.
   void soften(const Block& b, Index first, bool plain) {
     fill(highest_, padded<T>(b.rows), -kInfinity<T>);
-    for_bands(head_, b, [&](Index r, Index rows, Keys k) {
+    for_spans(head_, b, !plain, [&](Index r, Index rows, Keys k) {
       for (Index end = r + rows; r < end; ++r)
         highest_[r] =
             plain ? unit_ * highest(scores_ + r * kAttentionKeys, b.columns) : mask_row(b, r, k);
     });
     raise_tops(b.rows, first);
-    for_bands(head_, b, [&](Index r, Index rows, Keys k) {
+    for_spans(head_, b, !plain, [&](Index r, Index rows, Keys k) {
       const T unit = plain ? unit_ : T{1};
       for (Index end = r + rows; r < end; ++r) weigh(b, r, first + r, k, unit);
     });
@@ -223,11 +223,22 @@ void forward(const AttentionHead<T>& head, const AttentionRange& range, T* outpu
   Forward<T>(head, range, scratch).run(output, lse);
 }
 
+template <class T>
+void classify(const AttentionHead<T>& head, Index begin, Index end, MaskSpan* spans) {
+  for (Index i = begin; i < end; i += kAttentionRows) {
+    for (Index j = 0; j < head.keys; j += kAttentionKeys) {
+      const Block b{i, least(kAttentionRows, end - i), j, least(kAttentionKeys, head.keys - j)};
+      *spans++ = head.mask == AttentionMask::boolean ? span(head.allowed, b) : span(head.bias, b);
+    }
+  }
+}
+
 }  // namespace
 
 template <class T>
 const AttentionForwardKernels<T>& attention_forward_kernels() {
-  static constexpr AttentionForwardKernels<T> table{&Forward<T>::scratch_size, &forward<T>};
+  static constexpr AttentionForwardKernels<T> table{&Forward<T>::scratch_size, &classify<T>,
+                                                    &forward<T>};
   return table;
 }
 

@@ -33,96 +33,100 @@ PYFAST_INLINE Keys band(const AttentionHead<T>& head, const Block& b) {
   return {most(0, b.i - head.before - b.j), least(b.columns, b.i + b.rows + head.after - b.j)};
 }
 
-enum class Cover : std::uint8_t { none, some, all };  // of the block's pairs, those allowed
+PYFAST_INLINE Keys intersect(Keys a, Keys b) {
+  return {most(a.begin, b.begin), least(a.end, b.end)};
+}
 
-PYFAST_INLINE Cover cover(bool any, bool all) {
-  return all ? Cover::all : any ? Cover::some : Cover::none;
+// Whether the band leaves out no pair of the block.
+template <class T>
+PYFAST_INLINE bool band_covers(const AttentionHead<T>& head, const Block& b) {
+  return b.j + b.columns <= b.i + head.after + 1 && b.j >= b.i + b.rows - 1 - head.before;
 }
 
 template <class T>
-PYFAST_INLINE Cover band_cover(const AttentionHead<T>& head, const Block& b) {
-  const Keys seen = band(head, b);
-  const bool all = b.j + b.columns <= b.i + head.after + 1 && b.j >= b.i + b.rows - 1 - head.before;
-  return cover(seen.begin < seen.end, all);
+PYFAST_INLINE const MaskSpan& span_of(const AttentionHead<T>& head, Index i, Index j) {
+  return head.spans[i / kAttentionRows * ceil_div(head.keys, kAttentionKeys) + j / kAttentionKeys];
 }
 
-// Of a line of `n` mask elements: whether some let a pair pass, and whether all leave it as it is.
-struct Passing {
-  bool any = false, all = true;
-
-  void add(const std::uint8_t* line, Index n, Index stride) {
-    std::uint8_t some = 0, zero = 0;
-    if (stride == 1) {
-      for (Index k = 0; k < n; ++k) {
-        some = static_cast<std::uint8_t>(some | line[k]);
-        zero = static_cast<std::uint8_t>(zero | (line[k] == 0));
-      }
-    } else {
-      for (Index k = 0; k < n; ++k) {
-        some = static_cast<std::uint8_t>(some | line[k * stride]);
-        zero = static_cast<std::uint8_t>(zero | (line[k * stride] == 0));
-      }
-    }
-    any |= some != 0;
-    all &= zero == 0;
-  }
-
-  template <class T>
-  void add(const T* line, Index n, Index stride) {
-    constexpr int w = vec<T>::size;
-    Index k = 0;
-    if (stride == 1)
-      for (; k + w <= n; k += w) {
-        const vec<T> x = vec<T>::load(line + k);
-        any |= (x != vec<T>(-kInfinity<T>)).any();
-        all &= (x == vec<T>(T{0})).all();
-      }
-    for (; k < n; ++k) {
-      any |= line[k * stride] != -kInfinity<T>;
-      all &= line[k * stride] == T{0};
-    }
-  }
-};
-
-template <class E>
-Cover mask_cover(const Strided<E>& m, const Block& b) {
-  Passing passing;
-  const Index n = m.column == 0 ? 1 : b.columns;
-  for (Index r = 0; r < b.rows; ++r) {
-    passing.add(m.data + (b.i + r) * m.row + b.j * m.column, n, m.column);
-    if (m.row == 0 || (passing.any && !passing.all)) break;
-  }
-  return cover(passing.any, passing.all);
+// Keys that some query of the block may see; its rows are those of one span.
+template <class T>
+PYFAST_INLINE Keys visible(const AttentionHead<T>& head, const Block& b) {
+  const Keys by_band = band(head, b);
+  if (head.mask == AttentionMask::none) return by_band;
+  const MaskSpan& span = span_of(head, b.i, b.j);
+  return intersect(by_band, {span.begin, span.end});
 }
+
+enum class Cover : std::uint8_t { none, some, all };  // of the block's pairs, those allowed
 
 template <class T>
 Cover cover_of(const AttentionHead<T>& head, const Block& b) {
-  const Cover by_band = band_cover(head, b);
-  if (by_band == Cover::none || head.mask == AttentionMask::none) return by_band;
-  const Cover by_mask =
-      head.mask == AttentionMask::boolean ? mask_cover(head.allowed, b) : mask_cover(head.bias, b);
-  return by_mask == Cover::all ? by_band : by_mask;
+  bool any = false, all = band_covers(head, b);
+  if (head.mask == AttentionMask::none) {
+    const Keys keys = band(head, b);
+    any = keys.begin < keys.end;
+  } else {
+    for (Index r = 0; r < b.rows; r += kAttentionRows) {
+      const Keys keys = visible(head, b.part(r, least(kAttentionRows, b.rows - r)));
+      any |= keys.begin < keys.end;
+      all &= span_of(head, b.i + r, b.j).all;
+    }
+  }
+  return all ? Cover::all : any ? Cover::some : Cover::none;
 }
 
 // Whether any pair at all may be forbidden.
 template <class T>
 PYFAST_INLINE bool is_masked(const AttentionHead<T>& head) {
-  return head.mask != AttentionMask::none ||
-         band_cover(head, {0, head.queries, 0, head.keys}) != Cover::all;
+  return head.mask != AttentionMask::none || !band_covers(head, {0, head.queries, 0, head.keys});
 }
 
-// Rows of a block at a time of which the band allows much the same keys; all of them where it
-// matters to none. A multiple of the tiles' rows.
-constexpr Index kBandRows = 12;
-
+// body(first row, rows, keys they see): all at once, or by the span where some pair is masked.
 template <class T, class Body>
-PYFAST_INLINE void for_bands(const AttentionHead<T>& head, const Block& b, Body body) {
-  const Index step = band_cover(head, b) == Cover::all ? b.rows : kBandRows;
-  for (Index r = 0; r < b.rows; r += step) {
-    const Block part = b.part(r, least(step, b.rows - r));
-    const Keys keys = band(head, part);
+PYFAST_INLINE void for_spans(const AttentionHead<T>& head, const Block& b, bool masked, Body body) {
+  if (!masked) return body(0, b.rows, Keys{0, b.columns});
+  for (Index r = 0; r < b.rows; r += kAttentionRows) {
+    const Block part = b.part(r, least(kAttentionRows, b.rows - r));
+    const Keys keys = visible(head, part);
     if (keys.begin < keys.end) body(r, part.rows, keys);
   }
+}
+
+PYFAST_INLINE bool passes(std::uint8_t allowed) { return allowed != 0; }
+PYFAST_INLINE bool changes_nothing(std::uint8_t allowed) { return allowed != 0; }
+template <class T>
+PYFAST_INLINE bool passes(T bias) {
+  return bias != -kInfinity<T>;
+}
+template <class T>
+PYFAST_INLINE bool changes_nothing(T bias) {
+  return bias == T{0};
+}
+
+// Of a block of mask elements, at most kAttentionKeys wide.
+template <class E>
+MaskSpan span(const Strided<E>& m, const Block& b) {
+  std::uint8_t some[kAttentionKeys] = {}, changed[kAttentionKeys] = {};
+  const Index columns = m.column == 0 ? 1 : b.columns, rows = m.row == 0 ? 1 : b.rows;
+  for (Index r = 0; r < rows; ++r) {
+    const E* row = m.data + (b.i + r) * m.row + b.j * m.column;
+    const auto look = [&](Index k, E x) PYFAST_INLINED {
+      some[k] = static_cast<std::uint8_t>(some[k] | passes(x));
+      changed[k] = static_cast<std::uint8_t>(changed[k] | !changes_nothing(x));
+    };
+    if (m.column == 1)
+      for (Index k = 0; k < columns; ++k) look(k, row[k]);
+    else
+      for (Index k = 0; k < columns; ++k) look(k, row[k * m.column]);
+  }
+  Index begin = 0, end = columns;
+  std::uint8_t any_changed = 0;
+  for (Index k = 0; k < columns; ++k)
+    any_changed = static_cast<std::uint8_t>(any_changed | changed[k]);
+  while (end > 0 && !some[end - 1]) --end;
+  while (begin < end && !some[begin]) ++begin;
+  if (m.column == 0 && end == 1) end = b.columns;
+  return {static_cast<std::uint8_t>(begin), static_cast<std::uint8_t>(end), any_changed == 0};
 }
 
 // Contiguous mask elements of one query and the keys of a block, in place where they are so.
