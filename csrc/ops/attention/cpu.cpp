@@ -93,7 +93,6 @@ class Sum {
     if (copies > 1 || all != target.numel()) staged_.emplace(all * copies);
     zero(data(), staged_ ? staged_->size() : all);
   }
-  bool wanted() const { return target_.defined; }
   // Matrix `index` of a copy; null when this gradient is not wanted.
   T* matrix(std::int64_t index, std::int64_t copy) const {
     if (!target_.defined) return nullptr;
@@ -157,16 +156,16 @@ class Backward {
         heads.inner() * std::min(rows, layout_.queries) * std::min(range, keys) * width() * 5 / 2;
     for (std::int64_t i = 0; i < layout_.queries; i += rows)
       for (std::int64_t j = 0; j < keys; j += copies * range)
-        parallel_for(groups * copies, attention_grain(work),
-                     [&](std::int64_t begin, std::int64_t end) {
-                       Scratch scratch(*this, range);
-                       for (std::int64_t task = begin; task < end; ++task) {
-                         const std::int64_t copy = task % copies, first = j + copy * range;
-                         const AttentionRange here{i, std::min(i + rows, layout_.queries), first,
-                                                   std::min(first + range, keys)};
-                         head_range(heads, task / copies, copy, here, query, key, value, scratch);
-                       }
-                     });
+        parallel_for(
+            groups * copies, attention_grain(work), [&](std::int64_t begin, std::int64_t end) {
+              const Workspace<T> scratch(scratch_size());
+              for (std::int64_t task = begin; task < end; ++task) {
+                const std::int64_t copy = task % copies, first = j + copy * range;
+                const AttentionRange here{i, std::min(i + rows, layout_.queries), first,
+                                          std::min(first + range, keys)};
+                head_range(heads, task / copies, copy, here, query, key, value, scratch.data());
+              }
+            });
     query.finish();
     key.finish();
     value.finish();
@@ -198,27 +197,13 @@ class Backward {
   }
 
  private:
-  // What a thread needs: the kernel's scratch, and the padded rows of grad_key and grad_value.
-  struct Scratch {
-    Scratch(const Backward& call, std::int64_t range)
-        : kernel(call.scratch_size()),
-          key(range * call.padded(call.layout_.width)),
-          value(range * call.padded(call.layout_.value_width)) {}
-    Workspace<T> kernel, key, value;
-  };
-
   static TensorView packed(const TensorView& x) {
     return x.defined ? TensorView(nullptr, x.dtype, x.shape) : TensorView();
   }
   std::int64_t width() const { return layout_.width + layout_.value_width; }
-  std::int64_t padded(std::int64_t n) const { return round_up(n, kernels_.lanes); }
   std::int64_t scratch_size() const { return kernels_.scratch(heads_[0]); }
-  // Keys of a task: their gradients fit a share of L2.
   std::int64_t key_range(std::int64_t copies) const {
-    const std::int64_t bytes = padded(layout_.width) + padded(layout_.value_width) + 1;
-    const std::int64_t most = (1 << 20) / (bytes * static_cast<std::int64_t>(sizeof(T)));
-    return round_up(std::min(ceil_div(layout_.keys, copies), std::max(kAttentionKeys, most)),
-                    kAttentionKeys);
+    return round_up(ceil_div(layout_.keys, copies), kAttentionKeys);
   }
   std::int64_t query_range(std::int64_t keys) const {
     return kAttentionPanel * items_within_task(kAttentionPanel * keys * width() * 5 / 2);
@@ -242,27 +227,16 @@ class Backward {
 
   void head_range(const SharedAxes& heads, std::int64_t group, std::int64_t copy,
                   const AttentionRange& range, const Sum<T>& query, const Sum<T>& key,
-                  const Sum<T>& value, const Scratch& scratch) const {
-    const std::int64_t keys = range.key_end - range.key_begin;
-    if (keys <= 0 || (params_.is_causal && range.key_begin >= range.query_end)) return;
+                  const Sum<T>& value, T* scratch) const {
+    if (range.key_begin >= range.key_end) return;
     AttentionTargets<T> targets{};
-    if (key.wanted()) targets.key = scratch.key.data();
-    if (value.wanted()) targets.value = scratch.value.data();
-    std::fill_n(scratch.key.data(), keys * padded(layout_.width), T{0});
-    std::fill_n(scratch.value.data(), keys * padded(layout_.value_width), T{0});
+    targets.key = key.matrix(group, 0);
+    targets.value = value.matrix(group, 0);
     for (std::int64_t i = 0; i < heads.inner(); ++i) {
       const std::int64_t index = heads.index(group, i);
       targets.query = query.matrix(index, copy);
-      kernels_.backward(heads_[index], range, upstream(index), targets, scratch.kernel.data());
+      kernels_.backward(heads_[index], range, upstream(index), targets, scratch);
     }
-    add_rows(key.matrix(group, 0), targets.key, range, layout_.width);
-    add_rows(value.matrix(group, 0), targets.value, range, layout_.value_width);
-  }
-
-  void add_rows(T* to, const T* from, const AttentionRange& range, std::int64_t columns) const {
-    if (!to) return;
-    for (std::int64_t j = range.key_begin; j < range.key_end; ++j, from += padded(columns))
-      for (std::int64_t k = 0; k < columns; ++k) to[j * columns + k] += from[k];
   }
 
   void mask_range(const SharedAxes& heads, std::int64_t outer, const AttentionRange& range,

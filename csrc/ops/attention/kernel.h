@@ -46,20 +46,16 @@ struct AttentionUpstream {
   const T* row_sum;  // of grad * output
 };
 
-// Where backward adds; null for what is not wanted. Rows of grad_key and grad_value begin at the
-// range's first key and are padded to key_stride and value_stride elements.
+// Where backward adds; null for what is not wanted.
 template <class T>
 struct AttentionTargets {
-  T* query;  // (queries, width)
-  T* key;
-  T* value;
-  T* mask;  // at mask[i * mask_row + j * mask_column]
+  T *query, *key, *value;  // C-ordered, all of the head
+  T* mask;                 // at mask[i * mask_row + j * mask_column]
   std::int64_t mask_row, mask_column;
 };
 
 template <class T>
 struct AttentionBackwardKernels {
-  int lanes;  // rows of grad_key and grad_value are padded to a multiple of this
   std::int64_t (*scratch)(const AttentionHead<T>& head);
   // dots[r] = sum over c of a[r][c] * b[r][c], all C-ordered.
   void (*row_dots)(const T* a, const T* b, std::int64_t rows, std::int64_t columns, T* dots);

@@ -18,7 +18,7 @@ class Backward {
   static std::int64_t scratch_size(const AttentionHead<T>& head) {
     const Index width = padded<T>(head.width), value_width = padded<T>(head.value_width);
     return kAttentionPanel * (2 * width + value_width + 2 * kAttentionKeys) +
-           kAttentionKeys * (2 * width + value_width);
+           kAttentionKeys * (3 * width + 2 * value_width);
   }
 
   Backward(const AttentionHead<T>& head, const AttentionRange& range,
@@ -39,20 +39,23 @@ class Backward {
     keys_ = take(kAttentionKeys * width_);
     key_rows_ = take(kAttentionKeys * width_);
     values_ = take(kAttentionKeys * value_width_);
+    grad_keys_ = take(kAttentionKeys * width_);
+    grad_values_ = take(kAttentionKeys * value_width_);
   }
 
   void run() {
     for (Index j = range_.key_begin; j < range_.key_end; j += kAttentionKeys) {
+      const Index columns = least(kAttentionKeys, range_.key_end - j);
       bool packed = false;
       for (Index i = range_.query_begin; i < range_.query_end; i += kAttentionPanel) {
-        const Block b{i, least(kAttentionPanel, range_.query_end - i), j,
-                      least(kAttentionKeys, range_.key_end - j)};
+        const Block b{i, least(kAttentionPanel, range_.query_end - i), j, columns};
         const Cover seen = cover_of(head_, b);
         if (seen == Cover::none) continue;
-        if (!packed) pack_block(b);
+        if (!packed) open_block(b);
         packed = true;
-        add_block(b, seen == Cover::all && b.columns % w == 0);
+        add_block(b, seen == Cover::all && columns % w == 0);
       }
+      if (packed) close_block(j, columns);
     }
   }
 
@@ -61,13 +64,31 @@ class Backward {
   using Tile = Left<T>;
   using TurnedTile = Left<T, true>;
 
-  void pack_block(const Block& b) {
+  void open_block(const Block& b) {
     const Strided<T>&k = head_.key, &v = head_.value;
     const T *keys = k.data + b.j * k.row, *values = v.data + b.j * v.row;
     pack_strips(keys_, keys, k.row, k.column, b.columns, head_.width);
     pack_strips(values_, values, v.row, v.column, b.columns, head_.value_width);
     if (to_.query) pack_strips(key_rows_, keys, k.column, k.row, head_.width, b.columns);
+    fill(grad_keys_, b.columns * width_, T{0});
+    fill(grad_values_, b.columns * value_width_, T{0});
     keys_finite_ = !masked_ || all_finite<T>({keys, k.row, k.column}, b.columns, head_.width);
+  }
+
+  void close_block(Index j, Index columns) {
+    if (to_.key) add_rows(to_.key + j * head_.width, head_.width, grad_keys_, columns, T{1});
+    if (to_.value)
+      add_rows(to_.value + j * head_.value_width, head_.value_width, grad_values_, columns, T{1});
+  }
+
+  // to (rows x columns, C-ordered) += scale * from, whose rows are padded.
+  static void add_rows(T* to, Index columns, const T* from, Index rows, T scale) {
+    for (Index r = 0; r < rows; ++r, to += columns, from += padded<T>(columns)) {
+      Index c = 0;
+      for (; c + w <= columns; c += w)
+        fma(vec<T>::load(from + c), vec<T>(scale), vec<T>::load(to + c)).store(to + c);
+      for (; c < columns; ++c) to[c] += scale * from[c];
+    }
   }
 
   void pack_panel(const Block& b) {
@@ -97,10 +118,8 @@ class Backward {
       for (Index row = r; row < r + rows; ++row)
         plain ? differentiate(b, row, k) : differentiate_masked(b, row, k);
     });
-    const Index first = b.j - range_.key_begin;
-    if (to_.value)
-      add_turned(b, plain, weights_, grad_, value_width_, to_.value + first * value_width_);
-    if (to_.key) add_turned(b, plain, slopes_, query_, width_, to_.key + first * width_);
+    if (to_.value) add_turned(b, plain, weights_, grad_, value_width_, grad_values_);
+    if (to_.key) add_turned(b, plain, slopes_, query_, width_, grad_keys_);
     if (to_.query) add_query(b, plain);
     if (to_.mask) add_mask(b);
   }
@@ -185,9 +204,7 @@ class Backward {
       add_pairs(b, [&](Index r, Index k) { add(r, 1, {k, k + 1}); });
     else
       for_spans(head_, b, !plain, add);
-    T* to = to_.query + b.i * head_.width;
-    for (Index r = 0; r < b.rows; ++r, to += head_.width)
-      for (Index c = 0; c < head_.width; ++c) to[c] += head_.scale * grad_query_[r * width_ + c];
+    add_rows(to_.query + b.i * head_.width, head_.width, grad_query_, b.rows, head_.scale);
   }
 
   // body(row, key) for the allowed pairs only: taken where an operand holds an infinity or NaN,
@@ -217,7 +234,8 @@ class Backward {
   const Index width_, value_width_;  // padded
   T *query_, *grad_, *grad_query_;   // the panel: [query][padded feature]
   T *weights_, *slopes_;             // tiles [query][key]: scores and P, dP and dS
-  T *keys_, *key_rows_, *values_;    // the block: strips of keys, of features, of keys
+  T *keys_, *key_rows_, *values_, *grad_keys_,
+      *grad_values_;  // the block: strips of keys, features, keys; rows
   bool keys_finite_ = true, panel_finite_ = true;  // no infinity or NaN in key; in query and grad
 };
 
@@ -245,8 +263,8 @@ void row_dots(const T* a, const T* b, Index rows, Index columns, T* dots) {
 
 template <class T>
 const AttentionBackwardKernels<T>& attention_backward_kernels() {
-  static constexpr AttentionBackwardKernels<T> table{vec<T>::size, &Backward<T>::scratch_size,
-                                                     &row_dots<T>, &backward<T>};
+  static constexpr AttentionBackwardKernels<T> table{&Backward<T>::scratch_size, &row_dots<T>,
+                                                     &backward<T>};
   return table;
 }
 
