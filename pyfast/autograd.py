@@ -13,6 +13,7 @@ from __future__ import annotations
 import functools
 import heapq
 import itertools
+import sys
 import threading
 import weakref
 from collections.abc import Callable, Mapping, Sequence
@@ -417,7 +418,24 @@ class _Sum:
     def fresh(self) -> Array:
         """The total, in memory that nobody else sees."""
         assert self.value is not None
-        return self.value if self.owned else np.array(self.value, order="C")
+        if self.owned or _is_sole_owner(self):
+            return self.value
+        return np.array(self.value, order="C")
+
+
+def _is_sole_owner(total: _Sum) -> bool:
+    """Whether the gradient is an array that backward made and that nobody else can reach.
+
+    Views would refer to it, or it to what it is a view of; two references are the sum's own and
+    the argument of getrefcount.
+    """
+    value = total.value
+    assert value is not None
+    pooled = value.base is None or type(value.base).__name__ == "PyCapsule"  # memory of _core
+    if not (pooled and value.flags.c_contiguous and value.flags.writeable):
+        return False
+    del value
+    return sys.getrefcount(total.value) <= 2
 
 
 def _call_hooks(hooks: Mapping[int, Callable[[Any], Any]], total: _Sum) -> None:
