@@ -41,4 +41,11 @@ struct AttentionHead {
   T keep_scale;
 };
 
+// Query heads that share keys and values, of which `head` is the first.
+template <class T>
+struct AttentionGroup {
+  AttentionHead<T> head;
+  std::int64_t heads, query_stride, mask_stride;  // elements from one head's to the next one's
+};
+
 }  // namespace pyfast

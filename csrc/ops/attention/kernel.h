@@ -38,6 +38,16 @@ struct AttentionForwardKernels {
                   T* scratch);
 };
 
+template <class T>
+struct AttentionDecodeKernels {
+  std::int64_t (*scratch)(const AttentionGroup<T>& group);
+  // Every query of the group against keys key_begin ... key_end (begin a multiple of
+  // kAttentionKeys), as if they were all. Keys' features lie side by side; no dropout; spans are
+  // not needed. Writes output (heads, queries, value_width) and lse (heads, queries).
+  void (*decode)(const AttentionGroup<T>& group, std::int64_t key_begin, std::int64_t key_end,
+                 T* output, T* lse, T* scratch);
+};
+
 // What backward reads beside the head, each C-ordered.
 template <class T>
 struct AttentionUpstream {
@@ -66,6 +76,7 @@ struct AttentionBackwardKernels {
 };
 
 PYFAST_KERNEL_TABLE(AttentionForwardKernels, attention_forward_kernels)
+PYFAST_KERNEL_TABLE(AttentionDecodeKernels, attention_decode_kernels)
 PYFAST_KERNEL_TABLE(AttentionBackwardKernels, attention_backward_kernels)
 
 }  // namespace pyfast

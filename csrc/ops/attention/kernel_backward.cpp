@@ -167,8 +167,8 @@ class Backward {
                   T* target) {
     if (!plain && !panel_finite_)
       return add_pairs(b, [&](Index r, Index k) {
-        product_rows(TurnedTile{tile + r * kAttentionKeys + k, kAttentionKeys}, 1, 1,
-                     rows + r * width, width, target + k * width);
+        product_rows<Into::add>(TurnedTile{tile + r * kAttentionKeys + k, kAttentionKeys}, 1, 1,
+                                rows + r * width, width, width, target + k * width, width);
       });
     const bool banded = !band_covers(head_, b);
     const Index step = banded ? kAttentionRows : b.columns;
@@ -177,20 +177,10 @@ class Backward {
       const Index begin = most(0, key - head_.after - b.i);
       const Index end = least(b.rows, key + count + head_.before - b.i);
       if (begin >= end) continue;
-      product_rows(TurnedTile{tile + begin * kAttentionKeys + k, kAttentionKeys}, count,
-                   end - begin, rows + begin * width, width, target + k * width);
+      product_rows<Into::add>(TurnedTile{tile + begin * kAttentionKeys + k, kAttentionKeys}, count,
+                              end - begin, rows + begin * width, width, width, target + k * width,
+                              width);
     }
-  }
-
-  // c += a b for b of whole rows, `width` apart, as wide as c's.
-  template <bool turned>
-  static void product_rows(const Left<T, turned>& a, Index rows, Index depth, const T* b,
-                           Index width, T* c) {
-    for_strips<T>(width, [&](Index column, Index count) {
-      with_vectors(count, [&]<int vectors>() {
-        product<vectors, Into::add>(a, rows, depth, b + column, width, c + column, width);
-      });
-    });
   }
 
   void add_query(const Block& b, bool plain) {

@@ -194,6 +194,11 @@ void fill_keep(const AttentionHead<T>& head, Index i, Index j, Index columns, T*
   for (Index k = 0; k < columns; ++k) keep[k] = words[k] >= head.threshold ? head.keep_scale : T{0};
 }
 
+template <class T>
+PYFAST_INLINE void fill(T* to, Index n, T value) {  // whole vectors
+  for (Index k = 0; k < n; k += vec<T>::size) vec<T>(value).store(to + k);
+}
+
 // False when a matrix holds an infinity or NaN.
 template <class T>
 bool all_finite(const Strided<T>& m, Index rows, Index columns) {
@@ -227,11 +232,6 @@ void pack_rows(T* to, Index ld, const Strided<T>& from, Index rows, Index column
     else
       for (Index c = 0; c < ld; ++c) to[c] = c < columns ? scale * row[c * from.column] : T{0};
   }
-}
-
-template <class T>
-PYFAST_INLINE void fill(T* to, Index n, T value) {  // whole vectors
-  for (Index k = 0; k < n; k += vec<T>::size) vec<T>(value).store(to + k);
 }
 
 }  // namespace

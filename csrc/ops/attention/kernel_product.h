@@ -185,6 +185,17 @@ void product_strips(const Left<T, turned>& a, Index rows, Index begin, Index end
   });
 }
 
+// b in rows ldb apart, padded to whole vectors.
+template <Into into, class T, bool turned>
+void product_rows(const Left<T, turned>& a, Index rows, Index depth, const T* b, Index ldb,
+                  Index columns, T* c, Index ldc, const T* factors = nullptr) {
+  for_strips<T>(columns, [&](Index column, Index count) {
+    with_vectors(count, [&]<int vectors>() {
+      product<vectors, into>(a, rows, depth, b + column, ldb, c + column, ldc, factors);
+    });
+  });
+}
+
 // Only columns begin ... end of a packed b, rounded to whole vectors.
 template <Into into, class T, bool turned>
 void product_columns(const Left<T, turned>& a, Index rows, Index begin, Index end, const T* b,

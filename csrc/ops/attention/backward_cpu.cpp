@@ -1,77 +1,12 @@
-#include <algorithm>
-#include <cmath>
-#include <limits>
 #include <optional>
 
 #include "core/copy.h"
-#include "core/parallel.h"
+#include "ops/attention/cut.h"
 #include "ops/attention/heads.h"
 
 namespace pyfast {
 
 namespace {
-
-// Tasks worth having, for threads to share; more are made by splitting keys, fewer keys than
-// kLeastKeys a split are not worth its overhead.
-constexpr std::int64_t kTasks = 16, kLeastKeys = 4 * kAttentionKeys;
-// Multiply-adds of one task: under 50 ms even without SIMD.
-constexpr std::int64_t kMostWork = 1'000'000'000;
-
-std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
-std::int64_t round_up(std::int64_t n, std::int64_t step) { return ceil_div(n, step) * step; }
-
-// The most items of `work` multiply-adds each that a task may take, at least one.
-std::int64_t items_within_task(std::int64_t work) {
-  return std::max<std::int64_t>(1, kMostWork / std::max<std::int64_t>(1, work));
-}
-
-std::int64_t attention_grain(std::int64_t multiply_adds) {
-  return grain_for(std::max<std::int64_t>(1, multiply_adds / 8));
-}
-
-// How forward is cut: by shape alone.
-struct ForwardPlan {
-  std::int64_t rows;    // queries of a task, a multiple of the panel
-  std::int64_t blocks;  // tasks per head and split
-  std::int64_t keys;    // keys of a split
-  std::int64_t splits;
-
-  ForwardPlan(const AttentionLayout& a, std::int64_t batch) {
-    constexpr std::int64_t panel = kAttentionPanel;
-    const std::int64_t width = a.width + a.value_width;
-    const std::int64_t panels = ceil_div(a.queries, panel);
-    const std::int64_t shared = std::min({kAttentionPanels, batch * panels / (2 * kTasks),
-                                          items_within_task(panel * a.keys * width)});
-    blocks = std::max<std::int64_t>(1, ceil_div(panels, std::max<std::int64_t>(1, shared)));
-    rows = panel * ceil_div(panels, blocks);  // of nearly the same size
-    blocks = ceil_div(a.queries, rows);
-    const std::int64_t wanted =
-        std::min(ceil_div(kTasks, batch * blocks), ceil_div(a.keys, kLeastKeys));
-    const std::int64_t needed = ceil_div(a.keys, 4 * items_within_task(rows * width));
-    splits = std::max<std::int64_t>({1, wanted, needed});
-    keys = round_up(ceil_div(std::max<std::int64_t>(1, a.keys), splits), kAttentionKeys);
-    splits = std::max<std::int64_t>(1, ceil_div(a.keys, keys));
-  }
-};
-
-// Combines what each split found on its own keys: a mean weighted by exp(lse).
-template <class T>
-void combine_row(const T* outputs, const T* lses, std::int64_t splits, std::int64_t row,
-                 std::int64_t rows, std::int64_t width, T* output, T* lse) {
-  T top = -std::numeric_limits<T>::infinity(), sum = 0;
-  for (std::int64_t s = 0; s < splits; ++s) top = std::max(top, lses[s * rows + row]);
-  if (std::isinf(top) && top < 0) top = 0;
-  for (std::int64_t s = 0; s < splits; ++s) sum += std::exp(lses[s * rows + row] - top);
-  std::fill_n(output + row * width, width, T{0});
-  lse[row] = top + std::log(sum);
-  if (sum == 0) return;
-  for (std::int64_t s = 0; s < splits; ++s) {
-    const T weight = std::exp(lses[s * rows + row] - top) / sum;
-    if (weight == 0) continue;
-    const T* from = outputs + (s * rows + row) * width;
-    for (std::int64_t d = 0; d < width; ++d) output[row * width + d] += weight * from[d];
-  }
-}
 
 template <class T>
 void zero(T* data, std::int64_t n) {
@@ -262,44 +197,6 @@ class Backward {
 };
 
 }  // namespace
-
-void attention_forward(const AttentionParams& params, const AttentionLayout& a,
-                       const AttentionInputs& inputs, const TensorView& output,
-                       const TensorView& lse) {
-  const std::int64_t batch = a.batch.numel(), rows = batch * a.queries;
-  if (rows == 0) return;
-  visit(inputs.query.dtype, [&]<class T>() {
-    const auto& kernels = attention_forward_kernels<T>();
-    const AttentionHeads<T> heads(params, a, inputs);
-    const ForwardPlan plan(a, batch);
-    const bool split = plan.splits > 1;
-    const Workspace<T> partial(split ? plan.splits * rows * (a.value_width + 1) : 0);
-    T* outputs = split ? partial.data() : output.as<T>();
-    T* lses = split ? outputs + plan.splits * rows * a.value_width : lse.as<T>();
-    const std::int64_t work = plan.rows * std::min(plan.keys, a.keys) * (a.width + a.value_width);
-    parallel_for(batch * plan.blocks * plan.splits, attention_grain(work),
-                 [&](std::int64_t begin, std::int64_t end) {
-                   const Workspace<T> scratch(kernels.scratch(heads[0]));
-                   for (std::int64_t task = begin; task < end; ++task) {
-                     const std::int64_t s = task % plan.splits, block = task / plan.splits;
-                     const std::int64_t b = block / plan.blocks;
-                     const std::int64_t i = block % plan.blocks * plan.rows, j = s * plan.keys;
-                     const std::int64_t at = s * rows + b * a.queries;
-                     kernels.forward(heads[b],
-                                     {i, std::min(i + plan.rows, a.queries), j,
-                                      std::min(j + plan.keys, a.keys)},
-                                     outputs + at * a.value_width, lses + at, scratch.data());
-                   }
-                 });
-    if (!split) return;
-    parallel_for(rows, attention_grain(plan.splits * (a.value_width + 1)),
-                 [&](std::int64_t begin, std::int64_t end) {
-                   for (std::int64_t row = begin; row < end; ++row)
-                     combine_row(outputs, lses, plan.splits, row, rows, a.value_width,
-                                 output.as<T>(), lse.as<T>());
-                 });
-  });
-}
 
 void attention_backward(const AttentionParams& params, const AttentionLayout& layout,
                         const AttentionInputs& inputs, const TensorView& grad,
