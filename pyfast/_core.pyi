@@ -588,6 +588,7 @@ def scaled_dot_product_attention(
     enable_gqa: bool = False,
     seed: typing.SupportsInt | typing.SupportsIndex = 0,
     offset: typing.SupportsInt | typing.SupportsIndex = 0,
+    window_size: typing.Any = None,
 ) -> tuple[typing.Any, ...]: ...
 def scaled_dot_product_attention_backward(
     grad: typing.Any,
@@ -607,6 +608,7 @@ def scaled_dot_product_attention_backward(
     need_key: bool,
     need_value: bool,
     need_mask: bool,
+    window_size: typing.Any = None,
 ) -> tuple[typing.Any, ...]: ...
 def selu(input: typing.Any) -> typing.Any: ...
 def selu_backward(grad: typing.Any, saved: typing.Any) -> typing.Any: ...
