@@ -1,4 +1,4 @@
-"""Cross-entropy and an Adam step."""
+"""Cross-entropy."""
 
 from __future__ import annotations
 
@@ -52,26 +52,6 @@ def _jax(jax: Any, p: Params) -> Any:
     return call
 
 
-def _pyfast_adam(a: Arrays, p: Params) -> Call:
-    parameter = pf.nn.Parameter(a["x"].copy())
-    parameter.grad = pf.Tensor(a["g"])
-    optimizer = pf.optim.Adam([parameter])
-    return optimizer.step
-
-
-def _torch_adam(a: Any, p: Params) -> Call:
-    import torch
-
-    parameter = torch.nn.Parameter(a["x"].clone())
-    parameter.grad = a["g"].clone()
-    optimizer = torch.optim.Adam([parameter], fused=True)
-    return optimizer.step
-
-
-ADAM = tuple(
-    Shape(f"{n} weights", {"x": (n,), "g": (n,)}, 28.0 * n, "byte") for n in (10_000, 4_000_000)
-)
-
 FAMILIES = (
     Family(
         "cross_entropy",
@@ -81,5 +61,4 @@ FAMILIES = (
         _torch,
         _jax,
     ),
-    Family("adam step", ADAM, _pyfast_adam, torch=_torch_adam),
 )

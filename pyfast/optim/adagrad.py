@@ -5,11 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-import numpy as np
-
 from .. import _core
-from .._tensor import Tensor
-from .optimizer import Array, Group, Optimizer
+from .optimizer import Array, Group, Missing, Optimizer
 
 __all__ = ["Adagrad"]
 
@@ -85,5 +82,5 @@ class Adagrad(Optimizer):
     def _state_names(self, group: Group) -> tuple[str | None, ...]:
         return ("sum",)
 
-    def _new_array(self, group: Group, state: dict[str, Any], name: str, p: Tensor) -> Array:
-        return np.full(p.data.shape, group["initial_accumulator_value"], p.data.dtype)
+    def _initialise(self, made: Missing, array: Array) -> None:
+        array[...] = made.group["initial_accumulator_value"]

@@ -95,7 +95,7 @@ class NAdam(Optimizer):
         _core.nadam_step(
             slots.params,
             slots.grads,
-            slots.arrays,
+            slots.arrays(),
             steps,
             slots.groups,
             self.param_groups,

@@ -29,8 +29,22 @@ class Slots(NamedTuple):
     params: list[Array]
     grads: list[Array]
     states: list[dict[str, Any]]
-    arrays: list[tuple[Array | None, ...]]
+    names: list[tuple[str | None, ...]]
     groups: list[int]
+
+    def arrays(self) -> list[tuple[Array | None, ...]]:
+        """What is remembered of each, in the order of the names."""
+        pairs = zip(self.states, self.names, strict=True)
+        return [tuple(state[n] if n else None for n in names) for state, names in pairs]
+
+
+class Missing(NamedTuple):
+    """An array that is to be remembered from now on: where, as what, shaped like what."""
+
+    state: dict[str, Any]
+    name: str
+    like: Array
+    group: Group
 
 
 class Optimizer:
@@ -173,6 +187,7 @@ class Optimizer:
     def _slots(self) -> Slots:
         """Every parameter that has a gradient, over all groups."""
         slots = Slots([], [], [], [], [])
+        missing: list[Missing] = []
         number = 0
         for index, group in enumerate(self.param_groups):
             names = self._state_names(group)
@@ -182,23 +197,37 @@ class Optimizer:
                     slots.params.append(p.data)
                     slots.grads.append(p.grad.data)
                     slots.states.append(state)
-                    slots.arrays.append(tuple(self._array(group, state, n, p) for n in names))
+                    slots.names.append(names)
                     slots.groups.append(index)
+                    missing += [
+                        Missing(state, n, p.data, group)
+                        for n in names
+                        if n and state.get(n) is None
+                    ]
                 number += 1
+        if missing:
+            self._make_arrays(missing)
         return slots
 
-    def _array(
-        self, group: Group, state: dict[str, Any], name: str | None, p: Tensor
-    ) -> Array | None:
-        """What is remembered of a parameter under a name, made when it is first needed."""
-        if name is None:
-            return None
-        if state.get(name) is None:
-            state[name] = self._new_array(group, state, name, p)
-        return state[name]
+    def _make_arrays(self, missing: list[Missing]) -> None:
+        """Arrays of what is to be remembered, side by side in one piece of memory.
 
-    def _new_array(self, group: Group, state: dict[str, Any], name: str, p: Tensor) -> Array:
-        return np.zeros(p.data.shape, p.data.dtype)
+        One large piece lies in huge pages, where a step runs faster.
+        """
+        for dtype in {m.like.dtype for m in missing}:
+            same = sorted((m for m in missing if m.like.dtype == dtype), key=lambda m: m.name)
+            unit = 64 // dtype.itemsize  # each begins on a cache line
+            sizes = [-(-m.like.size // unit) * unit for m in same]
+            slab = np.zeros(sum(sizes) + unit, dtype)
+            at = -slab.ctypes.data % 64 // dtype.itemsize
+            for m, size in zip(same, sizes, strict=True):
+                array = slab[at : at + m.like.size].reshape(m.like.shape)
+                m.state[m.name] = array
+                self._initialise(m, array)
+                at += size
+
+    def _initialise(self, made: Missing, array: Array) -> None:
+        """Give a new array of zeros another beginning."""
 
     def _state_names(self, group: Group) -> tuple[str | None, ...]:
         """Names of the arrays that the kernel keeps, None where these settings need none."""
@@ -209,7 +238,7 @@ class Optimizer:
     def _move(self, slots: Slots) -> None:
         steps = [state["step"] + 1 for state in slots.states]
         type(self)._kernel(
-            slots.params, slots.grads, slots.arrays, steps, slots.groups, self.param_groups
+            slots.params, slots.grads, slots.arrays(), steps, slots.groups, self.param_groups
         )
 
     def state_dict(self) -> dict[str, Any]:

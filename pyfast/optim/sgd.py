@@ -6,8 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from .. import _core
-from .._tensor import Tensor
-from .optimizer import Array, Group, Optimizer
+from .optimizer import Array, Group, Missing, Optimizer
 
 __all__ = ["SGD"]
 
@@ -87,6 +86,5 @@ class SGD(Optimizer):
     def _state_names(self, group: Group) -> tuple[str | None, ...]:
         return ("momentum_buffer",) if group["momentum"] else (None,)
 
-    def _new_array(self, group: Group, state: dict[str, Any], name: str, p: Tensor) -> Array:
-        state["step"] = 0  # the buffer starts as the gradient itself
-        return super()._new_array(group, state, name, p)
+    def _initialise(self, made: Missing, array: Array) -> None:
+        made.state["step"] = 0  # the buffer starts as the gradient itself

