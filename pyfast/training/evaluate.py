@@ -13,6 +13,7 @@ from ..autograd import no_grad
 from ..data import DataLoader
 from ..extras import missing_extra
 from ..nn import Module
+from ..random import default_generator
 
 __all__ = ["evaluate", "predict"]
 
@@ -47,7 +48,7 @@ def predict(model: Module, inputs: Any, batch_size: int = 256) -> Array:
     (5, 2)
     """
     arrays = inputs if isinstance(inputs, tuple | list) else (inputs,)
-    loader = DataLoader(tuple(arrays), batch_size)
+    loader = DataLoader(tuple(arrays), batch_size, seed=0)
     with evaluation(model):
         return np.concatenate([forward(model, batch).data for batch in loader])
 
@@ -160,7 +161,10 @@ def predictions(output: Array, target: Array) -> Array:
 def as_loader(data: Any, batch_size: int, shuffle: bool = False) -> Any:
     """Batches: arrays are put into a DataLoader, everything else is taken as it is."""
     arrays = isinstance(data, tuple | list) and all(isinstance(a, np.ndarray) for a in data)
-    return DataLoader(data, batch_size, shuffle) if arrays else data
+    if not arrays:
+        return data
+    seed = int(default_generator.numpy().integers(2**31)) if shuffle else 0
+    return DataLoader(data, batch_size, shuffle, seed=seed)
 
 
 def named_metrics(metrics: Any) -> dict[str, Metric]:
