@@ -24,7 +24,7 @@ except ImportError as problem:
     ) from None
 
 if TYPE_CHECKING:
-    from . import autograd, data, io, nn, ops, optim, random
+    from . import autograd, data, io, nn, ops, optim, random, training
     from ._tensor import Tensor
     from .autograd import (
         enable_grad,
@@ -70,7 +70,10 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-_SUBMODULES = ("autograd", "cli", "data", "info", "io", "nn", "ops", "optim", "random", "runtime")
+_SUBMODULES = (
+    "analysis", "autograd", "cli", "data", "info", "io", "nn", "ops", "optim", "random", "runtime",
+    "sklearn", "training",
+)  # fmt: skip
 
 # Where each public name lives; the imports above tell type checkers the same.
 _NAMES = {
@@ -143,6 +146,7 @@ __all__ = [
     "split",
     "stack",
     "tensor",
+    "training",
     "value_and_grad",
     "where",
     "zeros",
