@@ -1,6 +1,6 @@
 """Layers, containers and losses with `torch.nn`'s names, defaults and state_dict keys."""
 
-from . import functional, init
+from . import functional, init, utils
 from .activation import (
     CELU,
     ELU,
@@ -166,4 +166,5 @@ __all__ = [
     "ZeroPad2d",
     "functional",
     "init",
+    "utils",
 ]
