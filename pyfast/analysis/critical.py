@@ -399,7 +399,13 @@ def _minimum(objective: Objective, tol: float, max_iterations: int) -> tuple[Arr
         objective.start,
         jac=True,
         method="L-BFGS-B",
-        options={"maxiter": max_iterations, "gtol": tol, "ftol": 0.0, "maxfun": 4 * max_iterations},
+        options={
+            "maxiter": max_iterations,
+            "gtol": tol / np.sqrt(objective.size),
+            "ftol": 0.0,
+            "maxcor": 30,
+            "maxfun": 4 * max_iterations,
+        },
     )
     if np.linalg.norm(coarse.jac) <= tol:
         return coarse.x, coarse.nfev
