@@ -137,7 +137,7 @@ def show_digits(quick: bool) -> Any:
         spectrum = pf.analysis.hessian_spectrum(
             loss, model, probes=2 if quick else 6, steps=20 if quick else 60
         )
-        pf.plot.hessian_spectrum(spectrum, width=0.01 * spectrum.nodes.max(), ax=ax)
+        pf.plot.hessian_spectrum(spectrum, ax=ax)
         ax.set_title(f"{when}: eigenvalues {point.smallest[0]:.2g} to {point.largest[-1]:.2g}")
     return figure
 
@@ -178,7 +178,7 @@ def show_share(quick: bool) -> Any:
     from matplotlib import pyplot as plt
 
     rng = np.random.default_rng(0)
-    dimensions = np.arange(1, 5 if quick else 8)
+    dimensions = np.arange(1, 5 if quick else 7)
     random = [gaussian_share(n, 2_000 if quick else 400_000, rng) for n in dimensions]
     exact = [1 / 2, (2 - np.sqrt(2)) / 4, (np.pi - 2 * np.sqrt(2)) / (4 * np.pi)]
     pairs = [f"n={n}: {s:.2g}" for n, s in zip(dimensions, random, strict=True)]
@@ -192,14 +192,20 @@ def show_share(quick: bool) -> Any:
         print(f"{4 * hidden + 1} parameters: {len(kinds)} critical points, "
               + ", ".join(f"{kinds.count(k)} {k}" for k in sorted(set(kinds))))  # fmt: skip
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.8), layout="constrained")
-    left.semilogy(dimensions, random, "o-", color="#0072B2", label="sampled")
+    left.semilogy(
+        dimensions,
+        np.where(np.array(random) > 0, random, np.nan),
+        "o-",
+        color="#0072B2",
+        label="sampled",
+    )
     left.semilogy(np.arange(1, 4), exact, "x", color="#D55E00", ms=9, label="exact, n ≤ 3")
     left.set(xlabel="dimension n", ylabel="share of minima", title="random symmetric Hessians")
     left.legend()
     right.plot([4 * h + 1 for h in widths], [100 * s for s in shares], "s-", color="#0072B2",
                label="saddles among points found")  # fmt: skip
     right.set(xlabel="parameters", ylabel="saddles (%)", ylim=(0, 103),
-              title="tanh networks on wine, points from Newton's method")  # fmt: skip
+              title="tanh networks on the wine data")  # fmt: skip
     right.legend()
     return figure
 
@@ -211,8 +217,14 @@ def show_escape(point: pf.analysis.CriticalPoint) -> Any:
     figure, ax = plt.subplots(figsize=(5, 3.6), layout="constrained")
     steps = point.escape_steps
     ax.plot(steps, point.escape_losses, "o-", color="#0072B2", label="loss, stepped to")
-    curve = point.loss + 0.5 * point.smallest[0] * steps**2
-    ax.plot(steps, curve, "--", color="#D55E00", label="½ λ r², predicted by the Hessian")
+    fine = np.linspace(0, steps[-1])
+    ax.plot(
+        fine,
+        point.loss + 0.5 * point.smallest[0] * fine**2,
+        "--",
+        color="#D55E00",
+        label="½ λ r², predicted by the Hessian",
+    )
     ax.set(xlabel="step r along the eigenvector", ylabel="loss",
            title="Leaving the saddle at zero of a linear network")  # fmt: skip
     ax.legend()

@@ -58,9 +58,10 @@ def test_a_path_that_leaves_for_infinity_ends() -> None:
     "name", ["SGD", "Adagrad", "RMSprop", "Adadelta", "Adam", "AdamW", "Adamax", "NAdam", "RAdam"]
 )
 def test_every_optimizer_goes_down_the_ravine(name: str) -> None:
-    rate = {"SGD": 0.01, "Adagrad": 0.5, "Adadelta": 20.0, "RAdam": 0.1}.get(name, 0.05)
+    rate = {"SGD": 0.01, "Adagrad": 0.5, "Adadelta": 20.0, "RAdam": 0.015}.get(name, 0.05)
+    # RAdam's first steps are plain momentum, which bears no more than gradient descent does
     cls = getattr(pf.optim, name)
-    path = analysis.optimizer_path(SURFACES["ravine"], lambda p: cls(p, lr=rate), steps=300)
+    path = analysis.optimizer_path(SURFACES["ravine"], lambda p: cls(p, lr=rate), steps=1500)
     assert path.losses[-1] < 0.1 * path.losses[0]
 
 

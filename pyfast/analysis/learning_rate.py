@@ -43,7 +43,7 @@ def lr_finder(
     model: Module,
     loss: Callable[[Any, Any], Any],
     optimizer: Any,
-    data: Iterable[Any],
+    data: Any,
     *,
     min_lr: float = 1e-6,
     max_lr: float = 10.0,
@@ -53,8 +53,8 @@ def lr_finder(
 ) -> LRFinder:
     """Train for a few steps while the learning rate grows geometrically, and watch the loss.
 
-    Smith, "Cyclical Learning Rates for Training Neural Networks", WACV 2017, section 3.3. Model and
-    optimizer are put back afterwards, bit for bit.
+    Smith, "Cyclical Learning Rates for Training Neural Networks", WACV 2017, section 3.3. Model,
+    optimizer and DataLoader are put back afterwards, bit for bit.
 
     Parameters
     ----------
@@ -107,6 +107,7 @@ def lr_finder(
         )
     weights = {k: v.data.copy() for k, v in model.state_dict().items()}
     state = copy.deepcopy(optimizer.state_dict())
+    place = data.state_dict() if hasattr(data, "state_dict") else None
     try:
         lrs = np.geomspace(min_lr, max_lr, steps)
         losses, smoothed = _sweep(
@@ -116,6 +117,8 @@ def lr_finder(
         model.load_state_dict(weights)
         model.zero_grad()
         optimizer.load_state_dict(state)
+        if place is not None:  # a DataLoader that was left in the middle would go on from there
+            data.load_state_dict(place)
     lrs = lrs[: len(losses)]
     diverged = len(losses) < steps
     return LRFinder(lrs, losses, smoothed, _steepest(lrs, smoothed), diverged)

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..extras import require_extra
 
-__all__ = ["COLORS", "MAP", "SIGNED_MAP", "axes", "colorbar", "mosaic", "series"]
+__all__ = ["COLORS", "MAP", "SIGNED_MAP", "axes", "colorbar", "colormap", "mosaic", "series"]
 
 Array = np.ndarray[Any, Any]
 
@@ -68,6 +68,22 @@ def series(index: int) -> dict[str, Any]:
     """
     i = index % len(COLORS)
     return {"color": COLORS[i], "marker": MARKERS[i], "linestyle": DASHES[i]}
+
+
+def colormap(name: str) -> Any:
+    """A matplotlib colour map that shows NaN, such as the gaps of a mosaic, in grey.
+
+    Parameters
+    ----------
+    name : str
+
+    Returns
+    -------
+    Colormap
+    """
+    import matplotlib
+
+    return matplotlib.colormaps[name].with_extremes(bad="0.7")
 
 
 def colorbar(ax: Any, mappable: Any, label: str) -> Any:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .canvas import COLORS, MAP, SIGNED_MAP, axes, colorbar, mosaic
+from .canvas import COLORS, MAP, SIGNED_MAP, axes, colorbar, colormap, mosaic, series
 
 __all__ = ["feature_maps", "filters", "gradient_flow", "receptive_field", "saliency"]
 
@@ -90,8 +90,8 @@ def feature_maps(maps: Any, *, columns: int | None = None, ax: Any = None) -> An
 def _tiles(ax: Any, images: Array, columns: int | None, label: str, signed: bool) -> Any:
     canvas, _ = mosaic(images, columns)
     limit = float(np.nanmax(np.abs(canvas))) or 1.0
-    scale = {"cmap": SIGNED_MAP, "vmin": -limit} if signed else {"cmap": MAP, "vmin": 0.0}
-    shown = ax.imshow(canvas, vmax=limit, interpolation="nearest", **scale)
+    shown = ax.imshow(canvas, cmap=colormap(SIGNED_MAP if signed else MAP), interpolation="nearest",
+                      vmin=-limit if signed else 0.0, vmax=limit)  # fmt: skip
     colorbar(ax, shown, label)
     ax.axis("off")
     return ax
@@ -206,8 +206,6 @@ def gradient_flow(flow: Any, *, ax: Any = None) -> Any:
     -------
     Axes
     """
-    from .canvas import series
-
     ax = axes("gradient_flow", ax)
     flows = flow if isinstance(flow, dict) else {"": flow}
     for i, (label, one) in enumerate(flows.items()):

@@ -46,7 +46,7 @@ def optimizer_paths(
     x, y, z = surface if isinstance(surface, tuple) else surface.grid(points)
     height = z - z.min()
     levels = np.geomspace(max(height.max() * 1e-5, 1e-12), height.max(), 18)
-    ax.contour(x, y, height, levels=levels, cmap=MAP, linewidths=0.7, alpha=0.8)
+    ax.contour(x, y, height, levels=levels, cmap=MAP, linewidths=0.6, alpha=0.5)
     for i, (label, path) in enumerate(paths.items()):
         way = np.asarray(getattr(path, "points", path))
         look = series(i)
@@ -131,9 +131,14 @@ def hessian_spectrum(
     Axes
     """
     ax = axes("hessian_spectrum", ax)
-    x, y = spectrum.density(800, width)
+    if width is None:
+        width = 0.01 * max(
+            float(np.ptp(spectrum.nodes)), 1e-3 * float(np.abs(spectrum.nodes).max())
+        )
+    x, y = spectrum.density(800, width or None)
     floor = 0.1 / (spectrum.size * max(x[-1] - x[0], 1e-300))
-    ax.semilogy(x, np.maximum(y, floor), color=COLORS[0], lw=2, label="Lanczos quadrature")
+    ax.semilogy(x, np.maximum(y, floor), color=COLORS[0], lw=2,
+                label=f"Lanczos quadrature, σ = {width:.2g}")  # fmt: skip
     ax.fill_between(x, floor, np.maximum(y, floor), color=COLORS[0], alpha=0.2)
     if exact is not None:
         values = np.asarray(exact)

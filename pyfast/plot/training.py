@@ -90,7 +90,7 @@ def lr_finder(found: Any, *, ax: Any = None) -> Any:
     low, high = found.smoothed.min(), found.smoothed[: max(5, len(found.lrs) // 2)].max()
     ax.set(xscale="log", xlabel="learning rate", ylabel="loss",
            ylim=(low - 0.15 * (high - low), high + 0.5 * (high - low)))  # fmt: skip
-    ax.legend()
+    ax.legend(fontsize=9, loc="lower left")
     return ax
 
 
@@ -128,8 +128,9 @@ def schedules(rates: Mapping[str, Any], *, xlabel: str = "step", ax: Any = None)
         look = series(i)
         ax.plot(np.arange(len(values)), values, label=label, lw=2,
                 color=look["color"], linestyle=look["linestyle"])  # fmt: skip
-    ax.set(xlabel=xlabel, ylabel="learning rate")
-    ax.legend()
+    low, high = ax.get_ylim()
+    ax.set(xlabel=xlabel, ylabel="learning rate", ylim=(low, high + 0.3 * (high - low)))
+    ax.legend(ncols=2, fontsize=9, loc="upper center")
     return ax
 
 
@@ -292,5 +293,6 @@ def confusion(counts: Any, labels: Sequence[Any] | None = None, *, ax: Any = Non
     ax.set_xticks(range(len(names)), [str(n) for n in names])
     ax.set_yticks(range(len(names)), [str(n) for n in names])
     ax.set(xlabel="predicted", ylabel="true")
-    ax.figure.colorbar(image, ax=ax, label="mistakes")
+    bar = ax.figure.colorbar(image, ax=ax, label="mistakes")
+    bar.ax.yaxis.get_major_locator().set_params(integer=True)
     return ax
