@@ -24,7 +24,7 @@ except ImportError as problem:
     ) from None
 
 if TYPE_CHECKING:
-    from . import autograd, data, io, nn, ops, optim, random
+    from . import autograd, data, io, models, nn, ops, optim, random
     from ._tensor import Tensor
     from .autograd import (
         enable_grad,
@@ -70,7 +70,9 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-_SUBMODULES = ("autograd", "cli", "data", "info", "io", "nn", "ops", "optim", "random", "runtime")
+_SUBMODULES = (
+    "autograd", "cli", "data", "info", "io", "models", "nn", "ops", "optim", "random", "runtime",
+)  # fmt: skip
 
 # Where each public name lives; the imports above tell type checkers the same.
 _NAMES = {
@@ -121,6 +123,7 @@ __all__ = [
     "matmul",
     "maximum",
     "minimum",
+    "models",
     "nn",
     "no_grad",
     "ones",
