@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +20,17 @@ from .inputs import (
     check_range,
     positions_of,
     real_tokens,
+)
+from .pretrained import (
+    Source,
+    activation_of,
+    joined,
+    load_sources,
+    prefix_of,
+    read_folder,
+    refuse,
+    setting,
+    transposed,
 )
 
 __all__ = ["GPT", "GPTConfig"]
@@ -114,6 +127,27 @@ class GPTConfig:
             "bias": False, "tie_word_embeddings": False,
         }  # fmt: skip
         return cls(**{**layout, **changes})
+
+    @classmethod
+    def from_hugging_face(cls, config: Mapping[str, Any]) -> GPTConfig:
+        """From the content of a config.json of type "gpt2", "llama" or "mistral".
+
+        Parameters
+        ----------
+        config : mapping
+
+        Returns
+        -------
+        GPTConfig
+
+        Raises
+        ------
+        ValueError
+            If a setting is missing or not supported.
+        """
+        if config.get("model_type") == "gpt2":
+            return _gpt2_config(config)
+        return _llama_config(config)
 
 
 class GPTFeedForward(nn.Module):
@@ -342,8 +376,141 @@ class GPT(nn.Module):
 
         return KVCache(len(self.layers), batch_size, max_length or self.max_positions)
 
+    @classmethod
+    def from_pretrained(cls, folder: str | os.PathLike[str], strict: bool = True) -> GPT:
+        """Read a Hugging Face folder with a model of type "gpt2", "llama" or "mistral".
+
+        Parameters
+        ----------
+        folder : path
+        strict : bool
+            False: weights that this model has no place for are left out.
+
+        Returns
+        -------
+        GPT
+            In evaluation mode.
+
+        Raises
+        ------
+        FileNotFoundError
+            If a file is missing.
+        ValueError
+            If a file is broken, a setting is not supported, or keys do not fit; all are named.
+        """
+        config, tensors = read_folder(folder, ["gpt2", "llama", "mistral"])
+        model = cls(GPTConfig.from_hugging_face(config))
+        if config["model_type"] == "gpt2":
+            sources = _gpt2_sources(model.config, prefix_of(tensors, "transformer."))
+            ignored = r".*\.attn\.(masked_)?bias"
+        else:
+            sources = _llama_sources(model.config, prefix_of(tensors, "model."))
+            ignored = r".*\.rotary_emb\.inv_freq"
+        if model.config.tie_word_embeddings:
+            ignored += r"|lm_head\.weight"  # the table of embeddings once more
+        load_sources(model, tensors, sources, folder, ignored, strict)
+        return model.eval()
+
 
 def _norm(config: GPTConfig) -> nn.Module:
     if config.norm == "rms_norm":
         return nn.RMSNorm(config.hidden_size, config.norm_eps)
     return nn.LayerNorm(config.hidden_size, config.norm_eps)
+
+
+def _gpt2_config(config: Mapping[str, Any]) -> GPTConfig:
+    refuse(
+        config,
+        add_cross_attention=False,
+        scale_attn_by_inverse_layer_idx=False,
+        scale_attn_weights=True,
+    )
+    return GPTConfig(
+        vocab_size=setting(config, "vocab_size"),
+        hidden_size=setting(config, "n_embd"),
+        num_hidden_layers=setting(config, "n_layer"),
+        num_attention_heads=setting(config, "n_head"),
+        intermediate_size=config.get("n_inner"),
+        max_position_embeddings=setting(config, "n_positions"),
+        norm_eps=setting(config, "layer_norm_epsilon", float),
+        activation=activation_of(config.get("activation_function", "gelu_new")),
+        dropout=float(config.get("resid_pdrop", 0.1)),
+        tie_word_embeddings=bool(config.get("tie_word_embeddings", True)),
+    )
+
+
+def _llama_config(config: Mapping[str, Any]) -> GPTConfig:
+    refuse(config, attention_bias=False, mlp_bias=False)
+    rope = config.get("rope_parameters") or config.get("rope_scaling") or {}
+    kind = rope.get("rope_type", rope.get("type", "default"))
+    if kind != "default":
+        raise ValueError(f"from_pretrained: config.json: rope_type must be 'default', got {kind!r}")
+    sizes = {
+        name: setting(config, name)
+        for name in (
+            "vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads",
+            "intermediate_size", "max_position_embeddings",
+        )
+    }  # fmt: skip
+    return GPTConfig.llama(
+        **sizes,
+        num_key_value_heads=config.get("num_key_value_heads"),
+        head_dim=config.get("head_dim"),
+        rope_theta=float(rope.get("rope_theta", config.get("rope_theta", 10000.0))),
+        norm_eps=setting(config, "rms_norm_eps", float),
+        activation=activation_of(config.get("hidden_act", "silu")),
+        window_size=config.get("sliding_window"),
+        dropout=float(config.get("attention_dropout", 0.0)),
+        tie_word_embeddings=bool(config.get("tie_word_embeddings", False)),
+    )
+
+
+def _gpt2_sources(config: GPTConfig, prefix: str) -> dict[str, Source]:
+    """Where each tensor stands in a GPT-2 file, whose matrices are transposed."""
+    sources = {
+        "token_embedding.weight": Source((f"{prefix}wte.weight",)),
+        "position.weight": Source((f"{prefix}wpe.weight",)),
+    }
+    if not config.tie_word_embeddings:
+        sources["lm_head.weight"] = Source(("lm_head.weight",))
+    for kind in ("weight", "bias"):
+        sources[f"norm.{kind}"] = Source((f"{prefix}ln_f.{kind}",))
+    for i in range(config.num_hidden_layers):
+        ours, theirs = f"layers.{i}", f"{prefix}h.{i}"
+        for a, b in (
+            ("attention.in_proj_", "attn.c_attn."),
+            ("attention.out_proj.", "attn.c_proj."),
+            ("feed_forward.up.", "mlp.c_fc."),
+            ("feed_forward.down.", "mlp.c_proj."),
+        ):
+            sources[f"{ours}.{a}weight"] = transposed(f"{theirs}.{b}weight")
+            sources[f"{ours}.{a}bias"] = Source((f"{theirs}.{b}bias",))
+        for n in (1, 2):
+            for kind in ("weight", "bias"):
+                sources[f"{ours}.norm{n}.{kind}"] = Source((f"{theirs}.ln_{n}.{kind}",))
+    return sources
+
+
+def _llama_sources(config: GPTConfig, prefix: str) -> dict[str, Source]:
+    """Where each tensor stands in a Llama file."""
+    plain = {
+        "token_embedding.weight": f"{prefix}embed_tokens.weight",
+        "norm.weight": f"{prefix}norm.weight",
+    }
+    if not config.tie_word_embeddings:
+        plain["lm_head.weight"] = "lm_head.weight"
+    names = {
+        "attention.out_proj": "self_attn.o_proj",
+        "feed_forward.gate": "mlp.gate_proj",
+        "feed_forward.up": "mlp.up_proj",
+        "feed_forward.down": "mlp.down_proj",
+        "norm1": "input_layernorm",
+        "norm2": "post_attention_layernorm",
+    }
+    sources = {}
+    for i in range(config.num_hidden_layers):
+        ours, theirs = f"layers.{i}", f"{prefix}layers.{i}"
+        plain |= {f"{ours}.{a}.weight": f"{theirs}.{b}.weight" for a, b in names.items()}
+        parts = (f"{theirs}.self_attn.{n}_proj.weight" for n in "qkv")
+        sources[f"{ours}.attention.in_proj_weight"] = joined(*parts)
+    return sources | {ours: Source((theirs,)) for ours, theirs in plain.items()}
