@@ -125,7 +125,7 @@ class SpeechTransformer(EncoderDecoder):
         Tensor of shape (batch, frames / 4, hidden_size); array of bool, or None
         """
         name = type(self).__name__
-        x = source if isinstance(source, Variable) else Tensor(source)
+        x: Any = source if isinstance(source, Variable) else Tensor(source)
         if x.ndim != 3 or x.shape[-1] != self.config.n_mels or x.size == 0:
             raise ValueError(
                 f"{name}: source must have shape (batch, frames, {self.config.n_mels}), "
