@@ -39,6 +39,7 @@ __all__: list[str] = [
     "elu_backward",
     "embedding",
     "embedding_backward",
+    "float32_matmul_precision",
     "fma_peak",
     "fold",
     "gelu",
@@ -101,6 +102,7 @@ __all__: list[str] = [
     "scaled_dot_product_attention_backward",
     "selu",
     "selu_backward",
+    "set_float32_matmul_precision",
     "set_num_threads",
     "sgd_step",
     "sigmoid",
@@ -367,6 +369,7 @@ def embedding_backward(
     padding_idx: typing.SupportsInt | typing.SupportsIndex,
     scale_grad_by_freq: bool,
 ) -> typing.Any: ...
+def float32_matmul_precision() -> str: ...
 def fma_peak(dtype: str, seconds: typing.SupportsFloat | typing.SupportsIndex) -> float: ...
 def fold(
     input: typing.Any,
@@ -607,6 +610,7 @@ def scaled_dot_product_attention_backward(
 ) -> tuple[typing.Any, ...]: ...
 def selu(input: typing.Any) -> typing.Any: ...
 def selu_backward(grad: typing.Any, saved: typing.Any) -> typing.Any: ...
+def set_float32_matmul_precision(precision: str) -> None: ...
 def set_num_threads(n: typing.Any) -> None: ...
 def sgd_step(
     params: list[typing.Any],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..family import Family
-from . import attention, conv, elementwise, embedding, linear, loss, norm, pool
+from . import attention, conv, elementwise, embedding, linear, loss, norm, pool, transformer
 
 FAMILIES: tuple[Family, ...] = (
     *conv.FAMILIES,
@@ -14,4 +14,5 @@ FAMILIES: tuple[Family, ...] = (
     *elementwise.FAMILIES,
     *loss.FAMILIES,
     *embedding.FAMILIES,
+    *transformer.FAMILIES,
 )

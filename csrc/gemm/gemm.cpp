@@ -2,8 +2,10 @@
 #include "gemm/gemm.h"
 
 #include <algorithm>
+#include <type_traits>
 
 #include "core/memory.h"
+#include "gemm/amx.h"
 #include "gemm/kernel.h"
 #include "gemm/plan.h"
 
@@ -209,6 +211,13 @@ void run_split(const Problem<T>& problem, std::int64_t wanted) {
 
 template <class T>
 void gemm(const Problem<T>& problem) {
+  if constexpr (std::is_same_v<T, float>)
+    if (amx_pays(problem.m, problem.n, problem.k) && amx_ready()) return amx_gemm(problem);
+  fma_gemm(problem);
+}
+
+template <class T>
+void fma_gemm(const Problem<T>& problem) {
   if (problem.m == 0 || problem.n == 0) return;
   const Plan plan = make_plan(problem.m, problem.n, problem.k, tile_of(gemm_kernels<T>()));
   if (plan.splits > 1)
@@ -219,6 +228,8 @@ void gemm(const Problem<T>& problem) {
 
 template void gemm<float>(const Problem<float>&);
 template void gemm<double>(const Problem<double>&);
+template void fma_gemm<float>(const Problem<float>&);
+template void fma_gemm<double>(const Problem<double>&);
 
 bool spread_over_batch(std::int64_t batch, std::int64_t m, std::int64_t n, std::int64_t k) {
   const double cost = product_cost(m, n, k);

@@ -27,6 +27,11 @@ struct Source {
                         std::int64_t k, std::int64_t depth);
   Pack pack;
   const void* context;
+  // Where the operand is a plain matrix, some engines read it where it lies:
+  //   operand(row, k) = along[row * stride + k], or across[k * stride + row]; null otherwise.
+  const T* along = nullptr;
+  const T* across = nullptr;
+  std::int64_t stride = 0;
 };
 
 // Takes finished pieces of C: tile[r * ld + c] = C(row + r, col + c). Every element of C comes
@@ -42,11 +47,13 @@ struct Sink {
 // An object with a matching pack() or store() as source or sink; it must outlive the call.
 template <class T, class S>
 Source<T> source(const S& object) {
-  return {[](const void* context, T* panel, std::int64_t row, int rows, int tile, std::int64_t k,
-             std::int64_t depth) {
-            static_cast<const S*>(context)->pack(panel, row, rows, tile, k, depth);
-          },
-          &object};
+  Source<T> s{[](const void* context, T* panel, std::int64_t row, int rows, int tile,
+                 std::int64_t k, std::int64_t depth) {
+                static_cast<const S*>(context)->pack(panel, row, rows, tile, k, depth);
+              },
+              &object};
+  if constexpr (requires { object.lies(s); }) object.lies(s);
+  return s;
 }
 template <class T, class S>
 Sink<T> sink(const S& object) {
@@ -66,6 +73,9 @@ struct Problem {
 
 template <class T>
 void gemm(const Problem<T>& problem);
+// The same on the processor's FMAs, whatever else it has.
+template <class T>
+void fma_gemm(const Problem<T>& problem);
 
 template <class T>
 using PackMatrix = void (*)(T* panel, const T* data, std::int64_t row_stride,
@@ -80,6 +90,12 @@ class MatrixSource {
             std::int64_t depth) const {
     pack_(panel, data_ + row * row_stride_ + k * depth_stride_, row_stride_, depth_stride_, rows,
           tile, depth);
+  }
+  void lies(Source<T>& s) const {
+    if (depth_stride_ == 1)
+      s.along = data_, s.stride = row_stride_;
+    else if (row_stride_ == 1)
+      s.across = data_, s.stride = depth_stride_;
   }
 
  private:

@@ -2,6 +2,7 @@
 
 from .bert import Bert, BertConfig
 from .gpt import GPT, GPTConfig
+from .sentence import SentenceEncoder, minilm_folder
 from .seq2seq import Seq2SeqConfig, Seq2SeqTransformer
 from .vit import VisionTransformer, ViTConfig
 
@@ -10,8 +11,10 @@ __all__ = [
     "BertConfig",
     "GPT",
     "GPTConfig",
+    "SentenceEncoder",
     "Seq2SeqConfig",
     "Seq2SeqTransformer",
     "ViTConfig",
     "VisionTransformer",
+    "minilm_folder",
 ]

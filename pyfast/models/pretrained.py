@@ -170,13 +170,15 @@ def _parts(folder: Path) -> list[Path]:
 
 
 def _read_tensors(path: Path) -> dict[str, Array]:
-    from safetensors import SafetensorError, deserialize
+    import safetensors
+
+    entries: Any = safetensors.deserialize
 
     try:
-        return {name: _array(entry, name) for name, entry in deserialize(path.read_bytes())}
+        return {name: _array(entry, name) for name, entry in entries(path.read_bytes())}
     except FileNotFoundError:
         raise FileNotFoundError(f"from_pretrained: there is no {path}") from None
-    except (SafetensorError, ValueError) as problem:
+    except (safetensors.SafetensorError, ValueError) as problem:
         raise ValueError(
             f"from_pretrained: {path} is not a whole safetensors file: {problem}"
         ) from None
