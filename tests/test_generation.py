@@ -249,7 +249,7 @@ def test_early_stopping_takes_the_first_finished() -> None:
 def test_beams_can_be_watched() -> None:
     seen = []
     decoder = Decoder(COUNT_DOWN.eval(), [5], 3)
-    beam_search(decoder, 2, np.array([END]), watch=lambda rows, tokens: seen.append((rows, tokens)))
+    beam_search(decoder, 2, np.array([END]), watch=lambda *step: seen.append(step))
     assert len(seen) == 2
     assert seen[0][1][0] == 4
 

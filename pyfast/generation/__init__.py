@@ -20,6 +20,7 @@ from .logits import (
 )
 from .parallel import LengthPredictor, generate_parallel, mask_tokens
 from .training import inverse_sigmoid_decay, scheduled_sampling, teacher_forcing
+from .watch import record_attention
 
 __all__ = [
     "Decoder",
@@ -38,6 +39,7 @@ __all__ = [
     "log_probabilities",
     "mask_tokens",
     "process_logits",
+    "record_attention",
     "sample",
     "scheduled_sampling",
     "stream",

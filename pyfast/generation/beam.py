@@ -6,7 +6,7 @@ length, as in most implementations since.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -61,25 +61,21 @@ class _Beams:
         self.scores = np.full(self.count, _IMPOSSIBLE)
         self.scores[0] = 0.0
 
-    def step(self, log_probs: Array, ids: Array, ends: Array, length: int) -> tuple[Array, Array]:
-        """Go on by one token: `length` counts it. The beams gone on from, and their tokens."""
-        totals = self.scores[:, None] + log_probs
-        wanted = max(2, 1 + len(ends)) * self.count  # enough that `count` do not end
-        best = _top(totals.ravel(), wanted)
-        beams, tokens = np.divmod(best, log_probs.shape[1])
-        scores = totals.ravel()[best]
-        ending = np.isin(tokens, ends)
+    def step(
+        self, scores: Array, tokens: Array, ending: Array, ids: Sequence[Array], length: int
+    ) -> Array:
+        """Go on by one token: `length` counts it. Which of the candidates, best first, go on."""
         last = length == self.limit
-        for i in np.flatnonzero(ending | last):
-            if i < self.count and self.open:  # candidates behind the beams are only spare
-                self._finish(ids[beams[i]], tokens[i], scores[i], length, bool(ending[i]))
-        self.finished.sort(key=lambda h: -h.score)
-        del self.finished[self.count :]
+        if self.open:
+            done = np.ones(self.count, bool) if last else ending[: self.count]
+            for i in np.flatnonzero(done):  # candidates behind the beams are only spare
+                self._finish(ids[i], tokens[i], scores[i], length, bool(ending[i]))
         going = np.flatnonzero(~ending)[: self.count]
         self.scores = scores[going]
-        self._look_ahead(length)
+        if len(self.finished) >= self.count:
+            self._look_ahead(length)
         self.open &= not last
-        return beams[going], tokens[going]
+        return going
 
     def _finish(self, ids: Array, token: int, total: float, length: int, ended: bool) -> None:
         tokens = [*ids.tolist(), *([] if ended else [int(token)])]
@@ -87,9 +83,9 @@ class _Beams:
         self.finished.append(Hypothesis(tokens, score, ended))
 
     def _look_ahead(self, length: int) -> None:
-        """Close when no running beam can still beat the worst finished one."""
-        if len(self.finished) < self.count:
-            return
+        """Keep the best; close when no running beam can still beat the worst of them."""
+        self.finished.sort(key=lambda h: -h.score)
+        del self.finished[self.count :]
         never = self.early_stopping == "never" and self.length_penalty > 0
         hoped_for = (self.limit if never else length) ** self.length_penalty
         improvable = self.scores[0] / hoped_for > self.finished[-1].score
@@ -97,10 +93,11 @@ class _Beams:
 
 
 def _top(values: Array, count: int) -> Array:
-    """Indices of the largest values, the largest first; equals in their order."""
-    count = min(count, len(values))
-    chosen = np.argpartition(-values, count - 1)[:count]
-    return chosen[np.lexsort((chosen, -values[chosen]))]
+    """In each row, indices of the largest values, the largest first; equals in their order."""
+    count = min(count, values.shape[1])
+    chosen = np.argpartition(-values, count - 1, axis=1)[:, :count]
+    order = np.lexsort((chosen, -np.take_along_axis(values, chosen, 1)))
+    return np.take_along_axis(chosen, order, 1)
 
 
 def beam_search(
@@ -110,7 +107,7 @@ def beam_search(
     length_penalty: float = 1.0,
     early_stopping: bool | str = False,
     repetition_penalty: float = 1.0,
-    watch: Callable[[Array, Array], None] | None = None,
+    watch: Callable[[Array, Array, Array], None] | None = None,
 ) -> list[list[Hypothesis]]:
     """The best sequences that a beam of a given width finds, for each row of a decoder.
 
@@ -130,7 +127,8 @@ def beam_search(
     repetition_penalty : float
         Applied to log-probabilities, see :func:`apply_repetition_penalty`.
     watch : callable, optional
-        Given (beams gone on from, tokens) at each step, of all running rows: for plots.
+        Given (rows gone on from, tokens, scores) at each step, of all running beams: for plots,
+        see :func:`pyfast.plot.decoding.decoding_tree`.
 
     Returns
     -------
@@ -155,26 +153,39 @@ def beam_search(
     while True:
         log_probs = log_probabilities(logits)
         if repetition_penalty != 1:
-            log_probs = apply_repetition_penalty(
-                log_probs, decoder.ids, repetition_penalty, decoder.real
-            )
-        ids = decoder.ids[:, prompt_length:]
-        length = ids.shape[1] + 1
-        rows, tokens = [], []
-        for i, search in enumerate(running):
-            part = slice(i * num_beams, (i + 1) * num_beams)
-            beams, chosen = search.step(log_probs[part], ids[part], ends, length)
-            if search.open:
-                rows.append(beams + i * num_beams)
-                tokens.append(chosen)
+            seen = (decoder.ids, repetition_penalty, decoder.real)
+            log_probs = apply_repetition_penalty(log_probs, *seen)
+        rows, tokens = _step(running, log_probs, decoder.ids[:, prompt_length:], ends)
         running = [search for search in running if search.open]
         if not running:
             return [search.finished for search in searches]
-        decoder.select(np.concatenate(rows))
-        decoder.append(np.concatenate(tokens))
+        decoder.select(rows)
+        decoder.append(tokens)
         if watch is not None:
-            watch(np.concatenate(rows), np.concatenate(tokens))
+            watch(rows, tokens, np.concatenate([search.scores for search in running]))
         logits = decoder.logits()
+
+
+def _step(running: list[_Beams], log_probs: Array, ids: Array, ends: Array) -> tuple[Array, Array]:
+    """One token for every running search: rows to go on from, and their tokens."""
+    count, vocabulary = running[0].count, log_probs.shape[1]
+    scores = np.array([search.scores for search in running])
+    totals = (scores[:, :, None] + log_probs.reshape(len(running), count, -1)).reshape(
+        len(running), -1
+    )
+    best = _top(totals, max(2, 1 + len(ends)) * count)  # enough that `count` do not end
+    scores = np.take_along_axis(totals, best, 1)
+    rows, tokens = np.divmod(best, vocabulary)
+    rows += count * np.arange(len(running))[:, None]
+    ending = np.isin(tokens, ends)
+    chosen = []
+    for i, search in enumerate(running):
+        going = search.step(scores[i], tokens[i], ending[i], ids[rows[i]], ids.shape[1] + 1)
+        if search.open:
+            chosen.append((rows[i, going], tokens[i, going]))
+    if not chosen:
+        return np.empty(0, np.int64), np.empty(0, np.int64)
+    return np.concatenate([r for r, _ in chosen]), np.concatenate([t for _, t in chosen])
 
 
 def _check(num_beams: int, early_stopping: bool | str) -> None:

@@ -132,7 +132,7 @@ def mask_tokens(
     Examples
     --------
     >>> inputs, labels = mask_tokens([[5, 6, 7]], [[True, True, False]], 1)
-    >>> ((inputs == 1) == (labels != -100)).all()
+    >>> bool(((inputs == 1) == (labels != -100)).all())
     True
     """
     targets, real = np.asarray(targets), np.asarray(real, bool)
