@@ -24,7 +24,7 @@ except ImportError as problem:
     ) from None
 
 if TYPE_CHECKING:
-    from . import autograd, data, io, models, nn, ops, optim, random
+    from . import autograd, data, generation, io, models, nn, ops, optim, random
     from ._tensor import Tensor
     from .autograd import (
         enable_grad,
@@ -71,7 +71,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _SUBMODULES = (
-    "autograd", "cli", "data", "info", "io", "models", "nn", "ops", "optim", "random", "runtime",
+    "autograd", "cli", "data", "generation", "info", "io", "models", "nn", "ops", "optim", "random",
+    "runtime",
 )  # fmt: skip
 
 # Where each public name lives; the imports above tell type checkers the same.
@@ -110,6 +111,7 @@ __all__ = [
     "from_numpy",
     "full",
     "full_like",
+    "generation",
     "get_float32_matmul_precision",
     "get_num_threads",
     "get_rng_state",
