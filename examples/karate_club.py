@@ -6,6 +6,10 @@ attention, masked by the adjacency, pass on what neighbours know; the same layer
 know nothing of who is whose friend. (Zachary, *Journal of Anthropological Research* 33, 1977.)
 
     python examples/karate_club.py --output docs/figures
+
+Result, 20 seeds, 4 seconds on one core: 95.5 % of the other 32 members on the right side (93.8 to
+96.9 %; the seeds' vote: 31 of 32) with the mask, 50.0 % without. The one mistake is member 8, whose
+friends are mostly the president's and who went with the instructor all the same.
 """
 
 from __future__ import annotations
@@ -25,20 +29,27 @@ LEADERS = np.array([0, 33])
 WIDTH, HEADS, SEEDS, STEPS = 32, 4, 20, 100
 
 
-class GraphTransformer(nn.Module):
-    """An embedding of each node, two layers of masked attention, a score for each side."""
+class GraphAttention(nn.Module):
+    """Each node becomes what it hears, twice; then a score for each side.
+
+    There is no residual path: with one, a node's own random vector outweighs its neighbours'
+    (whole post-norm encoder layers get 73 % here, small pre-norm ones 93 %).
+    """
 
     def __init__(self, nodes: int) -> None:
         super().__init__()
         self.embedding = nn.Embedding(nodes, WIDTH)
-        layer = nn.TransformerEncoderLayer(WIDTH, HEADS, 2 * WIDTH, 0.3, batch_first=True)
-        self.encoder = nn.TransformerEncoder(layer, 2)
+        nn.init.normal_(self.embedding.weight, std=0.1)
+        self.first = nn.MultiheadAttention(WIDTH, HEADS, batch_first=True)
+        self.second = nn.MultiheadAttention(WIDTH, HEADS, batch_first=True)
         self.side = nn.Linear(WIDTH, 2)
 
     def forward(self, mask: Any) -> Any:
         """Scores of shape (nodes, 2), under a mask of shape (nodes, nodes)."""
-        nodes = self.embedding(np.arange(len(mask))[None])
-        return self.side(self.encoder(nodes, mask))[0]
+        x = self.embedding(np.arange(len(mask))[None])
+        x = self.first(x, x, x, attn_mask=mask, need_weights=False)[0].tanh()
+        x = self.second(x, x, x, attn_mask=mask, need_weights=False)[0]
+        return self.side(x)[0]
 
 
 def club() -> tuple[Any, Any, Any]:
@@ -50,10 +61,10 @@ def club() -> tuple[Any, Any, Any]:
     return graph, nx.to_numpy_array(graph, weight=None), sides
 
 
-def fit(mask: Any, sides: Any, seed: int, steps: int, bar: Any) -> tuple[GraphTransformer, Any]:
+def fit(mask: Any, sides: Any, seed: int, steps: int, bar: Any) -> tuple[GraphAttention, Any]:
     """Learn from the two leaders; the model and everybody's predicted side."""
     pf.manual_seed(seed)
-    model = GraphTransformer(len(mask))
+    model = GraphAttention(len(mask))
     optimizer = pf.optim.AdamW(model.parameters(), lr=3e-3, weight_decay=0.01)
     for _ in range(steps):
         loss = pf.ops.cross_entropy(model(mask)[LEADERS], sides[LEADERS])
@@ -64,10 +75,10 @@ def fit(mask: Any, sides: Any, seed: int, steps: int, bar: Any) -> tuple[GraphTr
     return model, model.eval()(mask).numpy().argmax(1)
 
 
-def attention_map(model: GraphTransformer, mask: Any) -> Any:
+def attention_map(model: GraphAttention, mask: Any) -> Any:
     """Mean weights of the first layer, of shape (nodes, nodes)."""
     x = model.embedding(np.arange(len(mask))[None])
-    return model.encoder.layers[0].self_attn(x, x, x, attn_mask=mask)[1].numpy()[0]
+    return model.first(x, x, x, attn_mask=mask)[1].numpy()[0]
 
 
 def draw(path: Path, graph: Any, weights: Any, predicted: Any, sides: Any) -> None:
