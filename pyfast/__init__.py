@@ -24,7 +24,20 @@ except ImportError as problem:
     ) from None
 
 if TYPE_CHECKING:
-    from . import analysis, autograd, data, io, nn, ops, optim, plot, random, training
+    from . import (
+        analysis,
+        autograd,
+        data,
+        generation,
+        io,
+        models,
+        nn,
+        ops,
+        optim,
+        plot,
+        random,
+        training,
+    )
     from ._tensor import Tensor
     from .analysis.model_summary import summary
     from .autograd import (
@@ -72,8 +85,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _SUBMODULES = (
-    "analysis", "autograd", "cli", "data", "info", "io", "nn", "ops", "optim", "plot", "random",
-    "runtime", "sklearn", "training",
+    "analysis", "autograd", "cli", "data", "generation", "info", "io", "models", "nn", "ops",
+    "optim", "plot", "random", "runtime", "sklearn", "training",
 )  # fmt: skip
 
 # Where each public name lives; the imports above tell type checkers the same.
@@ -114,6 +127,7 @@ __all__ = [
     "from_numpy",
     "full",
     "full_like",
+    "generation",
     "get_float32_matmul_precision",
     "get_num_threads",
     "get_rng_state",
@@ -127,6 +141,7 @@ __all__ = [
     "matmul",
     "maximum",
     "minimum",
+    "models",
     "nn",
     "no_grad",
     "ones",

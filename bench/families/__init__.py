@@ -3,7 +3,18 @@
 from __future__ import annotations
 
 from ..family import Family
-from . import attention, conv, elementwise, embedding, linear, loss, norm, optimizer, pool
+from . import (
+    attention,
+    conv,
+    elementwise,
+    embedding,
+    linear,
+    loss,
+    norm,
+    optimizer,
+    pool,
+    transformer,
+)
 
 FAMILIES: tuple[Family, ...] = (
     *conv.FAMILIES,
@@ -15,4 +26,5 @@ FAMILIES: tuple[Family, ...] = (
     *loss.FAMILIES,
     *embedding.FAMILIES,
     *optimizer.FAMILIES,
+    *transformer.FAMILIES,
 )
