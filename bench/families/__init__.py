@@ -3,7 +3,18 @@
 from __future__ import annotations
 
 from ..family import Family
-from . import attention, conv, elementwise, embedding, linear, loss, norm, pool, transformer
+from . import (
+    attention,
+    conv,
+    elementwise,
+    embedding,
+    generation,
+    linear,
+    loss,
+    norm,
+    pool,
+    transformer,
+)
 
 FAMILIES: tuple[Family, ...] = (
     *conv.FAMILIES,
@@ -14,5 +25,6 @@ FAMILIES: tuple[Family, ...] = (
     *elementwise.FAMILIES,
     *loss.FAMILIES,
     *embedding.FAMILIES,
+    *generation.FAMILIES,
     *transformer.FAMILIES,
 )
