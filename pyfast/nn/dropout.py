@@ -32,7 +32,7 @@ class _Dropout(Module):
         """
         if not self.training:  # no copy: a Transformer passes here three times a layer
             return input
-        return getattr(ops, self._op)(input, self.p)
+        return getattr(ops, self._op)(input, self.p, True)
 
     def extra_repr(self) -> str:
         """The probability, in PyTorch's words."""
