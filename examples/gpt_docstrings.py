@@ -131,7 +131,7 @@ def figure(path: Path, history: Any, checks: Any, lengths: list[int], rates: Any
     right.set(xlabel="characters decoded", ylabel="characters per second", title="Greedy decoding")
     right.set_ylim(0)
     right.legend()
-    canvas.savefig(path, dpi=110)
+    canvas.savefig(path, dpi=80)
     plt.close(canvas)
 
 

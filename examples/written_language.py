@@ -158,7 +158,7 @@ def figure(path: Path, history: list[float], counts: Array) -> None:
     right.set_yticks(range(len(LANGUAGES)), LANGUAGES)
     right.set(xlabel="predicted", ylabel="true", title="Held-out texts of one language only (%)")
     canvas.colorbar(image, ax=right, label="share of the true language's texts")
-    canvas.savefig(path, dpi=110)
+    canvas.savefig(path, dpi=80)
     plt.close(canvas)
 
 
