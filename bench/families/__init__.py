@@ -8,6 +8,7 @@ from . import (
     conv,
     elementwise,
     embedding,
+    generation,
     linear,
     loss,
     norm,
@@ -26,5 +27,6 @@ FAMILIES: tuple[Family, ...] = (
     *loss.FAMILIES,
     *embedding.FAMILIES,
     *optimizer.FAMILIES,
+    *generation.FAMILIES,
     *transformer.FAMILIES,
 )
