@@ -32,9 +32,8 @@ class _ScaledDotProductAttention(Function):
     def backward(ctx: Any, grad: Any) -> Any:
         needs = ctx.needs_input_grad[:4]
         *options, window_size = ctx.options
-        gradients = _core.scaled_dot_product_attention_backward(
-            grad, *ctx.saved_tensors, *options, *needs, window_size
-        )
+        operands = (grad, *ctx.saved_tensors, *options, *needs, window_size)
+        gradients = _core.scaled_dot_product_attention_backward(*operands)
         return *gradients, None
 
 
