@@ -27,12 +27,16 @@ PYFAST_INLINE void fill_row(T* row, std::int64_t size, const T* source, std::int
 template <class T>
 PYFAST_INLINE void fill_plane(const BandFill<T>& p, T* band, const T* from, std::int64_t y,
                               const Inside& inside) {
+  constexpr std::int64_t line = 64 / static_cast<std::int64_t>(sizeof(T));
   const std::int64_t step = p.x.stride * p.column;
   for (std::int64_t c = 0; c < p.channels; ++c, band += p.channel_pitch, from += p.channel)
     for (std::int64_t s = 0; s < p.samples; ++s)
       for (std::int64_t i = 0; i < p.y.count; ++i) {
         const std::int64_t at = y + i * p.y.stride;
         T* row = band + s * p.sample_pitch + i * p.pitch;
+        if (p.column == 1)  // the same row of the next channel
+          for (std::int64_t j = 0; j < p.x.count * step; j += line)
+            __builtin_prefetch(from + p.channel + s * p.sample + at * p.row + j);
         if (at >= 0 && at < p.y.size)
           fill_row(row, p.x.count, from + s * p.sample + at * p.row, step, inside);
         else
