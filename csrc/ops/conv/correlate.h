@@ -2,6 +2,8 @@
 // of a source correlated with a kernel, written to a grid of the target.
 #pragma once
 
+#include <type_traits>
+
 #include "core/activation.h"
 #include "ops/conv/layout.h"
 #include "ops/conv/plan.h"
@@ -63,6 +65,10 @@ void correlate_band(const Correlation<T>& c);
 template <class T>
 bool prefers_band(const Correlation<T>& c);
 
+// The same on AMX tiles.
+void correlate_amx(const Correlation<float>& c);
+bool prefers_amx(const Correlation<float>& c);
+
 // Winograd's F(2 x 2, 3 x 3), where its 4 products for 9 pay for the transforms.
 template <class T>
 void correlate_winograd(const Correlation<T>& c);
@@ -78,6 +84,8 @@ bool prefers_direct(const Correlation<T>& c);
 template <class T>
 void correlate(const Correlation<T>& c) {
   if (prefers_direct(c)) return correlate_direct(c);
+  if constexpr (std::is_same_v<T, float>)
+    if (prefers_amx(c)) return correlate_amx(c);
   if (prefers_winograd(c)) return correlate_winograd(c);
   prefers_band(c) ? correlate_band(c) : correlate_gemm(c);
 }

@@ -7,6 +7,7 @@
 #include "gemm/kernel.h"
 #include "gemm/plan.h"
 #include "ops/conv/band_plan.h"
+#include "ops/conv/band_sink.h"
 #include "ops/conv/correlate.h"
 #include "ops/conv/weights.h"
 
@@ -23,47 +24,6 @@ constexpr std::int64_t kWeightBytes = 8 << 20;  // packed at a time
 constexpr std::int64_t kItems = 8, kLeastOut = 128;
 // Output channels whose products cost as much as gathering a patch does.
 constexpr double kGather = 20;
-
-// Tiles of flattened band entries on their way to the target: what lies between the rows of the
-// block is left out.
-template <class T>
-struct BandSink {
-  gemm::Epilogue<T> epilogue;  // at the block's first grid point, the item's first channel
-  decltype(GemmKernels<T>::store) store_;
-  std::int64_t sample, row, column;  // strides of the grid in the target
-  std::int64_t pitch, sample_pitch;  // in the band
-  BandBlock block;
-
-  void store(const T* tile, std::int64_t ld, std::int64_t first, std::int64_t rows,
-             std::int64_t col, std::int64_t cols) const {
-    std::int64_t n = col / sample_pitch, y = col % sample_pitch / pitch, x = col % pitch;
-    for (std::int64_t at = 0; at < cols && n < block.samples;) {
-      const std::int64_t count = std::min(block.cols - x, cols - at);
-      if (count > 0 && y < block.rows) {
-        gemm::Epilogue<T> e = epilogue;
-        const std::int64_t offset = n * sample + y * row + x * column + first * e.row_stride;
-        e.c += offset;
-        if (e.linear) e.linear += offset;
-        if (e.residual) e.residual += offset;
-        if (e.row_bias) e.row_bias += first;
-        store_(e, tile + at, ld, 0, rows, 0, count);
-      }
-      at += pitch - x;
-      x = 0;
-      if (++y * pitch == sample_pitch) y = 0, ++n;
-    }
-  }
-
-  // Lines of the target that a tile is about to write.
-  void prefetch(std::int64_t first, std::int64_t rows, std::int64_t col, std::int64_t cols) const {
-    constexpr std::int64_t kLine = 64 / static_cast<std::int64_t>(sizeof(T));
-    if (epilogue.col_stride != 1) return;
-    const std::int64_t n = col / sample_pitch, y = col % sample_pitch / pitch, x = col % pitch;
-    const T* c = epilogue.c + n * sample + y * row + x * column + first * epilogue.row_stride;
-    for (std::int64_t r = 0; r < rows; ++r, c += epilogue.row_stride)
-      for (std::int64_t i = 0; i < cols + kLine - 1; i += kLine) __builtin_prefetch(c + i, 1);
-  }
-};
 
 template <class T>
 class Band {
@@ -188,7 +148,11 @@ class Band {
     s.data += item.group * c_.in * s.channel;
     if (dense_) {
       const Patches<T> patches{s.data, s.sample, s.channel, s.row, s.column, c_.y, c_.x};
-      return kernels_.gather_rows(patches, band, pitch_, k, d, item.block * width_, width);
+      kernels_.gather_rows(patches, band, pitch_, k, d, item.block * width_, width);
+      // Tiles are whole vectors: what old memory may hold there (denormals) would slow them down.
+      const std::int64_t rest = round_up(width, gemm_.width) - width;
+      for (std::int64_t i = 0; i < d; ++i) std::fill_n(band + i * pitch_ + width, rest, T{0});
+      return;
     }
     s.data += k / c_.taps() * s.channel;
     kernels_.fill_planes(plan_.fill(s, d / c_.taps(), plan_.block(item.block)), band);
@@ -235,25 +199,9 @@ class Band {
 
   BandSink<T> sink_of(const Item& item) const {
     const BandBlock whole{0, 0, 0, c_.batch, c_.y.grid, c_.x.grid};
-    const BandBlock block = dense_ ? whole : plan_.block(item.block);
     const std::int64_t channel = item.group * c_.out + item.first;
-    const std::int64_t at =
-        c_.target_offset(block.n, block.y, block.x) + channel * c_.target.channel;
-    gemm::Epilogue<T> e;
-    e.c = c_.target.data + at;
-    e.row_stride = c_.target.channel;
-    e.col_stride = c_.x.target_step * c_.target.column;
-    e.row_bias = c_.bias ? c_.bias + channel : nullptr;
-    e.activation = c_.activation;
-    e.linear = c_.linear ? c_.linear + at : nullptr;
-    return {e,
-            gemm_.store,
-            c_.target.sample,
-            c_.y.target_step * c_.target.row,
-            e.col_stride,
-            dense_ ? c_.x.grid : plan_.pitch(),
-            dense_ ? c_.grid() : plan_.sample_pitch(),
-            block};
+    if (dense_) return band_sink(c_, whole, channel, c_.x.grid, c_.grid());
+    return band_sink(c_, plan_.block(item.block), channel, plan_.pitch(), plan_.sample_pitch());
   }
 
   const Correlation<T>& c_;
