@@ -135,6 +135,15 @@ def conv2d_large() -> list[Sample]:
         call((3, 40, 30, 31), (70, 40, 3, 3), 70, padding=1, activation="relu"),
         call((4, 48, 40, 40), (48, 1, 3, 3), 48, padding=1, groups=48, stride=2),
         call((2, 3, 64, 64), (24, 3, 7, 7), 24, padding=3, stride=2),
+        # Winograd: odd sizes, groups, little and much padding
+        call((3, 33, 21, 30), (35, 33, 3, 3), 35, padding=1, activation="gelu"),
+        call((2, 64, 15, 16), (72, 32, 3, 3), 72, padding=2, groups=2),
+        call((4, 200, 13, 12), (32, 200, 3, 3), padding=(0, 1)),
+        # short rows, of which patches are gathered; a stride that skips whole rows
+        call((5, 60, 7, 7), (130, 60, 3, 3), 130, padding=1, stride=2),
+        call((2, 70, 17, 18), (50, 70, 1, 1), 50, stride=2, activation="silu"),
+        # depthwise planes as one row
+        call((3, 20, 14, 13), (20, 1, 3, 3), 20, padding=1, groups=20, activation="relu6"),
     ]
 
 

@@ -48,18 +48,22 @@ struct BandBlock {
 
 class BandPlan {
  public:
-  // Blocks of about `columns` grid points.
-  BandPlan(const AxisPlan& y, const AxisPlan& x, std::int64_t batch, std::int64_t columns)
+  // Blocks of about `columns` grid points, with the zeros between rows if these are `counted`.
+  BandPlan(const AxisPlan& y, const AxisPlan& x, std::int64_t batch, std::int64_t columns,
+           bool counted = true)
       : y_(y), x_(x), reach_y_(y), reach_x_(x), batch_(batch) {
     constexpr std::int64_t kVector = 32;
     cols_ = x.grid;
     if (cols_ > columns + columns / 2)
       cols_ = ceil_div(even_pieces(x.grid, columns), kVector) * kVector;
     pitch_ = cols_ + reach_x_.reach - (cols_ == x.grid ? reach_x_.shared : 0);
-    rows_ = even_pieces(y.grid, std::max<std::int64_t>(1, columns / pitch_));
+    rows_ = even_pieces(y.grid, std::max<std::int64_t>(1, columns / (counted ? pitch_ : cols_)));
     const bool whole = rows_ == y.grid && cols_ == x.grid;
     sample_pitch_ = (rows_ + reach_y_.reach - (whole ? reach_y_.shared : 0)) * pitch_;
-    samples_ = whole ? even_pieces(batch, std::max<std::int64_t>(1, columns / sample_pitch_)) : 1;
+    samples_ = whole
+                   ? even_pieces(batch, std::max<std::int64_t>(
+                                            1, columns / (counted ? sample_pitch_ : rows_ * cols_)))
+                   : 1;
     plane_ = (samples_ - 1) * sample_pitch_ + (rows_ + reach_y_.reach) * pitch_ + reach_x_.shared;
     // An odd number of cache lines: channels spread over the sets of L1.
     channel_pitch_ = (ceil_div(plane_ * phases(), kLine) | 1) * kLine;

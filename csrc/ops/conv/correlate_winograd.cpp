@@ -18,6 +18,7 @@ namespace {
 constexpr std::int64_t kFrequencies = 16;
 constexpr std::int64_t kInputBytes = 1 << 20;  // of a block's transform, in L2
 constexpr std::int64_t kTiles = 128, kLeastTiles = 32;
+constexpr std::int64_t kManyChannels = 192;
 constexpr std::int64_t kDepth = 32;  // of a sum
 constexpr std::int64_t kItems = 8, kLeastOut = 64;
 
@@ -54,12 +55,19 @@ class Winograd {
       : c_(c),
         kernels_(conv_kernels<T>()),
         gemm_(gemm_kernels<T>()),
-        plan_(tile_axis(c.y), tile_axis(c.x), c.batch, block_tiles(c)),
+        plan_(tile_axis(c.y), tile_axis(c.x), c.batch, block_tiles(c), false),
         rows_(even_pieces(c.out, gemm_.rows)),
         panels_(ceil_div(c.out, rows_)) {
     const BandBlock b = plan_.block(0);
-    tiles_ = ceil_div(b.samples * b.rows * b.cols, gemm_.width) * gemm_.width;
-    pitch_ = (ceil_div(tiles_, 16) | 1) * 16;
+    const std::int64_t w = gemm_.width, tiles = b.samples * b.rows * b.cols;
+    tiles_ = ceil_div(tiles, w) * w;
+    cols_ = even_pieces(tiles_ / w, gemm_.vectors) * w;
+    // Many channels: what a register tile reads lies together, for the prefetchers. Few: rows of
+    // tiles stay whole.
+    panel_ = c.in >= kManyChannels ? cols_ : tiles_;
+    pitch_ = panel_ == cols_ ? cols_ : (ceil_div(tiles_, 16) | 1) * 16;
+    // Frequencies of one element, written together, must not share a set of L1.
+    frequency_ = ceil_div(c.in * pitch_, 1024) * 1024 + 16;
     for (std::int64_t i = 0; i < kFrequencies; ++i) taps_[i] = plan_.offset(0, i);
     for (std::int64_t i = 0; i < kDepth; ++i) depths_[i] = i * pitch_;
     const std::int64_t wanted = ceil_div(kItems, plan_.blocks() * c.groups);
@@ -104,19 +112,18 @@ class Winograd {
 
   void compute(std::int64_t group, const BandBlock& block, std::int64_t first, std::int64_t last,
                const T* weights) const {
-    const Workspace<T> input(kFrequencies * c_.in * pitch_ + kMaxTile);
+    const Workspace<T> input(ceil_div(tiles_, panel_) * kFrequencies * frequency_ + kMaxTile);
     transform_input(group, block, input.data());
     const std::int64_t w = gemm_.width, tiles = block.samples * block.rows * block.cols;
-    const std::int64_t cols = even_pieces(ceil_div(tiles, w), gemm_.vectors) * w;
     const std::int64_t room = rows_ * tiles_ * 2;
     const Workspace<T> scratch(kFrequencies * kMaxTile + 2 * room);
     T *const upper = scratch.data() + kFrequencies * kMaxTile, *const lower = upper + room;
     for (std::int64_t p = first; p < last; ++p) {
       const int rows = static_cast<int>(std::min(rows_, c_.out - p * rows_));
       const T* u = weights + kFrequencies * c_.in * p * rows_;
-      for (std::int64_t t = 0; t < tiles; t += cols) {
-        const std::int64_t count = std::min(cols, ceil_div(tiles - t, w) * w);
-        multiply(u, input.data() + t, rows, count, scratch.data());
+      for (std::int64_t t = 0; t < tiles; t += cols_) {
+        const std::int64_t count = std::min(cols_, ceil_div(tiles - t, w) * w);
+        multiply(u, input.data() + place(t), rows, count, scratch.data());
         kernels_.winograd_output(scratch.data(), kMaxTile, rows, static_cast<int>(count),
                                  upper + 2 * t, lower + 2 * t, 2 * tiles_);
       }
@@ -129,7 +136,7 @@ class Winograd {
     const auto micro = kernels_.band_micro[(rows - 1) * gemm_.vectors + cols / gemm_.width - 1];
     for (std::int64_t f = 0; f < kFrequencies; ++f) {
       const T* a = u + f * c_.in * rows;
-      const T* b = input + f * c_.in * pitch_;
+      const T* b = input + f * frequency_;
       for (std::int64_t k = 0; k < c_.in; k += kDepth)
         micro(std::min(kDepth, c_.in - k), a + k * rows, b + k * pitch_, depths_,
               results + f * kMaxTile, k > 0);
@@ -138,11 +145,8 @@ class Winograd {
 
   void transform_input(std::int64_t group, const BandBlock& block, T* input) const {
     constexpr std::int64_t kChannels = 16;
-    const std::int64_t run_count = block.samples * block.rows;
-    const Workspace<TileRun> runs(run_count);
-    for (std::int64_t i = 0; i < run_count; ++i)
-      runs[i] = {i / block.rows * plan_.sample_pitch() + i % block.rows * plan_.pitch(),
-                 i * block.cols, static_cast<int>(block.cols)};
+    const Workspace<TileRun> runs(block.samples * block.rows * (block.cols / panel_ + 2));
+    const std::int64_t run_count = find_runs(block, runs.data());
     const Workspace<T> band(kChannels * plan_.channel_pitch() + 2 * kMaxTile);
     std::fill_n(band.data(), band.size(), T{0});
     Image<const T> s = c_.source;
@@ -151,9 +155,35 @@ class Winograd {
       const std::int64_t channels = std::min(kChannels, c_.in - k);
       kernels_.fill_planes(plan_.fill(s, channels, block), band.data());
       kernels_.winograd_input({band.data(), plan_.channel_pitch(), channels, taps_, runs.data(),
-                               run_count, input + k * pitch_, c_.in * pitch_, pitch_});
+                               run_count, input + k * pitch_, frequency_, pitch_});
       s.data += channels * s.channel;
     }
+    // Register tiles are whole vectors: denormals that old memory may hold would slow them down.
+    const std::int64_t tiles = block.samples * block.rows * block.cols;
+    const std::int64_t rest = ceil_div(tiles, gemm_.width) * gemm_.width - tiles;
+    for (std::int64_t i = 0; rest > 0 && i < kFrequencies * c_.in; ++i)
+      std::fill_n(input + place(tiles) + i / c_.in * frequency_ + i % c_.in * pitch_, rest, T{0});
+  }
+
+  // Of tile t of a block in the transform.
+  std::int64_t place(std::int64_t t) const {
+    return t / panel_ * kFrequencies * frequency_ + t % panel_;
+  }
+
+  // Rows of tiles, cut where a panel ends.
+  std::int64_t find_runs(const BandBlock& block, TileRun* runs) const {
+    std::int64_t count = 0;
+    for (std::int64_t i = 0; i < block.samples * block.rows; ++i) {
+      const std::int64_t from =
+          i / block.rows * plan_.sample_pitch() + i % block.rows * plan_.pitch();
+      for (std::int64_t x = 0; x < block.cols;) {
+        const std::int64_t t = i * block.cols + x;
+        const std::int64_t length = std::min(block.cols - x, panel_ - t % panel_);
+        runs[count++] = {from + x, place(t), static_cast<int>(length)};
+        x += length;
+      }
+    }
+    return count;
   }
 
   // Two rows of the target for each row of tiles.
@@ -180,10 +210,12 @@ class Winograd {
   const Correlation<T>& c_;
   const ConvKernels<T>& kernels_;
   const GemmKernels<T>& gemm_;
-  BandPlan plan_;               // of tiles
-  std::int64_t rows_, panels_;  // output channels of a register tile, and how many such
-  std::int64_t part_panels_;    // of an item
-  std::int64_t tiles_, pitch_;  // of a block, in whole vectors; and between channels
+  BandPlan plan_;                   // of tiles
+  std::int64_t rows_, panels_;      // output channels of a register tile, and how many such
+  std::int64_t part_panels_;        // of an item
+  std::int64_t cols_, panel_;       // tiles of a register tile, and laid together
+  std::int64_t tiles_;              // of a block, in whole vectors
+  std::int64_t pitch_, frequency_;  // between channels of the transform, and frequencies
   std::int64_t taps_[kFrequencies], depths_[kDepth];
 };
 
@@ -198,7 +230,7 @@ bool prefers_winograd(const Correlation<T>& c) {
   if (!fits(c.y) || !fits(c.x) || c.in < kChannels || c.out < kChannels) return false;
   // Transforming a weight costs as much as some hundred products.
   const std::int64_t tiles = c.batch * ceil_div(c.y.grid, 2) * ceil_div(c.x.grid, 2);
-  return tiles >= 48 && c.groups * c.in * c.out <= kWeights;
+  return tiles >= 96 && c.groups * c.in * c.out <= kWeights;
 }
 
 template <class T>

@@ -27,12 +27,16 @@ PYFAST_INLINE void fill_row(T* row, std::int64_t size, const T* source, std::int
 template <class T>
 PYFAST_INLINE void fill_plane(const BandFill<T>& p, T* band, const T* from, std::int64_t y,
                               const Inside& inside) {
+  constexpr std::int64_t line = 64 / static_cast<std::int64_t>(sizeof(T));
   const std::int64_t step = p.x.stride * p.column;
   for (std::int64_t c = 0; c < p.channels; ++c, band += p.channel_pitch, from += p.channel)
     for (std::int64_t s = 0; s < p.samples; ++s)
       for (std::int64_t i = 0; i < p.y.count; ++i) {
         const std::int64_t at = y + i * p.y.stride;
         T* row = band + s * p.sample_pitch + i * p.pitch;
+        if (p.column == 1)  // the same row of the next channel
+          for (std::int64_t j = 0; j < p.x.count * step; j += line)
+            __builtin_prefetch(from + p.channel + s * p.sample + at * p.row + j);
         if (at >= 0 && at < p.y.size)
           fill_row(row, p.x.count, from + s * p.sample + at * p.row, step, inside);
         else
@@ -44,15 +48,18 @@ PYFAST_INLINE void fill_plane(const BandFill<T>& p, T* band, const T* from, std:
 template <class T>
 PYFAST_INLINE void fill_plane_turned(const BandFill<T>& p, T* band, const T* from, std::int64_t y,
                                      const Inside& inside) {
-  const std::int64_t count = inside.end - inside.begin;
+  constexpr std::int64_t w = vec<T>::size;
+  const std::int64_t count = inside.end - inside.begin, step = p.x.stride * p.column;
   for (std::int64_t s = 0; s < p.samples; ++s)
     for (std::int64_t i = 0; i < p.y.count; ++i) {
       const std::int64_t at = y + i * p.y.stride;
       T* row = band + s * p.sample_pitch + i * p.pitch;
       const bool within = at >= 0 && at < p.y.size;
       if (within)
-        pack_turned(row + inside.begin, from + s * p.sample + at * p.row, p.x.stride * p.column,
-                    static_cast<int>(count), static_cast<int>(p.channel_pitch), p.channels);
+        for (std::int64_t j = 0; j < count; j += w)  // pack_turned takes few rows at a time
+          pack_turned(row + inside.begin + j, from + s * p.sample + at * p.row + j * step, step,
+                      static_cast<int>(count - j < w ? count - j : w),
+                      static_cast<int>(p.channel_pitch), p.channels);
       for (std::int64_t c = 0; c < p.channels; ++c, row += p.channel_pitch) {
         zero_row(row, within ? inside.begin : p.x.count);
         if (within) zero_row(row + inside.end, p.x.count - inside.end);
