@@ -7,6 +7,7 @@ from __future__ import annotations
 import typing
 
 __all__: list[str] = [
+    "PackedWeight",
     "adam_step",
     "adaptive_avg_pool1d",
     "adaptive_avg_pool1d_backward",
@@ -69,6 +70,7 @@ __all__: list[str] = [
     "leaky_relu_backward",
     "linear",
     "linear_backward",
+    "linear_packed",
     "log_softmax",
     "log_softmax_backward",
     "logsigmoid",
@@ -130,6 +132,11 @@ __all__: list[str] = [
     "unfold",
     "use_reference",
 ]
+
+class PackedWeight:
+    def __init__(self, weight: typing.Any) -> None: ...
+    @property
+    def shape(self) -> tuple[int, int]: ...
 
 def adam_step(
     params: list[typing.Any],
@@ -478,6 +485,9 @@ def linear_backward(
     need_input: bool,
     need_weight: bool,
     need_bias: bool,
+) -> typing.Any: ...
+def linear_packed(
+    input: typing.Any, weight: PackedWeight, bias: typing.Any, activation: typing.Any
 ) -> typing.Any: ...
 def log_softmax(input: typing.Any, dim: typing.Any) -> typing.Any: ...
 def log_softmax_backward(grad: typing.Any, output: typing.Any, dim: typing.Any) -> typing.Any: ...
