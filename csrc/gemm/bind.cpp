@@ -64,12 +64,7 @@ py::object epilogue(py::handle left, py::handle right, double alpha, py::handle 
 }
 
 py::dict plan(std::int64_t m, std::int64_t n, std::int64_t k, bool float64) {
-  const auto plan_of = [&]<class T>() {
-    const auto& kernels = gemm_kernels<T>();
-    return gemm::make_plan(
-        m, n, k,
-        {kernels.rows, kernels.vectors, kernels.width, kernels.depth, static_cast<int>(sizeof(T))});
-  };
+  const auto plan_of = [&]<class T>() { return gemm::make_plan(m, n, k, gemm::tile_of<T>()); };
   if (m < 1 || n < 1 || k < 0)
     throw ValueError(concat("gemm_plan: sizes must be positive, got ", m, ", ", n, ", ", k));
   const gemm::Plan p = visit(float64 ? DType::f64 : DType::f32, plan_of);

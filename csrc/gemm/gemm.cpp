@@ -214,18 +214,13 @@ class Engine {
   const Operand<T>&shared_, &private_;
 };
 
-template <class T>
-Tile tile_of(const GemmKernels<T>& k) {
-  return {k.rows, k.vectors, k.width, k.depth, static_cast<int>(sizeof(T))};
-}
-
 // Partial products over pieces of the depth, added in their order.
 template <class T>
 void run_split(const Problem<T>& problem, std::int64_t wanted) {
   const auto& kernels = gemm_kernels<T>();
   const std::int64_t m = problem.m, n = problem.n, piece = (problem.k + wanted - 1) / wanted;
   const std::int64_t splits = (problem.k + piece - 1) / piece;
-  const Plan plan = make_plan(m, n, piece, tile_of(kernels));
+  const Plan plan = make_plan(m, n, piece, tile_of<T>());
   Workspace<T> partial(splits * m * n);
   parallel_for(splits, 1, [&](std::int64_t s, std::int64_t) {
     Epilogue<T> plain;
@@ -254,7 +249,7 @@ void gemm(const Problem<T>& problem) {
 template <class T>
 void fma_gemm(const Problem<T>& problem) {
   if (problem.m == 0 || problem.n == 0) return;
-  const Plan plan = make_plan(problem.m, problem.n, problem.k, tile_of(gemm_kernels<T>()));
+  const Plan plan = make_plan(problem.m, problem.n, problem.k, tile_of<T>());
   if (plan.splits > 1)
     run_split(problem, plan.splits);
   else

@@ -12,11 +12,19 @@
 
 #include <cstdint>
 
+#include "gemm/kernel.h"
+
 namespace pyfast::gemm {
 
 struct Tile {  // GemmKernels' figures
   int rows, vectors, width, depth, item_size;
 };
+
+template <class T>
+Tile tile_of() {
+  const auto& k = gemm_kernels<T>();
+  return {k.rows, k.vectors, k.width, k.depth, static_cast<int>(sizeof(T))};
+}
 
 struct Plan {
   int rows, cols;              // register tile: the largest, or smaller where that splits evenly

@@ -35,6 +35,23 @@ Dims check_linear(const TensorView& input, const TensorView& weight, const Tenso
   return output_shape(input, weight);
 }
 
+void check_packed_weight(const TensorView& weight) {
+  require_floating({"PackedWeight", "weight"}, weight);
+  require_rank({"PackedWeight", "weight"}, weight, 2);
+}
+
+Dims check_linear_packed(const TensorView& input, const PackedWeight& weight,
+                         const TensorView& bias) {
+  const char* op = "linear_packed";
+  const TensorView shaped(nullptr, weight.dtype, Dims{weight.out, weight.in});
+  check_operands(op, input, shaped);
+  if (bias.defined) {
+    require_same_dtype({op, "bias"}, bias, "input", input);
+    require_shape({op, "bias"}, bias, Dims{weight.out});
+  }
+  return output_shape(input, shaped);
+}
+
 void check_linear_backward(Activation activation, const TensorView& grad, const TensorView& input,
                            const TensorView& weight, const TensorView& saved) {
   const char* op = "linear_backward";

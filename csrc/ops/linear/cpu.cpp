@@ -74,6 +74,31 @@ void linear_forward(Activation activation, const TensorView& input, const Tensor
   });
 }
 
+PackedWeight::PackedWeight(const TensorView& weight)
+    : dtype(weight.dtype), out(weight.shape[0]), in(weight.shape[1]) {
+  visit(dtype, [&]<class T>() {
+    panels_ = std::make_unique<gemm::PackedMatrix<T>>(weight.as<T>(), weight.strides[0],
+                                                      weight.strides[1], out, in);
+  });
+}
+
+void linear_packed_forward(Activation activation, const TensorView& input,
+                           const PackedWeight& weight, const TensorView& bias,
+                           const TensorView& output) {
+  visit(input.dtype, [&]<class T>() {
+    const Rows<T> x(input);
+    const Contiguous<T> b(bias);
+    Epilogue<T> y = into<T>(output, weight.out);
+    y.col_bias = b.data();
+    y.activation = activation;
+    const Matrix<T>& a = x.matrix();
+    const gemm::MatrixSource<T> left(a.data, a.row_stride, a.col_stride);
+    const gemm::MatrixSink<T> sink(y);
+    gemm::gemm<T>({x.rows(), weight.out, weight.in, gemm::source<T>(left),
+                   gemm::source<T>(weight.panels<T>()), gemm::sink<T>(sink)});
+  });
+}
+
 void linear_backward(Activation activation, const TensorView& grad, const TensorView& input,
                      const TensorView& weight, const TensorView& saved,
                      const TensorView& grad_input, const TensorView& grad_weight,

@@ -1,8 +1,12 @@
 // linear: input weight^T + bias and an optional activation, forward and backward.
 #pragma once
 
+#include <memory>
+#include <variant>
+
 #include "core/activation.h"
 #include "core/tensor.h"
+#include "gemm/packed.h"
 
 namespace pyfast {
 
@@ -17,6 +21,32 @@ void check_linear_backward(Activation activation, const TensorView& grad, const 
 // activation's backward needs it, what the activation was applied to.
 void linear_forward(Activation activation, const TensorView& input, const TensorView& weight,
                     const TensorView& bias, const TensorView& output, const TensorView& saved);
+
+// A weight (out, in) packed for the engine once, for inference; it keeps nothing of the array.
+class PackedWeight {
+ public:
+  explicit PackedWeight(const TensorView& weight);
+
+  DType dtype;
+  std::int64_t out, in;
+  template <class T>
+  const gemm::PackedMatrix<T>& panels() const {
+    return *std::get<std::unique_ptr<gemm::PackedMatrix<T>>>(panels_);
+  }
+
+ private:
+  std::variant<std::unique_ptr<gemm::PackedMatrix<float>>,
+               std::unique_ptr<gemm::PackedMatrix<double>>>
+      panels_;
+};
+
+void check_packed_weight(const TensorView& weight);
+Dims check_linear_packed(const TensorView& input, const PackedWeight& weight,
+                         const TensorView& bias);
+// linear_forward with a packed weight: nothing of it is packed in the call.
+void linear_packed_forward(Activation activation, const TensorView& input,
+                           const PackedWeight& weight, const TensorView& bias,
+                           const TensorView& output);
 
 // With dz = grad activation'(saved), rows taken together:
 //   grad_input = dz weight,  grad_weight = dz^T input,  grad_bias = sum of dz over its rows.

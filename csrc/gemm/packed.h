@@ -1,0 +1,37 @@
+// A constant operand packed once: what a layer's weight is for inference.
+#pragma once
+
+#include <cstdint>
+
+#include "core/memory.h"
+#include "gemm/gemm.h"
+
+namespace pyfast::gemm {
+
+// The right-hand operand B (K x N) of many products, given as its N rows of depth K, in the panels
+// that the engine would pack it into. As a source it offers these panels and nothing is packed;
+// engines with panels of their own (AMX) read it through pack().
+//
+// A convolution's weight is the left-hand operand: it would take panel_rows(m) for panel_cols(n)
+// and a unit of 1 here, and go into correlate_gemm's Problem in the place of its MatrixSource.
+template <class T>
+class PackedMatrix {
+ public:
+  // Element (row, k) at data[row * row_stride + k * depth_stride]; nothing of it is kept.
+  PackedMatrix(const T* data, std::int64_t row_stride, std::int64_t depth_stride, std::int64_t rows,
+               std::int64_t depth);
+
+  std::int64_t rows() const { return rows_; }
+  std::int64_t depth() const { return depth_; }
+  void pack(T* panel, std::int64_t row, int rows, int tile, std::int64_t k,
+            std::int64_t depth) const;
+  void lies(Source<T>& s) const { s.panels = panels_.data(); }
+
+ private:
+  std::int64_t rows_, depth_;
+  int tile_;
+  int unit_;  // panel widths are multiples of it
+  Workspace<T> panels_;
+};
+
+}  // namespace pyfast::gemm
