@@ -235,6 +235,7 @@ def test_what_the_window_leaves_out_leaves_no_trace() -> None:
         assert np.isnan(rows[..., :40, :]).all()
 
 
+@pytest.mark.skipif(_core.isa() == "scalar", reason="without FMA every product is rounded")
 @pytest.mark.parametrize("options", [{}, {"is_causal": True}])
 @pytest.mark.parametrize(("scale", "length"), [(1.0, 700), (6.0, 700), (1.0, 130)])
 def test_error_is_no_larger_than_pytorchs(
