@@ -180,6 +180,77 @@ def test_backward_with_more_work_than_a_task_takes() -> None:
     assert_all_close([dk[0], dv[0]], [np.sum([h[i] for h in heads], axis=0) for i in (2, 3)])
 
 
+def cache(length: int, heads: int = 2, width: int = 16) -> tuple[Array, Array]:
+    """Keys and values as the used part of a preallocated cache; what lies beyond is NaN."""
+    store = np.full((2, 1, heads, 1024, width), np.nan, np.float32)
+    store[..., :length, :] = normal(2, 1, heads, length, width, seed=5)
+    return store[0, :, :, :length], store[1, :, :, :length]
+
+
+@pytest.mark.parametrize("queries", [1, 2, 5, 8])
+@pytest.mark.parametrize("length", [1, 100, 777, 1024])
+@pytest.mark.parametrize("width", [16, 20])
+def test_decoding_from_a_cache(queries: int, length: int, width: int) -> None:
+    key, value = cache(length, 2, width)
+    query = normal(1, 6, queries, width)
+    got = attention(query, key, value, enable_gqa=True)
+    wanted = torch.nn.functional.scaled_dot_product_attention(
+        *map(torch.from_numpy, (query, key.copy(), value.copy())), enable_gqa=True
+    )
+    np.testing.assert_allclose(got, wanted.numpy(), rtol=1e-4, atol=1e-6)
+    with threads(3):
+        np.testing.assert_array_equal(attention(query, key, value, enable_gqa=True), got)
+
+
+def test_decoding_reads_each_heads_mask() -> None:
+    key, value = cache(300)
+    query = normal(1, 6, 3, 16)
+    for mask in (
+        np.random.default_rng(0).random((1, 6, 3, 300)) < 0.5,
+        np.random.default_rng(1).random((1, 1, 1, 300)) < 0.5,
+        normal(6, 1, 300),
+    ):
+        with reference_mode():
+            wanted = attention(query, key, value, mask, enable_gqa=True)
+        got = attention(query, key, value, mask, enable_gqa=True)
+        np.testing.assert_allclose(got, wanted, rtol=1e-4, atol=1e-6)
+
+
+def test_decoding_equals_the_last_rows_of_the_whole() -> None:
+    """Cached generation must not drift from a pass over the whole sequence."""
+    q, k, v = (normal(1, 4, 200, 32, seed=i) for i in range(3))
+    whole = attention(q, k, v, is_causal=True)
+    for i in (0, 1, 63, 199):
+        step = attention(q[:, :, i : i + 1], k[:, :, : i + 1], v[:, :, : i + 1])
+        np.testing.assert_allclose(step[:, :, 0], whole[:, :, i], rtol=1e-5, atol=2e-6)
+
+
+def test_what_the_window_leaves_out_leaves_no_trace() -> None:
+    q, k, v, g = operands(150, 150)
+    k[..., :40, :] = np.nan
+    v[..., :40, :] = np.inf
+    output, dq, _, _ = gradients([q, k, v], g, window_size=(10, 10))
+    for rows in (output, dq):
+        assert np.isfinite(rows[..., 50:, :]).all()
+        assert np.isnan(rows[..., :40, :]).all()
+
+
+@pytest.mark.skipif(_core.isa() == "scalar", reason="without FMA every product is rounded")
+@pytest.mark.parametrize("options", [{}, {"is_causal": True}])
+@pytest.mark.parametrize(("scale", "length"), [(1.0, 700), (6.0, 700), (1.0, 130)])
+def test_error_is_no_larger_than_pytorchs(
+    options: dict[str, Any], scale: float, length: int
+) -> None:
+    arrays = [normal(4, n, 64, seed=i) for i, n in enumerate((length, 700, 700))]
+    arrays[0] *= np.float32(scale)
+    g = normal(4, length, 64, seed=3)
+    exact = torch_gradients([a.astype(np.float64) for a in arrays], g.astype(np.float64), **options)
+    ours, theirs = gradients(arrays, g, **options), torch_gradients(arrays, g, **options)
+    for e, a, b in zip(exact, ours, theirs, strict=True):
+        error, theirs_error = (float(np.sqrt(np.mean((x - e) ** 2))) for x in (a, b))
+        assert error <= 1.05 * theirs_error, (error, theirs_error)
+
+
 def test_expanded_operands_are_read_in_place() -> None:
     q, k, v, g = operands(9, 40)
     wide = np.broadcast_to(k[:1, :1], k.shape)

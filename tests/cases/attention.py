@@ -90,10 +90,24 @@ def grouped_samples() -> list[Sample]:
     ]
 
 
+def windowed_samples() -> list[Sample]:
+    wide, small = ((2,), (2,), 150, 300, 4, 5), ((2, 3), (2, 3), 5, 7, 4, 3)
+    return [
+        Sample(operands(wide, 1), {"window_size": (20, 30)}),
+        Sample(operands(wide, 2), {"window_size": (-1, 0)}),
+        Sample(operands(wide, 3), {"window_size": (7, -1), "is_causal": True}),
+        Sample((*operands(wide, 4), allowed((150, 300))), {"window_size": (140, 3)}),
+        Sample((*operands(wide, 5), bias((2, 150, 300))), {"window_size": (9, 100)}),
+        Sample(operands(small, 6), {"window_size": (1, 2)}),
+        Sample((*operands(small, 7), allowed((5, 7))), {"window_size": (2, 0)}),
+        Sample(operands(((2, 4), (2, 4), 5, 200, 8, 8), 8), {"window_size": (2, 150)}),
+    ]
+
+
 def samples() -> list[Sample]:
     calls = [Sample(operands(shape, i)) for i, shape in enumerate([*SHAPES, *EMPTY])]
     calls += [Sample(operands(s, 9), {"is_causal": True}) for s in SHAPES[2:9]]
-    calls += masked_samples() + grouped_samples()
+    calls += masked_samples() + grouped_samples() + windowed_samples()
     q, k, v = operands(SHAPES[3], 5)
     calls += [Sample((q, k, v), {"scale": s}) for s in (0.5, 2.0, 0.0, -1.0)]
     calls.append(Sample((4 * q, 4 * k, v)))
@@ -130,6 +144,9 @@ def bad() -> list[Bad]:
         Bad((q, k, v, None, float("nan")), ValueError, "dropout_p must be in"),
         Bad((q, k, v, None, "0.5"), TypeError, "dropout_p"),
         Bad((q, k, v), ValueError, "scale must be finite, got inf", {"scale": float("inf")}),
+        Bad((q, k, v), ValueError, r"window_size .* got \(-2, 0\)", {"window_size": (-2, 0)}),
+        Bad((q, k, v), TypeError, "window_size", {"window_size": (1.5, 0)}),
+        Bad((q, k, v), ValueError, "window_size", {"window_size": (1, 2, 3)}),
         Bad((q, k[:, :3], v[:, :3]), ValueError, "key heads must divide", {"enable_gqa": True}),
         Bad((q, k[:, :2], v), ValueError, "value must have the heads", {"enable_gqa": True}),
         Bad((q[0, 0], k[0, 0], v[0, 0]), ValueError, "at least 3", {"enable_gqa": True}),
@@ -137,10 +154,19 @@ def bad() -> list[Bad]:
 
 
 def oracle(query: Any, key: Any, value: Any, mask: Any = None, *rest: Any, **named: Any) -> Any:
-    """PyTorch's, which takes no 1-d mask."""
+    """PyTorch's, which takes no 1-d mask and no window."""
     import torch
 
     mask = mask if mask is None else torch.atleast_2d(mask)
+    if window := named.pop("window_size", None):
+        left, right = (10**6 if side < 0 else side for side in window)
+        right = 0 if named.pop("is_causal", False) else right
+        ahead = torch.arange(key.shape[-2])[None] - torch.arange(query.shape[-2])[:, None]
+        inside = (ahead >= -left) & (ahead <= right)
+        if mask is not None and mask.dtype != torch.bool:
+            mask = torch.where(inside, mask, -torch.inf)
+        else:
+            mask = inside if mask is None else inside & mask
     attention = torch.nn.functional.scaled_dot_product_attention
     return attention(query, key, value, mask, *rest, **named)
 

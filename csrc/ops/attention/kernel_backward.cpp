@@ -76,7 +76,7 @@ class Backward {
   }
 
   void close_block(Index j, Index columns) {
-    if (to_.key) add_rows(to_.key + j * head_.width, head_.width, grad_keys_, columns, T{1});
+    if (to_.key) add_rows(to_.key + j * head_.width, head_.width, grad_keys_, columns, head_.scale);
     if (to_.value)
       add_rows(to_.value + j * head_.value_width, head_.value_width, grad_values_, columns, T{1});
   }
@@ -95,7 +95,7 @@ class Backward {
     const Strided<T>& q = head_.query;
     const Strided<T> query{q.data + b.i * q.row, q.row, q.column};
     const Strided<T> grad{upstream_.grad + b.i * head_.value_width, head_.value_width, 1};
-    pack_rows(query_, width_, query, b.rows, head_.width, head_.scale);
+    pack_rows(query_, width_, query, b.rows, head_.width, T{1});
     pack_rows(grad_, value_width_, grad, b.rows, head_.value_width, T{1});
     panel_finite_ = !masked_ || (all_finite(query, b.rows, head_.width) &&
                                  all_finite(grad, b.rows, head_.value_width));
@@ -110,11 +110,10 @@ class Backward {
     }
     for_spans(head_, b, !plain, [&](Index r, Index rows, Keys k) {
       const Index at = r * kAttentionKeys;
-      product_columns<Into::replace>(Tile{query_ + r * width_, width_}, rows, k.begin, k.end, keys_,
-                                     head_.width, b.columns, weights_ + at, kAttentionKeys);
-      product_columns<Into::replace>(Tile{grad_ + r * value_width_, value_width_}, rows, k.begin,
-                                     k.end, values_, head_.value_width, b.columns, slopes_ + at,
-                                     kAttentionKeys);
+      product_columns(Tile{query_ + r * width_, width_}, rows, k.begin, k.end, keys_, head_.width,
+                      b.columns, weights_ + at, kAttentionKeys);
+      product_columns(Tile{grad_ + r * value_width_, value_width_}, rows, k.begin, k.end, values_,
+                      head_.value_width, b.columns, slopes_ + at, kAttentionKeys);
       for (Index row = r; row < r + rows; ++row)
         plain ? differentiate(b, row, k) : differentiate_masked(b, row, k);
     });
@@ -124,19 +123,21 @@ class Backward {
     if (to_.mask) add_mask(b);
   }
 
-  // P and dS of one row, from scores and dP; `score(k)`: vectors of masked scores.
-  template <class Score, class Slope>
-  PYFAST_INLINE void row_slopes(const Block& b, Index r, Keys keys, Score score, Slope guard) {
+  // P and dS of one row, from scores and dP. `exponent`: scaled, masked, less the log-sum-exp.
+  template <class Exponent, class Guard>
+  PYFAST_INLINE void row_slopes(const Block& b, Index r, Keys keys, Exponent exponent,
+                                Guard guard) {
     T *weights = weights_ + r * kAttentionKeys, *slopes = slopes_ + r * kAttentionKeys;
     const T lse = upstream_.lse[b.i + r];
-    // +inf where the query saw nothing gives weights of 0.
+    // +inf where the query saw nothing gives weights of 0. Scores are forward's to the last bit, so
+    // that their errors are the log-sum-exp's too.
     const vec<T> shift(lse == -kInfinity<T> ? kInfinity<T> : lse),
         row_sum(upstream_.row_sum[b.i + r]);
     T keep[kAttentionKeys];
     if (head_.dropout) fill_keep(head_, b.i + r, b.j, b.columns, keep);
     for (Index k = keys.begin / w * w; k < keys.end; k += w) {
-      const vec<T> s = score(vec<T>::load(weights + k), k);
-      const vec<T> weight = exp2((s - shift) * vec<T>(static_cast<T>(kLog2e)));
+      const vec<T> s = exponent(vec<T>::load(weights + k), shift, k);
+      const vec<T> weight = exp(s);
       vec<T> kept = weight, slope = vec<T>::load(slopes + k);
       if (head_.dropout) {
         const vec<T> factor = vec<T>::load(keep + k);
@@ -149,8 +150,9 @@ class Backward {
   }
 
   void differentiate(const Block& b, Index r, Keys keys) {
+    const vec<T> scale(head_.scale);
     row_slopes(
-        b, r, keys, [](vec<T> s, Index) PYFAST_INLINED { return s; },
+        b, r, keys, [&](vec<T> s, vec<T> lse, Index) PYFAST_INLINED { return fma(s, scale, -lse); },
         [](vec<T>, vec<T> x) PYFAST_INLINED { return x; });
   }
 
@@ -158,7 +160,9 @@ class Backward {
     const MaskRow<T> row(head_, b.i + r, b.j, b.columns);
     const vec<T> forbidden(-kInfinity<T>);
     row_slopes(
-        b, r, keys, [&](vec<T> s, Index k) PYFAST_INLINED { return row.apply(s, k, T{1}, T{1}); },
+        b, r, keys,
+        [&](vec<T> s, vec<T> lse, Index k)
+            PYFAST_INLINED { return row.apply(s, k, head_.scale, T{1}) - lse; },
         [&](vec<T> s, vec<T> x) PYFAST_INLINED { return select(s == forbidden, vec<T>(), x); });
   }
 

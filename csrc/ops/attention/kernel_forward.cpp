@@ -77,8 +77,8 @@ class Forward {
   void attend(const Block& b, bool plain) {
     const Index first = b.i - range_.query_begin;
     for_spans(head_, b, !plain, [&](Index r, Index rows, Keys k) {
-      product_columns<Into::replace>(query_.from(first + r, 0), rows, k.begin, k.end, keys_,
-                                     head_.width, b.columns, scores(r), kAttentionKeys);
+      product_columns(query_.from(first + r, 0), rows, k.begin, k.end, keys_, head_.width,
+                      b.columns, scores(r), kAttentionKeys);
     });
     soften(b, first, plain);
     if (!plain && !finite_) return add_values_carefully(b, first);

@@ -196,8 +196,12 @@ void product_rows(const Left<T, turned>& a, Index rows, Index depth, const T* b,
   });
 }
 
-// Only columns begin ... end of a packed b, rounded to whole vectors.
-template <Into into, class T, bool turned>
+// The longest sum in one register of a score and of dP: its rounding errors grow with it, and these
+// two are exponentiated or cancel. With 32 they come out no larger than PyTorch's.
+constexpr Index kChain = 32;
+
+// Only columns begin ... end of a packed b, rounded to whole vectors; summed by chains.
+template <class T, bool turned>
 void product_columns(const Left<T, turned>& a, Index rows, Index begin, Index end, const T* b,
                      Index depth, Index columns, T* c, Index ldc) {
   constexpr Index w = vec<T>::size;
@@ -205,9 +209,13 @@ void product_columns(const Left<T, turned>& a, Index rows, Index begin, Index en
     const Index first = most(0, begin - column) / w;
     const Index last = least(count, ceil_div(end - column, w));
     if (first >= last) return;
+    const T* strip = b + column * depth + first * w;
+    T* to = c + column + first * w;
     with_vectors(last - first, [&]<int vectors>() {
-      product<vectors, into>(a, rows, depth, b + column * depth + first * w, count * w,
-                             c + column + first * w, ldc);
+      product<vectors, Into::replace>(a, rows, least(kChain, depth), strip, count * w, to, ldc);
+      for (Index d = kChain; d < depth; d += kChain)
+        product<vectors, Into::add>(a.from(0, d), rows, least(kChain, depth - d),
+                                    strip + d * count * w, count * w, to, ldc);
     });
   });
 }
