@@ -276,7 +276,7 @@ class NetClassifier(ClassifierMixin, _Net):  # type: ignore[misc]
     >>> from sklearn.pipeline import make_pipeline
     >>> from sklearn.preprocessing import StandardScaler
     >>> X, y = load_iris(return_X_y=True)
-    >>> model = make_pipeline(StandardScaler(), NetClassifier(max_epochs=30, random_state=0))
+    >>> model = make_pipeline(StandardScaler(), NetClassifier(lr=0.01, random_state=0))
     >>> bool(cross_val_score(model, X, y, cv=3).mean() > 0.9)
     True
     """

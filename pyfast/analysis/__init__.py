@@ -38,6 +38,12 @@ if TYPE_CHECKING:
         hessian_vector_product,
         sharpness,
     )
+    from .diagnosis import (
+        Diagnosis,
+        TwoSampleResult,
+        diagnose,
+        two_sample_test,
+    )
     from .fields import (
         ReceptiveField,
         effective_receptive_field,
@@ -88,6 +94,7 @@ _NAMES = {
         "ExtremeEigenvalues HessianSpectrum hessian hessian_eigenvalues hessian_spectrum "
         "hessian_vector_product sharpness"
     ),
+    "diagnosis": "Diagnosis TwoSampleResult diagnose two_sample_test",
     "fields": ("ReceptiveField effective_receptive_field gradient_receptive_field receptive_field"),
     "gradients": "GradientFlow gradient_flow",
     "landscape": (
@@ -105,6 +112,7 @@ __all__ = [
     "BatchSizeRun",
     "BatchSizeTradeoff",
     "CriticalPoint",
+    "Diagnosis",
     "ExtremeEigenvalues",
     "FoundPoint",
     "GradientFlow",
@@ -119,8 +127,10 @@ __all__ = [
     "Smoothness",
     "Summary",
     "Surface",
+    "TwoSampleResult",
     "batch_size_tradeoff",
     "critical_point",
+    "diagnose",
     "effective_receptive_field",
     "evaluating",
     "feature_maps",
@@ -143,6 +153,7 @@ __all__ = [
     "smoothness",
     "summary",
     "trace",
+    "two_sample_test",
 ]
 
 
