@@ -230,8 +230,10 @@ def batch_size_tradeoff(result: Any, *, show: str = "accuracy", ax: Any = None) 
             )
         ax.plot(result.batch_sizes, values.mean(1), label=label, ms=6, **look)
     ax.set(xscale="log", xlabel="batch size", ylabel=ylabel)
-    if show in ("update time", "epoch time", "sharpness"):
+    if show in ("update time", "sharpness"):
         ax.set_yscale("log")
+    else:
+        ax.set_ylim(bottom=min(0.0, ax.get_ylim()[0]))
     ax.set_xticks(result.batch_sizes, [f"{b:,}" for b in result.batch_sizes])
     ax.minorticks_off()
     ax.legend()
