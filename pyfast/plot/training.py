@@ -213,13 +213,15 @@ def batch_size_tradeoff(result: Any, *, show: str = "accuracy", ax: Any = None) 
     Raises
     ------
     ValueError
-        If there is no such quantity.
+        If there is no such quantity, or it was not measured.
     """
     if show not in _QUANTITIES:
         known = ", ".join(map(repr, _QUANTITIES))
         raise ValueError(f"plot.batch_size_tradeoff: show must be one of {known}, got {show!r}")
-    ax = axes("batch_size_tradeoff", ax)
     ylabel, lines = _QUANTITIES[show]
+    if np.isnan(result.values(lines[0][0])).all():
+        raise ValueError(f"plot.batch_size_tradeoff: {show} was not measured")
+    ax = axes("batch_size_tradeoff", ax)
     convert = _conversion(show)
     for i, (field, label) in enumerate(lines):
         values = convert(result.values(field))
