@@ -78,6 +78,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     epochs, updates = (2, 4) if chosen.quick else (30, 600)
     pf.set_num_threads(1)  # timings that do not depend on who else is busy
     sharp = {"measure_sharpness": not chosen.quick}
+    shown = ["loss", "accuracy"] if chosen.quick else ["loss", "accuracy", "sharpness"]
 
     timed = measure(sizes, dict.fromkeys(sizes, 0.02), epochs=epochs, measure_sharpness=False)
     print(f"\nSGD, momentum 0.9, lr 0.02 for all, {epochs} epochs, one seed\n{timed}")
@@ -88,7 +89,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         result = measure(sizes, rates, seeds=seeds, **budget, **sharp)
         title = f"The same {budget[name]} {name} for every size, each at its best learning rate"
         print(f"\n{title}\nlearning rates: {rates}; means over {len(seeds)} seeds\n{result}")
-        save(panels(result, title, ["loss", "accuracy", "sharpness"]),
+        save(panels(result, title, shown),
              out / f"batch_size_{name}.png")  # fmt: skip
     return 0
 

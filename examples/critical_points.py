@@ -186,7 +186,7 @@ def show_share(quick: bool) -> Any:
     widths = [1, 2] if quick else [1, 2, 3, 4, 6]
     shares, counts = [], []
     for hidden in widths:
-        kinds = network_kinds(hidden, 4 if quick else 40)
+        kinds = network_kinds(hidden, 2 if quick else 40)
         counts.append(len(kinds))
         shares.append(kinds.count("saddle") / max(1, len(kinds)))
         print(f"{4 * hidden + 1} parameters: {len(kinds)} critical points, "

@@ -42,7 +42,7 @@ DRAWN = ("gradient descent", "momentum", "Adagrad", "RMSprop", "Adam", "RAdam")
 
 def paths(steps: int) -> Any:
     """The heights all optimizers reach, printed; the figure of some of their paths."""
-    figure, panels = plt.subplots(2, 2, figsize=(9.5, 7.4), layout="constrained")
+    figure, panels = plt.subplots(2, 2, figsize=(9, 7), layout="constrained")
     print(f"height above the minimum after {steps} steps")
     print(f"{'':<18}" + "".join(f"{name:>14}" for name in RATES))
     found = {
@@ -145,7 +145,7 @@ def smoothness_figure(runs: Sequence[Run]) -> Any:
         right.plot(at[: len(smooth)], smooth, color=color, ls=("--", "-")[i], label=run.label)
     left.set(yscale="log", xlabel="update", ylabel="loss, steps of 0.05 to 0.4",
              title="range of the loss along the gradient")  # fmt: skip
-    right.set(xlabel="update", ylabel="‖change of gradient‖ / ‖gradient‖", yscale="log",
+    right.set(xlabel="update", ylabel="‖change of gradient‖ / ‖gradient‖", ylim=(0, None),
               title="after one step of 0.1")  # fmt: skip
     for ax in (left, right):
         ax.legend()

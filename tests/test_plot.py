@@ -31,9 +31,9 @@ def quadratic() -> tuple[Any, Any]:
     return (lambda: 0.5 * (x * x * [1.0, 2.0, 5.0]).sum() + 1), x
 
 
-def tradeoff() -> Any:
+def tradeoff(sharpness: float = 3.0) -> Any:
     runs = [
-        analysis.BatchSizeRun(b, s, 10, 1e-3 * b, 0.1, 0.5, 0.9, 0.6, 0.8, 3.0)
+        analysis.BatchSizeRun(b, s, 10, 1e-3 * b, 0.1, 0.5, 0.9, 0.6, 0.8, sharpness)
         for b in (8, 64)
         for s in (0, 1)
     ]
@@ -173,6 +173,7 @@ BAD: list[tuple[Callable[[], Any], str]] = [
     (lambda: plot.receptive_field(np.ones(3)), "plot.receptive_field: image"),
     (lambda: plot.saliency(np.ones((2, 2)), np.ones((3, 2))), "plot.saliency: image"),
     (lambda: plot.batch_size_tradeoff(tradeoff(), show="speed"), "show must be one of"),
+    (lambda: plot.batch_size_tradeoff(tradeoff(np.nan), show="sharpness"), "not measured"),
 ]
 
 

@@ -103,7 +103,7 @@ def critical_point(
     *,
     gradient_tol: float = 1e-6,
     eigenvalue_tol: float = 1e-6,
-    tol: float = 1e-5,
+    tol: float = 1e-6,
     hvp: Callable[[Array], Any] | None = None,
     seed: int = 0,
     progress: bool | None = None,
@@ -112,8 +112,9 @@ def critical_point(
 
     With s the largest eigenvalue in absolute value, the point is critical if
     ‖g‖ ≤ `gradient_tol` · max(1, s): a Newton step would then move it by about `gradient_tol` only.
-    An eigenvalue counts as zero if \|λ\| ≤ `eigenvalue_tol` · s, or if it is below ten times the
-    error that the Hessian-vector products were measured to have. Signs of the rest decide:
+    An eigenvalue counts as zero if \|λ\| ≤ `eigenvalue_tol` · s, if it is below `tol` · s, to which
+    Lanczos determines it, or below ten times the error that the Hessian-vector products were
+    measured to have. Signs of the rest decide:
 
     ========================  ==========
     all positive              minimum
@@ -139,7 +140,7 @@ def critical_point(
     gradient_tol, eigenvalue_tol : float
         See above; relative.
     tol : float
-        Accuracy of the eigenvalues; see :func:`hessian_eigenvalues`.
+        Accuracy of the eigenvalues, relative to s; see :func:`hessian_eigenvalues`.
     hvp : callable, optional
         Takes a flat vector and returns the Hessian times it, where an exact one is known.
     seed : int
@@ -179,7 +180,9 @@ def critical_point(
         with Products(objective, hvp, progress) as products:
             ends = extreme_eigenvalues(products, k, tol, rng)
             scale = max(abs(float(ends.smallest[0])), abs(float(ends.largest[-1])))
-            zero = max(eigenvalue_tol * scale, 10 * products.error(rng))
+            # A sign cannot be told below the accuracy to which Lanczos was run.
+            known = eigenvalue_tol if ends.every is not None else max(eigenvalue_tol, tol)
+            zero = max(known * scale, 10 * products.error(rng))
             count = products.count
         around = _Surroundings(objective, value, gradient, zero)
         small_gradient = gradient_tol * max(1.0, scale)

@@ -45,8 +45,9 @@ def optimizer_paths(
     ax = axes("optimizer_paths", ax)
     x, y, z = surface if isinstance(surface, tuple) else surface.grid(points)
     height = z - z.min()
-    levels = np.geomspace(max(height.max() * 1e-5, 1e-12), height.max(), 18)
-    ax.contour(x, y, height, levels=levels, cmap=MAP, linewidths=0.6, alpha=0.5)
+    levels = np.geomspace(max(height.max() * 1e-5, 1e-12), height.max(), 14)
+    ax.contour(x, y, height, levels=levels, cmap=MAP, linewidths=0.6, alpha=0.5,
+               zorder=1)  # fmt: skip
     for i, (label, path) in enumerate(paths.items()):
         way = np.asarray(getattr(path, "points", path))
         look = series(i)

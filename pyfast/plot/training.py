@@ -213,13 +213,15 @@ def batch_size_tradeoff(result: Any, *, show: str = "accuracy", ax: Any = None) 
     Raises
     ------
     ValueError
-        If there is no such quantity.
+        If there is no such quantity, or it was not measured.
     """
     if show not in _QUANTITIES:
         known = ", ".join(map(repr, _QUANTITIES))
         raise ValueError(f"plot.batch_size_tradeoff: show must be one of {known}, got {show!r}")
-    ax = axes("batch_size_tradeoff", ax)
     ylabel, lines = _QUANTITIES[show]
+    if np.isnan(result.values(lines[0][0])).all():
+        raise ValueError(f"plot.batch_size_tradeoff: {show} was not measured")
+    ax = axes("batch_size_tradeoff", ax)
     convert = _conversion(show)
     for i, (field, label) in enumerate(lines):
         values = convert(result.values(field))
@@ -230,8 +232,10 @@ def batch_size_tradeoff(result: Any, *, show: str = "accuracy", ax: Any = None) 
             )
         ax.plot(result.batch_sizes, values.mean(1), label=label, ms=6, **look)
     ax.set(xscale="log", xlabel="batch size", ylabel=ylabel)
-    if show in ("update time", "epoch time", "sharpness"):
+    if show in ("update time", "sharpness"):
         ax.set_yscale("log")
+    else:
+        ax.set_ylim(bottom=min(0.0, ax.get_ylim()[0]))
     ax.set_xticks(result.batch_sizes, [f"{b:,}" for b in result.batch_sizes])
     ax.minorticks_off()
     ax.legend()
