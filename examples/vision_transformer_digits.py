@@ -13,8 +13,8 @@ Result, mean of two seeds, 4 minutes on one core (held-out accuracy, 450 images)
     Vision Transformer   72.9 %  82.9 %  87.9 %  91.0 %  93.6 %  94.7 %
 
 The CNN wins everywhere, by 20 points at 50 images and by 5 at 1,300: the gap closes, but these data
-end long before the two would meet. Of its shifted training images the CNN gets all right, the
-Vision Transformer all of 100 and 96 % of 1,300: from 400 on, its 1,500 steps are a little short too.
+end long before the two would meet. Of their training images the CNN gets all right, the Vision
+Transformer all of 100 and 96 % of 1,300: from 400 on, 1,500 steps are a little short for it too.
 """
 
 from __future__ import annotations
