@@ -158,6 +158,7 @@ class GPTFeedForward(nn.Module):
 
     Examples
     --------
+    >>> import numpy as np
     >>> layer = GPTFeedForward(GPTConfig.llama(hidden_size=4))
     >>> layer(np.ones((1, 2, 4), np.float32)).shape
     (1, 2, 4)
@@ -201,6 +202,7 @@ class GPTBlock(nn.Module):
 
     Examples
     --------
+    >>> import numpy as np
     >>> block = GPTBlock(GPTConfig(hidden_size=8, num_attention_heads=2))
     >>> block(np.ones((1, 2, 8), np.float32)).shape
     (1, 2, 8)

@@ -10,7 +10,7 @@ from ..nn.module import Module
 
 __all__ = ["draw_weights"]
 
-_TABLES = ("embedding.weight", "position.weight", "class_token")
+_TABLES = ("embedding.weight", "position.weight", "class_token", "lm_head.weight")
 
 
 def draw_weights(
@@ -20,7 +20,7 @@ def draw_weights(
 
     Their normal distribution of standard deviation 0.02 suits a width of 768: matrices are drawn
     with 0.02 sqrt(768 / width), so that small models start with signals as strong. Tables of
-    embeddings keep 0.02.
+    embeddings, and the output over the vocabulary, keep 0.02.
 
     Parameters
     ----------
