@@ -6,6 +6,7 @@ void register_core(py::module_& m);
 void register_simd(py::module_& m);
 void register_attention(py::module_& m);
 void register_activation(py::module_& m);
+void register_arithmetic(py::module_& m);
 void register_conv(py::module_& m);
 void register_dropout(py::module_& m);
 void register_embedding(py::module_& m);
@@ -46,6 +47,7 @@ PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
   register_simd(m);
   register_attention(m);
   register_activation(m);
+  register_arithmetic(m);
   register_conv(m);
   register_dropout(m);
   register_embedding(m);

@@ -24,9 +24,13 @@ def options(description: str | None, argv: Sequence[str] | None) -> argparse.Nam
 
 
 def save(figure: Any, path: Path) -> None:
-    """Write a figure as a small PNG and say so."""
+    """Write a figure as a small PNG of 128 colours and say so."""
     from matplotlib import pyplot as plt
+    from PIL import Image
 
-    figure.savefig(path, dpi=80, pil_kwargs={"optimize": True})
+    figure.savefig(path, dpi=80)
+    with Image.open(path) as full:
+        small = full.convert("RGB").quantize(128, dither=Image.Dither.NONE)
+    small.save(path, optimize=True)
     plt.close(figure)
     print(f"figure: {path} ({path.stat().st_size / 1024:.0f} KiB)")

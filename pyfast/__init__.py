@@ -24,8 +24,22 @@ except ImportError as problem:
     ) from None
 
 if TYPE_CHECKING:
-    from . import autograd, data, generation, io, models, nn, ops, optim, random
+    from . import (
+        analysis,
+        autograd,
+        data,
+        generation,
+        io,
+        models,
+        nn,
+        ops,
+        optim,
+        plot,
+        random,
+        training,
+    )
     from ._tensor import Tensor
+    from .analysis.model_summary import summary
     from .autograd import (
         enable_grad,
         grad,
@@ -71,13 +85,14 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _SUBMODULES = (
-    "autograd", "cli", "data", "generation", "info", "io", "models", "nn", "ops", "optim", "random",
-    "runtime",
+    "analysis", "autograd", "cli", "data", "generation", "info", "io", "models", "nn", "ops",
+    "optim", "plot", "random", "runtime", "sklearn", "training",
 )  # fmt: skip
 
 # Where each public name lives; the imports above tell type checkers the same.
 _NAMES = {
     "_tensor": "Tensor",
+    "analysis.model_summary": "summary",
     "autograd": "enable_grad grad is_grad_enabled no_grad set_grad_enabled value_and_grad",
     "creation": (
         "arange as_tensor empty eye from_dlpack from_numpy full full_like linspace ones ones_like "
@@ -98,6 +113,7 @@ __all__ = [
     "Generator",
     "Tensor",
     "__version__",
+    "analysis",
     "arange",
     "as_tensor",
     "autograd",
@@ -132,6 +148,7 @@ __all__ = [
     "ones_like",
     "ops",
     "optim",
+    "plot",
     "rand",
     "rand_like",
     "randint",
@@ -147,7 +164,9 @@ __all__ = [
     "show_config",
     "split",
     "stack",
+    "summary",
     "tensor",
+    "training",
     "value_and_grad",
     "where",
     "zeros",

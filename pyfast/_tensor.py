@@ -311,6 +311,8 @@ class Tensor(Variable):
     # -- operators -------------------------------------------------------------------------------
 
     def _binary(self, function: type[Function], other: Any) -> Any:
+        if isinstance(other, Variable) and other._data.dtype is self._data.dtype:
+            return function.apply(self, other)
         if not isinstance(other, _OPERANDS):
             return NotImplemented
         return ar.binary(function, self, other)

@@ -13,12 +13,15 @@ from __future__ import annotations
 import functools
 import heapq
 import itertools
+import sys
 import threading
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, TypeVar, cast
 
 import numpy as np
+
+from . import _core
 
 __all__ = [
     "Context",
@@ -92,33 +95,16 @@ class Context:
         What forward gave to :meth:`save_for_backward`: plain arrays.
     """
 
-    __slots__ = (
-        "__dict__",
-        "__weakref__",
-        "_edges",
-        "_function",
-        "_hooks",
-        "_materialize",
-        "_non_differentiable",
-        "_number",
-        "_outputs",
-        "needs_input_grad",
-        "saved_tensors",
-    )
-
-    saved_tensors: tuple[Any, ...]
-    _edges: list[tuple[Variable | Context, int] | None] | None
+    # Most contexts are made for calls that record nothing: what they start with is the class's own.
+    needs_input_grad: tuple[bool, ...] = (False,) * 32
+    saved_tensors: tuple[Any, ...] = ()
+    _edges: list[tuple[Variable | Context, int] | None] | None = None
     _function: type[Function]
-    _hooks: dict[int, dict[int, Callable[[Any], Any]]] | None
+    _hooks: dict[int, dict[int, Callable[[Any], Any]]] | None = None
+    _materialize = True
+    _non_differentiable: tuple[int, ...] = ()
     _number: int
     _outputs: list[tuple[tuple[int, ...], np.dtype[Any]] | None]
-
-    def __init__(self, needs_input_grad: tuple[bool, ...] = (False,) * 32) -> None:
-        self.needs_input_grad = needs_input_grad
-        self.saved_tensors = ()
-        self._hooks = None
-        self._materialize = True
-        self._non_differentiable: tuple[int, ...] = ()
 
     def save_for_backward(self, *arrays: Any) -> None:
         """Keep arrays for backward, where ``saved_tensors`` shows them.
@@ -172,10 +158,9 @@ class Context:
         return tensor
 
     def _free(self) -> None:
-        self._edges = None
-        self._hooks = None
-        self.saved_tensors = ()
+        kept = {name: self.__dict__[name] for name in ("_function", "_number", "_outputs")}
         self.__dict__.clear()
+        self.__dict__.update(kept)
 
 
 class Function:
@@ -248,16 +233,18 @@ class Function:
         """
         values = [a._data if isinstance(a, Variable) else a for a in args]
         if _mode.enabled:
-            needs = tuple([isinstance(a, Variable) and a._requires_grad for a in args])
-            if True in needs:
-                return cls._apply_recorded(Context(needs), args, values)
-        outputs = cls.forward(Context((False,) * len(args)), *values)
+            for a in args:
+                if isinstance(a, Variable) and a._requires_grad:
+                    return cls._apply_recorded(args, values)
+        outputs = cls.forward(Context(), *values)
         if isinstance(outputs, tuple):
             return tuple([_constant(o) for o in outputs])
         return _constant(outputs)
 
     @classmethod
-    def _apply_recorded(cls, ctx: Context, args: tuple[Any, ...], values: list[Any]) -> Any:
+    def _apply_recorded(cls, args: tuple[Any, ...], values: list[Any]) -> Any:
+        ctx = Context()
+        ctx.needs_input_grad = tuple([isinstance(a, Variable) and a._requires_grad for a in args])
         outputs = cls.forward(ctx, *values)
         ctx._record(cls, args)
         if isinstance(outputs, tuple):
@@ -266,6 +253,8 @@ class Function:
 
 
 def _constant(output: Any) -> Any:
+    if type(output) is np.ndarray:
+        return wrap(output)
     return wrap(np.asarray(output)) if isinstance(output, np.ndarray | np.generic) else output
 
 
@@ -397,7 +386,7 @@ def sum_to(array: Array, shape: tuple[int, ...]) -> Array:
 
 
 class _Sum:
-    """A gradient being added up; never writes into an array it did not make."""
+    """A gradient being added up; never writes into an array that anybody else may see."""
 
     __slots__ = ("owned", "value")
 
@@ -408,16 +397,33 @@ class _Sum:
     def add(self, gradient: Array) -> None:
         if self.value is None:
             self.value = gradient
-        elif self.owned:
+        elif self.owned or self._alone():
             np.add(self.value, gradient, out=self.value)
         else:
             self.value = np.asarray(self.value + gradient)
             self.owned = True
 
+    def _alone(self) -> bool:
+        """Whether nothing but this object refers to the array and its memory.
+
+        True of what a kernel's backward has just returned; a copy of it would double the traffic.
+        """
+        # The attribute and getrefcount's own argument. Where references are counted otherwise,
+        # there are more of them, and the array is copied.
+        return (
+            sys.getrefcount(self.value) <= 2
+            and type(self.value) is np.ndarray
+            and self.value.flags.c_contiguous
+            and self.value.flags.writeable
+            and _core.owns_memory(self.value)
+        )
+
     def fresh(self) -> Array:
         """The total, in memory that nobody else sees."""
         assert self.value is not None
-        return self.value if self.owned else np.array(self.value, order="C")
+        if self.owned or self._alone():
+            return self.value
+        return np.array(self.value, order="C")
 
 
 def _call_hooks(hooks: Mapping[int, Callable[[Any], Any]], total: _Sum) -> None:
@@ -432,11 +438,15 @@ def _call_hooks(hooks: Mapping[int, Callable[[Any], Any]], total: _Sum) -> None:
 
 
 def _conform(
-    gradient: Any, shape: tuple[int, ...], dtype: np.dtype[Any], source: str
+    gradient: Any, shape: tuple[int, ...], dtype: np.dtype[Any], source: str | type[Function]
 ) -> np.ndarray[Any, Any]:
     """A gradient as an array of its tensor's shape and dtype."""
+    if type(gradient) is np.ndarray and gradient.shape == shape and gradient.dtype is dtype:
+        return gradient
     array = np.asarray(gradient._data if isinstance(gradient, Variable) else gradient)
     if array.shape != shape:
+        if not isinstance(source, str):
+            source = f"{source.__name__}.backward"
         raise RuntimeError(f"{source} returned a gradient of shape {array.shape} for {shape}")
     return array if array.dtype == dtype else array.astype(dtype)
 
@@ -457,7 +467,9 @@ class _Pass:
         key = (id(variable._node or variable), variable._index)
         return self.wanted.setdefault(key, _Sum())
 
-    def add(self, target: Variable | Context, index: int, gradient: Any, source: str) -> None:
+    def add(
+        self, target: Variable | Context, index: int, gradient: Any, source: str | type[Function]
+    ) -> None:
         """Send one gradient to a leaf or to an output of a node."""
         if isinstance(target, Context):
             meta = target._outputs[index]
@@ -470,9 +482,10 @@ class _Pass:
             array = _conform(gradient, target._data.shape, target._data.dtype, source)
             self.leaves[id(target)] = target
         key = (id(target), index)
-        if key not in self.sums:
-            self.sums[key] = _Sum()
-        self.sums[key].add(array)
+        total = self.sums.get(key)
+        if total is None:
+            total = self.sums[key] = _Sum()
+        total.add(array)
 
     def walk(self) -> None:
         while self.heap:
@@ -492,14 +505,14 @@ class _Pass:
         results = node._function.backward(node, *grads)
         if not isinstance(results, tuple):
             results = (results,)
-        source = f"{node._function.__name__}.backward"
         if len(results) != len(edges):
             raise RuntimeError(
-                f"{source} returned {len(results)} gradients for {len(edges)} arguments"
+                f"{node._function.__name__}.backward returned {len(results)} gradients "
+                f"for {len(edges)} arguments"
             )
         for edge, result in zip(edges, results, strict=True):
             if edge is not None and result is not None:
-                self.add(*edge, result, source)
+                self.add(*edge, result, node._function)
 
     def incoming(
         self, node: Context, index: int, meta: tuple[tuple[int, ...], np.dtype[Any]] | None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 from types import TracebackType
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 import numpy as np
 
@@ -149,8 +149,7 @@ def get_float32_matmul_precision() -> Precision:
     >>> pf.get_float32_matmul_precision()
     'highest'
     """
-    precision: Precision = _core.float32_matmul_precision()
-    return precision
+    return cast(Precision, _core.float32_matmul_precision())
 
 
 def _config() -> dict[str, Any]:

@@ -53,16 +53,17 @@ PADDINGS: dict[str, Any] = {
 }
 
 
+@pytest.mark.parametrize("own", [False, True], ids=["plain cache", "new_cache"])
 @pytest.mark.parametrize("pieces", [(1,) * 7, (4, 2, 1), (7,)], ids=str)
 @pytest.mark.parametrize("padding", PADDINGS)
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_logits_with_cache_are_those_without(
-    layout: str, padding: str, pieces: tuple[int, ...]
+    layout: str, padding: str, pieces: tuple[int, ...], own: bool
 ) -> None:
     model, tokens, mask = model_of(layout), ids(), PADDINGS[padding]
     want = model(tokens, attention_mask=mask).numpy()
     assert np.abs(want).max() > 0.5
-    cache = PlainCache(2)
+    cache = model.new_cache(2) if own else PlainCache(2)
     for start, n in zip(itertools.accumulate(pieces, initial=0), pieces, strict=False):
         so_far = None if mask is None else mask[:, : start + n]
         got = model(tokens[:, start : start + n], cache, so_far)

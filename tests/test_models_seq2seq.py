@@ -45,16 +45,18 @@ def close(got: Any, want: Any) -> None:
     np.testing.assert_allclose(np.asarray(got), np.asarray(want), rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("own", [False, True], ids=["plain cache", "new_cache"])
 @pytest.mark.parametrize("pieces", [(1,) * 7, (4, 2, 1)], ids=str)
 @pytest.mark.parametrize("source_mask", [None, SOURCE_MASK], ids=["", "source mask"])
 @pytest.mark.parametrize("target_mask", [None, TARGET_MASK], ids=["", "target mask"])
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_logits_with_cache_are_those_without(
-    layout: str, target_mask: Any, source_mask: Any, pieces: tuple[int, ...]
+    layout: str, target_mask: Any, source_mask: Any, pieces: tuple[int, ...], own: bool
 ) -> None:
     model = model_of(layout)
     want = model(SOURCE, TARGET, source_mask, target_mask).numpy()
-    memory, cache = model.encode(SOURCE, source_mask), PlainCache(2)
+    memory = model.encode(SOURCE, source_mask)
+    cache = model.new_cache(2) if own else PlainCache(2)
     for start, n in zip(itertools.accumulate(pieces, initial=0), pieces, strict=False):
         so_far = None if target_mask is None else target_mask[:, : start + n]
         step = TARGET[:, start : start + n]

@@ -55,12 +55,14 @@ def test_padding_changes_nothing(frames: int, changes: dict[str, Any]) -> None:
     close(model(junk, TARGET, mask)[:1], want)
 
 
+@pytest.mark.parametrize("own", [False, True], ids=["plain cache", "new_cache"])
 @pytest.mark.parametrize("pieces", [(1,) * 7, (4, 2, 1)], ids=str)
-def test_logits_with_cache_are_those_without(pieces: tuple[int, ...]) -> None:
+def test_logits_with_cache_are_those_without(pieces: tuple[int, ...], own: bool) -> None:
     model = model_of()
     mask = np.arange(41) < np.array([[30], [41]])
     want = model(SOURCE, TARGET, mask).numpy()
-    memory, cache = model.encode(SOURCE, mask), PlainCache(2)
+    memory = model.encode(SOURCE, mask)
+    cache = model.new_cache(2) if own else PlainCache(2)
     for start, n in zip(itertools.accumulate(pieces, initial=0), pieces, strict=False):
         step = TARGET[:, start : start + n]
         got = model.decode(step, memory, model.memory_mask(mask), cache)

@@ -12,6 +12,7 @@ from . import (
     linear,
     loss,
     norm,
+    optimizer,
     pool,
     transformer,
 )
@@ -25,6 +26,7 @@ FAMILIES: tuple[Family, ...] = (
     *elementwise.FAMILIES,
     *loss.FAMILIES,
     *embedding.FAMILIES,
+    *optimizer.FAMILIES,
     *generation.FAMILIES,
     *transformer.FAMILIES,
 )

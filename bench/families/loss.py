@@ -1,4 +1,4 @@
-"""Cross-entropy and an Adam step."""
+"""Cross-entropy."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 import pyfast as pf
 
 from ..family import Arrays, Call, Family, Shape
+from ..gradients import pyfast_backward, torch_backward
 
 Params = Mapping[str, Any]
 
@@ -21,10 +22,10 @@ def _labels(rng: np.random.Generator, size: tuple[int, ...]) -> Any:
 def _shape(rows: int, classes: int) -> Shape:
     return Shape(
         f"{rows}x{classes}",
-        {"x": (rows, classes), "y": (rows,)},
+        {"x": (rows, classes), "y": (rows,), "one": ()},
         4.0 * rows * classes,
         "byte",
-        make={"y": _labels},
+        make={"y": _labels, "one": lambda rng, size: np.ones(size, np.float32)},
     )
 
 
@@ -45,41 +46,29 @@ def _torch(a: Any, p: Params) -> Call:
 
 
 def _jax(jax: Any, p: Params) -> Any:
-    def call(x: Any, y: Any) -> Any:
+    def call(x: Any, y: Any, one: Any) -> Any:
         picked = jax.numpy.take_along_axis(jax.nn.log_softmax(x), y[:, None], 1)
         return -picked.mean()
 
     return call
 
 
-def _pyfast_adam(a: Arrays, p: Params) -> Call:
-    parameter = pf.nn.Parameter(a["x"].copy())
-    parameter.grad = pf.Tensor(a["g"])
-    optimizer = pf.optim.Adam([parameter])
-    return optimizer.step
-
-
-def _torch_adam(a: Any, p: Params) -> Call:
-    import torch
-
-    parameter = torch.nn.Parameter(a["x"].clone())
-    parameter.grad = a["g"].clone()
-    optimizer = torch.optim.Adam([parameter], fused=True)
-    return optimizer.step
-
-
-ADAM = tuple(
-    Shape(f"{n} weights", {"x": (n,), "g": (n,)}, 28.0 * n, "byte") for n in (10_000, 4_000_000)
-)
+ENTROPIES = (_shape(64, 10), _shape(2048, 1000), _shape(512, 32000))
 
 FAMILIES = (
     Family(
         "cross_entropy",
-        (_shape(64, 10), _shape(2048, 1000), _shape(512, 32000)),
+        ENTROPIES,
         lambda a, p: lambda: pf.ops.cross_entropy(a["x"], a["y"]),
         _numpy,
         _torch,
         _jax,
     ),
-    Family("adam step", ADAM, _pyfast_adam, torch=_torch_adam),
+    Family(
+        "cross_entropy backward",
+        ENTROPIES,
+        pyfast_backward(lambda a, p: pf.ops.cross_entropy(a["x"], a["y"]), ["x"], "one"),
+        torch=torch_backward(lambda a, p: _torch(a, p)(), ["x"], "one"),
+        work=2.0,
+    ),
 )

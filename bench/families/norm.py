@@ -10,6 +10,7 @@ import numpy as np
 import pyfast as pf
 
 from ..family import Arrays, Call, Family, Shape
+from ..gradients import pyfast_backward, torch_backward
 
 Params = Mapping[str, Any]
 EPS = 1e-5
@@ -24,7 +25,7 @@ def _images(*size: int) -> Shape:
     names = ("mean", "var", "w", "b")
     return Shape(
         "x".join(map(str, size)),
-        {"x": size, **dict.fromkeys(names, channels)},
+        {"x": size, **dict.fromkeys(names, channels), "g": size},
         8.0 * np.prod(size),
         "byte",
         make={"var": _positive},
@@ -36,7 +37,12 @@ def _rows(*size: int) -> Shape:
     return Shape("x".join(map(str, size)), sizes, 8.0 * np.prod(size), "byte")
 
 
-IMAGES = (_images(8, 64, 56, 56), _images(8, 256, 14, 14), _images(64, 32, 28, 28))
+IMAGES = (
+    _images(1, 64, 56, 56),
+    _images(8, 64, 56, 56),
+    _images(8, 256, 14, 14),
+    _images(64, 32, 28, 28),
+)
 ROWS = (_rows(16, 128, 512), _rows(8, 512, 768), _rows(4096, 1024))
 
 
@@ -76,7 +82,7 @@ def _numpy_train(a: Arrays, p: Params) -> Call:
 
 
 def _jax_train(jax: Any, p: Params) -> Any:
-    def call(x: Any, mean: Any, var: Any, w: Any, b: Any) -> Any:
+    def call(x: Any, mean: Any, var: Any, w: Any, b: Any, g: Any) -> Any:
         axes = (0, 2, 3)
         return _normalise(x, x.mean(axes), x.var(axes), w, b, jax.numpy)
 
@@ -84,7 +90,7 @@ def _jax_train(jax: Any, p: Params) -> Any:
 
 
 def _jax_eval(jax: Any, p: Params) -> Any:
-    return lambda x, mean, var, w, b: _normalise(x, mean, var, w, b, jax.numpy)
+    return lambda x, mean, var, w, b, g: _normalise(x, mean, var, w, b, jax.numpy)
 
 
 def _onnx_batch_norm(helper: Any, p: Params) -> Any:
@@ -117,26 +123,57 @@ def _jax_layer_norm(jax: Any, p: Params) -> Any:
     return call
 
 
-def _pyfast_layer_norm_backward(a: Arrays, p: Params) -> Call:
-    tensors = [pf.Tensor(a[k], requires_grad=True) for k in ("x", "w", "b")]
-    y = pf.ops.layer_norm(tensors[0], a["w"].shape, *tensors[1:])
+def _pyfast_rms_norm(a: Any, p: Params) -> Any:
+    return pf.ops.rms_norm(a["x"], a["w"].shape, a["w"], EPS)
 
-    def call() -> Any:
-        for t in tensors:
-            t.grad = None
-        y.backward(a["g"], retain_graph=True)
-        return tuple(np.asarray(t.grad) for t in tensors)
+
+def _torch_rms_norm(a: Any, p: Params) -> Any:
+    import torch
+
+    return torch.rms_norm(a["x"], a["w"].shape, a["w"], EPS)
+
+
+def _jax_rms_norm(jax: Any, p: Params) -> Any:
+    def call(x: Any, w: Any, b: Any, g: Any) -> Any:
+        return x / jax.numpy.sqrt((x * x).mean(-1, keepdims=True) + EPS) * w
 
     return call
 
 
-def _torch_layer_norm_backward(a: Any, p: Params) -> Call:
+GROUPS = 8
+
+
+def _pyfast_group_norm(a: Any, p: Params) -> Any:
+    return pf.ops.group_norm(a["x"], GROUPS, a["w"], a["b"], EPS)
+
+
+def _torch_group_norm(a: Any, p: Params) -> Any:
     import torch
 
-    tensors = [a[k].detach().requires_grad_() for k in ("x", "w", "b")]
-    y = torch.layer_norm(tensors[0], tensors[1].shape, *tensors[1:], EPS)
-    return lambda: torch.autograd.grad(y, tensors, a["g"], retain_graph=True)
+    return torch.group_norm(a["x"], GROUPS, a["w"], a["b"], EPS)
 
+
+def _jax_group_norm(jax: Any, p: Params) -> Any:
+    def call(x: Any, mean: Any, var: Any, w: Any, b: Any, g: Any) -> Any:
+        groups = x.reshape(x.shape[0], GROUPS, -1)
+        centred = groups - groups.mean(-1, keepdims=True)
+        scaled = centred / jax.numpy.sqrt((centred**2).mean(-1, keepdims=True) + EPS)
+        return scaled.reshape(x.shape) * w[:, None, None] + b[:, None, None]
+
+    return call
+
+
+def _torch_fused(a: Any, p: Params) -> Any:
+    import torch
+
+    return torch.relu(torch.nn.functional.batch_norm(a["x"], None, None, a["w"], a["b"], True))
+
+
+def _pyfast_fused(a: Any, p: Params) -> Any:
+    return pf.ops.batch_norm(a["x"], None, None, a["w"], a["b"], True, activation="relu")
+
+
+AFFINE = ("x", "w", "b")
 
 FAMILIES = (
     Family(
@@ -158,6 +195,26 @@ FAMILIES = (
         ],
         constants=("w", "b"),
     ),
-    Family("layer_norm backward", ROWS, _pyfast_layer_norm_backward,
-           torch=_torch_layer_norm_backward),
+    Family(
+        "layer_norm backward", ROWS,
+        pyfast_backward(
+            lambda a, p: pf.ops.layer_norm(a["x"], a["w"].shape, a["w"], a["b"]), AFFINE
+        ),
+        torch=torch_backward(lambda a, p: _torch_layer_norm(a, p)(), AFFINE),
+    ),
+    Family("batch_norm+relu backward", IMAGES, pyfast_backward(_pyfast_fused, AFFINE),
+           torch=torch_backward(_torch_fused, AFFINE), channels_last=True),
+    Family(
+        "rms_norm", ROWS, lambda a, p: lambda: _pyfast_rms_norm(a, p),
+        torch=lambda a, p: lambda: _torch_rms_norm(a, p), jax=_jax_rms_norm,
+    ),
+    Family("rms_norm backward", ROWS, pyfast_backward(_pyfast_rms_norm, AFFINE[:2]),
+           torch=torch_backward(_torch_rms_norm, AFFINE[:2])),
+    Family(
+        "group_norm", IMAGES, lambda a, p: lambda: _pyfast_group_norm(a, p),
+        torch=lambda a, p: lambda: _torch_group_norm(a, p), jax=_jax_group_norm,
+        channels_last=True,
+    ),
+    Family("group_norm backward", IMAGES, pyfast_backward(_pyfast_group_norm, AFFINE),
+           torch=torch_backward(_torch_group_norm, AFFINE), channels_last=True),
 )  # fmt: skip

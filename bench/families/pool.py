@@ -10,6 +10,7 @@ import numpy as np
 import pyfast as pf
 
 from ..family import Arrays, Call, Family, Shape
+from ..gradients import pyfast_backward, torch_backward
 
 Params = Mapping[str, Any]
 
@@ -86,24 +87,12 @@ def _onnx(op: str, **attributes: Any) -> Any:
     return nodes
 
 
-def _pyfast_backward(a: Arrays, p: Params) -> Call:
-    x = pf.Tensor(a["x"], requires_grad=True)
-    y = pf.ops.max_pool2d(x, *_sizes(p))
-
-    def call() -> Any:
-        x.grad = None
-        y.backward(a["g"], retain_graph=True)
-        return np.asarray(x.grad)
-
-    return call
+def _max(a: Any, p: Params) -> Any:
+    return pf.ops.max_pool2d(a["x"], *_sizes(p))
 
 
-def _torch_backward(a: Any, p: Params) -> Call:
-    import torch
-
-    x = a["x"].detach().requires_grad_()
-    y = torch.max_pool2d(x, *_sizes(p))
-    return lambda: torch.autograd.grad(y, x, a["g"], retain_graph=True)[0]
+def _avg(a: Any, p: Params) -> Any:
+    return pf.ops.avg_pool2d(a["x"], *_sizes(p))
 
 
 FAMILIES = (
@@ -113,12 +102,14 @@ FAMILIES = (
         lambda a, p: lambda: _windows(a, p, -np.inf).max(axis=(-2, -1)),
         _torch_max, _jax_max, _onnx("MaxPool"), channels_last=True,
     ),
-    Family("max_pool2d backward", SHAPES, _pyfast_backward, torch=_torch_backward,
-           channels_last=True),
+    Family("max_pool2d backward", SHAPES, pyfast_backward(_max, ["x"]),
+           torch=torch_backward(lambda a, p: _torch_max(a, p)(), ["x"]), channels_last=True),
     Family(
         "avg_pool2d", SHAPES,
         lambda a, p: lambda: pf.ops.avg_pool2d(a["x"], *_sizes(p)),
         lambda a, p: lambda: _windows(a, p, 0.0).mean(axis=(-2, -1)),
         _torch_avg, _jax_avg, _onnx("AveragePool", count_include_pad=1), channels_last=True,
     ),
+    Family("avg_pool2d backward", SHAPES, pyfast_backward(_avg, ["x"]),
+           torch=torch_backward(lambda a, p: _torch_avg(a, p)(), ["x"]), channels_last=True),
 )  # fmt: skip

@@ -85,6 +85,7 @@ void register_core(py::module_& m) {
     pool_clear();
   });
   m.def("pool_set_cache_limit", &set_cache_limit, py::arg("bytes"));
+  m.def("owns_memory", &owns_memory, py::arg("array"));
   m.def("use_reference", &set_reference_mode, py::arg("on"));
   m.def("set_float32_matmul_precision", &set_precision, py::arg("precision"));
   m.def("float32_matmul_precision",

@@ -6,7 +6,7 @@
 
 namespace pyfast {
 
-enum class DType : std::uint8_t { f32, f64, i64, b8 };
+enum class DType : std::uint8_t { f32, f64, i64, b8, u8 };
 
 template <class T>
 inline constexpr DType dtype_of = DType::f32;
@@ -16,6 +16,8 @@ template <>
 inline constexpr DType dtype_of<std::int64_t> = DType::i64;
 template <>
 inline constexpr DType dtype_of<bool> = DType::b8;
+template <>
+inline constexpr DType dtype_of<std::uint8_t> = DType::u8;
 
 constexpr std::string_view name(DType t) {
   switch (t) {
@@ -23,6 +25,7 @@ constexpr std::string_view name(DType t) {
     case DType::f64: return "float64";
     case DType::i64: return "int64";
     case DType::b8: return "bool";
+    case DType::u8: return "uint8";
   }
   return "?";
 }
@@ -33,6 +36,7 @@ constexpr std::int64_t item_size(DType t) {
     case DType::f64: return 8;
     case DType::i64: return 8;
     case DType::b8: return 1;
+    case DType::u8: return 1;
   }
   return 0;
 }

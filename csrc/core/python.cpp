@@ -38,6 +38,7 @@ bool matches(Kind kind, DType dtype) {
     case Kind::floating: return is_floating(dtype);
     case Kind::index: return dtype == DType::i64;
     case Kind::mask: return dtype == DType::b8 || is_floating(dtype);
+    case Kind::byte: return dtype == DType::u8;
   }
   return false;
 }
@@ -47,6 +48,7 @@ const char* wanted(Kind kind) {
     case Kind::floating: return " must be a float32 or float64 array, got ";
     case Kind::index: return " must be an array of integers, got ";
     case Kind::mask: return " must be a bool, float32 or float64 array, got ";
+    case Kind::byte: return " must be a uint8 array, got ";
   }
   return "";
 }
@@ -56,6 +58,7 @@ bool to_dtype(int type_num, DType& dtype) {
   if (type_num == Api::NPY_FLOAT_) return dtype = DType::f32, true;
   if (type_num == Api::NPY_DOUBLE_) return dtype = DType::f64, true;
   if (type_num == Api::NPY_BOOL_) return dtype = DType::b8, true;
+  if (type_num == Api::NPY_UBYTE_) return dtype = DType::u8, true;
   const bool long_is_64 = sizeof(long) == 8;
   if (type_num == (long_is_64 ? Api::NPY_LONG_ : Api::NPY_LONGLONG_) ||
       type_num == Api::NPY_LONGLONG_)
@@ -95,7 +98,10 @@ py::object plain_copy(py::handle object, Kind kind) {
   const int type = dtype.num();
   int target = -1;
   if (kind == Kind::index && (code == 'i' || code == 'u')) target = Api::NPY_INT64_;
-  if (kind != Kind::index && (type == Api::NPY_FLOAT_ || type == Api::NPY_DOUBLE_)) target = type;
+  if (kind == Kind::byte && type == Api::NPY_UBYTE_) target = type;
+  if ((kind == Kind::floating || kind == Kind::mask) &&
+      (type == Api::NPY_FLOAT_ || type == Api::NPY_DOUBLE_))
+    target = type;
   if (kind == Kind::mask && type == Api::NPY_BOOL_) target = type;
   if (target < 0) return py::none();
   auto& api = Api::get();
@@ -145,6 +151,7 @@ int type_number(DType dtype) {
     case DType::f64: return Api::NPY_DOUBLE_;
     case DType::i64: return Api::NPY_INT64_;
     case DType::b8: return Api::NPY_BOOL_;
+    case DType::u8: return Api::NPY_UBYTE_;
   }
   return -1;
 }
@@ -198,6 +205,14 @@ Output::Output(const char* op, DType dtype, const Dims& shape) {
   if (owner && api.PyArray_SetBaseObject_(array, owner.release().ptr()) < 0)
     throw py::error_already_set();
   view_ = TensorView(py::detail::array_proxy(array)->data, dtype, shape);
+}
+
+bool owns_memory(py::handle array) {
+  if (!is_array(array)) return false;
+  const auto* proxy = py::detail::array_proxy(array.ptr());
+  if (!proxy->base) return (proxy->flags & py::detail::npy_api::NPY_ARRAY_OWNDATA_) != 0;
+  return PyCapsule_CheckExact(proxy->base) &&
+         PyCapsule_GetDestructor(proxy->base) == &free_capsule && Py_REFCNT(proxy->base) == 1;
 }
 
 std::int64_t to_int(py::handle object, Where where) {

@@ -20,6 +20,7 @@ enum class Kind : std::uint8_t {
   floating,  // float32 or float64
   index,     // any integer dtype, seen as int64 (converted when it is another)
   mask,      // bool, float32 or float64
+  byte,      // uint8
 };
 
 // An array argument: keeps the Python object alive and shows it as a view.
@@ -61,6 +62,9 @@ class Output {
   py::object object_;
   TensorView view_;
 };
+
+// Whether an array's memory is its own alone: NumPy's, or a block of the pool that only it holds.
+bool owns_memory(py::handle array);
 
 // An int, or a sequence of n ints: "stride=2", "stride=(2, 1)".
 Dims to_dims(py::handle object, Where where, int n);

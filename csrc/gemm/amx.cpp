@@ -50,7 +50,7 @@ struct Plan {
 
 Plan make_plan(std::int64_t m, std::int64_t n, std::int64_t k) {
   Plan p{};
-  p.parts = 3 - static_cast<int>(matmul_precision());
+  p.parts = amx_parts();
   p.share_left = m < n;
   const std::int64_t shared = p.share_left ? m : n, other = p.share_left ? n : m;
   const auto even = [](std::int64_t total, std::int64_t limit, std::int64_t unit) {
@@ -110,33 +110,6 @@ class Operand {
   std::int64_t size_;
   bool left_;
   int parts_;
-};
-
-// What suits the tiles: no infinity or NaN, no sum of products beyond float32 at 2^80 times its
-// size, no pair of factors whose product the split would lose bits of (they are gone below 2^-126).
-bool fits(const Magnitudes& a, const Magnitudes& b, std::int64_t depth) {
-  const auto exponent = [](std::uint32_t bits) { return static_cast<int>(bits >> 23) - 127; };
-  const int high_a = exponent(a.largest), high_b = exponent(b.largest);
-  if (a.largest == 0 || b.largest == 0) return std::max(high_a, high_b) < 128;
-  const int low_a = exponent(a.smallest + 1), low_b = exponent(b.smallest + 1);
-  const int depth_bits = std::ilogb(static_cast<double>(depth)) + 1;
-  return std::max(high_a, high_b) <= 85 && high_a + high_b + depth_bits <= 43 &&
-         std::min(low_a, low_b) >= -126 && low_a + low_b >= -172;
-}
-
-Magnitudes join(Magnitudes a, const Magnitudes& b) {
-  a.largest = std::max(a.largest, b.largest);
-  a.smallest = std::min(a.smallest, b.smallest);
-  return a;
-}
-
-// Tiles are this thread's while it lives.
-class Tiles {
- public:
-  Tiles() { amx::kernels().begin(); }
-  ~Tiles() { amx::kernels().end(); }
-  Tiles(const Tiles&) = delete;
-  Tiles& operator=(const Tiles&) = delete;
 };
 
 // An operand from a row and a depth on.
@@ -227,7 +200,7 @@ class Engine {
     const bool blocks = !sums && packed.depths.size() > plan_.kc;
     const Workspace<float> own(blocks ? chunk_sums(packed.rows) : 0);
     if (blocks) sums = own.data();
-    const Tiles tiles;
+    const AmxTiles tiles;
     std::int64_t block = 0;
     for (std::int64_t k = packed.depths.begin; k < packed.depths.end; k += plan_.kc, ++block) {
       const Range now = cut(k, plan_.kc, packed.depths.end);
@@ -242,7 +215,7 @@ class Engine {
         std::swap(b.rows, b.cols);
         std::swap(b.a, b.b);
       }
-      if (fits(seen, packed.seen[block], now.size()))
+      if (amx_fits(seen, packed.seen[block], now.size()))
         multiply(b);
       else
         multiply_by_fma(b);
@@ -269,9 +242,11 @@ class Engine {
       const std::int64_t row = block.rows.begin + r, col = block.cols.begin + c;
       const std::uint16_t* b = block.b + c / kTile * b_panel;
       const bool last = c + kTile >= block.cols.size();
-      kernels.multiply(steps, block.a + r / kTile * a_panel, a_.width(row) / kAmxTile, b,
-                       b_.width(col) / kAmxTile, plan_.parts, tile, !block.first(),
-                       b + b_panel + r / kTile * share / 2, last ? 0 : share);
+      const int a_tiles = a_.width(row) / kAmxTile, b_tiles = b_.width(col) / kAmxTile;
+      kernels.multiply(steps,
+                       AmxOperand::panel(block.a + r / kTile * a_panel, a_tiles, plan_.parts),
+                       a_tiles, AmxOperand::panel(b, b_tiles, plan_.parts), b_tiles, plan_.parts,
+                       tile, !block.first(), b + b_panel + r / kTile * share / 2, last ? 0 : share);
     });
   }
 
@@ -338,6 +313,20 @@ bool request_tiles() {
 bool amx_ready() {
   static const bool ready = active_isa() == Isa::amx && request_tiles();
   return ready;
+}
+
+int amx_parts() { return 3 - static_cast<int>(matmul_precision()); }
+
+// What suits the tiles: no infinity or NaN, no sum of products beyond float32 at 2^80 times its
+// size, no pair of factors whose product the split would lose bits of (they are gone below 2^-126).
+bool amx_fits(const Magnitudes& a, const Magnitudes& b, std::int64_t depth) {
+  const auto exponent = [](std::uint32_t bits) { return static_cast<int>(bits >> 23) - 127; };
+  const int high_a = exponent(a.largest), high_b = exponent(b.largest);
+  if (a.largest == 0 || b.largest == 0) return std::max(high_a, high_b) < 128;
+  const int low_a = exponent(a.smallest + 1), low_b = exponent(b.smallest + 1);
+  const int depth_bits = std::ilogb(static_cast<double>(depth)) + 1;
+  return std::max(high_a, high_b) <= 85 && high_a + high_b + depth_bits <= 43 &&
+         std::min(low_a, low_b) >= -126 && low_a + low_b >= -172;
 }
 
 // Packing an element costs as much as some 25 products on the FMAs, and that many more are gained

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 
+#include "gemm/amx_kernel.h"
 #include "gemm/gemm.h"
 
 namespace pyfast::gemm {
@@ -17,5 +18,26 @@ bool amx_pays(std::int64_t m, std::int64_t n, std::int64_t k);
 // C = A B at the precision that matmul_precision() asks for. Where the operands' magnitudes do not
 // suit the tiles, a block is computed by FMA.
 void amx_gemm(const Problem<float>& problem);
+
+// Whether products of operands so split lose nothing on the tiles.
+bool amx_fits(const Magnitudes& a, const Magnitudes& b, std::int64_t depth);
+
+inline Magnitudes join(Magnitudes a, const Magnitudes& b) {
+  a.largest = a.largest > b.largest ? a.largest : b.largest;
+  a.smallest = a.smallest < b.smallest ? a.smallest : b.smallest;
+  return a;
+}
+
+// Parts to split into, by matmul_precision().
+int amx_parts();
+
+// Tiles are this thread's while it lives.
+class AmxTiles {
+ public:
+  AmxTiles() { amx::kernels().begin(); }
+  ~AmxTiles() { amx::kernels().end(); }
+  AmxTiles(const AmxTiles&) = delete;
+  AmxTiles& operator=(const AmxTiles&) = delete;
+};
 
 }  // namespace pyfast::gemm

@@ -27,11 +27,8 @@ PYFAST_AMX_INLINE void tile_zero() {
   asm volatile("tilezero %%tmm%c0" : : "i"(tile));
 }
 template <int tile>
-PYFAST_AMX_INLINE void tile_load(const void* from) {
-  asm volatile("tileloadd (%1,%2,1), %%tmm%c0"
-               :
-               : "i"(tile), "r"(from), "r"(std::int64_t{64})
-               : "memory");
+PYFAST_AMX_INLINE void tile_load(const void* from, std::int64_t row) {
+  asm volatile("tileloadd (%1,%2,1), %%tmm%c0" : : "i"(tile), "r"(from), "r"(row) : "memory");
 }
 template <int tile>
 PYFAST_AMX_INLINE void tile_store(void* to) {
@@ -80,15 +77,14 @@ PYFAST_AMX_INLINE void unroll(Body body) {
 
 // Product p of a step: all tiles of C, operands loaded where their part is not the last product's.
 template <int parts, int a_tiles, int b_tiles, int p>
-PYFAST_AMX_INLINE void product(const std::uint16_t* a, const std::uint16_t* b) {
+PYFAST_AMX_INLINE void product(const AmxOperand& x, const char* a, const AmxOperand& y,
+                               const char* b) {
   constexpr auto& order = kProducts<parts>;
   constexpr int copies = 4 / (a_tiles * b_tiles), last = p > 0 ? p - 1 : 0;
   if constexpr (p == 0 || order[p].a != order[last].a)
-    unroll<a_tiles>(
-        [&](auto i) { tile_load<4 + i>(a + (order[p].a * a_tiles + i) * kAmxTileItems); });
+    unroll<a_tiles>([&](auto i) { tile_load<4 + i>(a + order[p].a * x.part + i * x.tile, x.row); });
   if constexpr (p == 0 || order[p].b != order[last].b)
-    unroll<b_tiles>(
-        [&](auto j) { tile_load<6 + j>(b + (order[p].b * b_tiles + j) * kAmxTileItems); });
+    unroll<b_tiles>([&](auto j) { tile_load<6 + j>(b + order[p].b * y.part + j * y.tile, y.row); });
   unroll<b_tiles>([&](auto j) {
     unroll<a_tiles>(
         [&](auto i) { tile_multiply<((p % copies) * a_tiles + i) * b_tiles + j, 4 + i, 6 + j>(); });
@@ -97,19 +93,28 @@ PYFAST_AMX_INLINE void product(const std::uint16_t* a, const std::uint16_t* b) {
 
 constexpr float kScale = 0x1p40f, kUnscale = 0x1p-80f;
 
+PYFAST_AMX_INLINE const char* at_step(const AmxOperand& x, std::int64_t step) {
+  return static_cast<const char*>(x.data) + (x.offsets ? x.offsets[step] : step * x.step);
+}
+
+struct Ahead {
+  const char* from;
+  std::int64_t lines;
+};
+
 template <int parts, int a_tiles, int b_tiles>
-void multiply(std::int64_t steps, const std::uint16_t* a, const std::uint16_t* b, float* tile,
-              bool accumulate, const char* ahead, std::int64_t lines) {
+void multiply(std::int64_t steps, const AmxOperand& left, const AmxOperand& right, float* tile,
+              bool accumulate, Ahead ahead) {
   constexpr int products = static_cast<int>(std::size(kProducts<parts>));
+  const AmxOperand x = left, y = right;
   unroll<4>([](auto c) { tile_zero<c>(); });
   if (accumulate)
     for (int i = 0; i < a_tiles * b_tiles * 16; ++i) __builtin_prefetch(tile + i * 16);
   for (std::int64_t s = 0; s < steps; ++s) {
-    for (std::int64_t i = lines * s / steps; i < lines * (s + 1) / steps; ++i)
-      __builtin_prefetch(ahead + i * 64, 0, 2);
-    unroll<products>([&](auto p) { product<parts, a_tiles, b_tiles, p>(a, b); });
-    a += parts * a_tiles * kAmxTileItems;
-    b += parts * b_tiles * kAmxTileItems;
+    const char *a = at_step(x, s), *b = at_step(y, s);
+    for (std::int64_t i = ahead.lines * s / steps; i < ahead.lines * (s + 1) / steps; ++i)
+      __builtin_prefetch(ahead.from + i * 64, 0, 2);
+    unroll<products>([&](auto p) { product<parts, a_tiles, b_tiles, p>(x, a, y, b); });
   }
   alignas(64) float sums[4][kAmxTile][16];
   unroll<4>([&](auto c) { tile_store<c>(sums[c]); });
@@ -127,18 +132,19 @@ void multiply(std::int64_t steps, const std::uint16_t* a, const std::uint16_t* b
 }
 
 template <int parts>
-void multiply(std::int64_t steps, const std::uint16_t* a, int a_tiles, const std::uint16_t* b,
-              int b_tiles, float* tile, bool accumulate, const char* ahead, std::int64_t lines) {
+void multiply(std::int64_t steps, const AmxOperand& a, int a_tiles, const AmxOperand& b,
+              int b_tiles, float* tile, bool accumulate, Ahead ahead) {
   const auto run = a_tiles == 2 ? (b_tiles == 2 ? multiply<parts, 2, 2> : multiply<parts, 2, 1>)
                                 : (b_tiles == 2 ? multiply<parts, 1, 2> : multiply<parts, 1, 1>);
-  run(steps, a, b, tile, accumulate, ahead, lines);
+  run(steps, a, b, tile, accumulate, ahead);
 }
 
-void multiply_any(std::int64_t steps, const std::uint16_t* a, int a_tiles, const std::uint16_t* b,
+void multiply_any(std::int64_t steps, const AmxOperand& a, int a_tiles, const AmxOperand& b,
                   int b_tiles, int parts, float* tile, bool accumulate, const void* ahead,
                   std::int64_t bytes) {
   const auto run = parts == 3 ? multiply<3> : parts == 2 ? multiply<2> : multiply<1>;
-  run(steps, a, a_tiles, b, b_tiles, tile, accumulate, static_cast<const char*>(ahead), bytes / 64);
+  run(steps, a, a_tiles, b, b_tiles, tile, accumulate,
+      {static_cast<const char*>(ahead), bytes / 64});
 }
 
 // ---- the split
@@ -157,8 +163,8 @@ struct Seen {
   }
 };
 
-// The parts of 2^40 x, each in the high half of its lane. A part is rounded, half away from zero;
-// what is left is exact.
+// The parts of 2^40 x, each in the high half of its lane, what stands below it of no account in the
+// last. A part is rounded, half away from zero; what it leaves is exact, and so is a third part.
 template <int parts>
 struct Parts {
   __m512i part[parts];
@@ -166,16 +172,21 @@ struct Parts {
   PYFAST_AMX_INLINE explicit Parts(__m512 x) {
     x = _mm512_mul_ps(x, _mm512_set1_ps(kScale));
     unroll<parts>([&](auto i) {
-      const __m512i up = _mm512_add_epi32(_mm512_castps_si512(x), _mm512_set1_epi32(0x8000));
-      part[i] = _mm512_and_si512(up, _mm512_set1_epi32(-0x10000));
-      if constexpr (i + 1 < parts) x = _mm512_sub_ps(x, _mm512_castsi512_ps(part[i]));
+      part[i] = _mm512_castps_si512(x);
+      if constexpr (i < 2) part[i] = _mm512_add_epi32(part[i], _mm512_set1_epi32(0x8000));
+      if constexpr (i + 1 < parts) {
+        part[i] = _mm512_and_si512(part[i], _mm512_set1_epi32(-0x10000));
+        x = _mm512_sub_ps(x, _mm512_castsi512_ps(part[i]));
+      }
     });
   }
 };
 
 // A lane of 32 bits: the first's bfloat16 below the second's.
 PYFAST_AMX_INLINE __m512i pair(__m512i first, __m512i second) {
-  return _mm512_or_si512(_mm512_srli_epi32(first, 16), second);
+  constexpr int kSecondMaskedOrFirst = 0xf8;  // a | (b & c)
+  return _mm512_ternarylogic_epi32(_mm512_srli_epi32(first, 16), second,
+                                   _mm512_set1_epi32(-0x10000), kSecondMaskedOrFirst);
 }
 
 // All of the first's bfloat16, then all of the second's.
@@ -291,6 +302,37 @@ void split_right(std::uint16_t* panel, const float* source, std::int64_t stride,
   seen.into(magnitudes);
 }
 
+template <int parts>
+void split_pairs(std::uint32_t* dwords, std::int64_t pitch, const float* rows, std::int64_t stride,
+                 std::int64_t count, std::int64_t pairs, std::int64_t entries,
+                 Magnitudes& magnitudes) {
+  Seen seen;
+  for (std::int64_t p = 0; p < pairs; ++p) {
+    const bool first = 2 * p < count, second = 2 * p + 1 < count;
+    const float* from = rows + 2 * p * stride;
+    for (std::int64_t i = 0; i < entries; i += 16) {
+      const __mmask16 lanes = first_lanes(entries - i);
+      const __m512 x0 = _mm512_maskz_loadu_ps(first ? lanes : __mmask16{0}, from + i);
+      const __m512 x1 = _mm512_maskz_loadu_ps(second ? lanes : __mmask16{0}, from + stride + i);
+      __builtin_prefetch(from + 2 * stride + i);
+      __builtin_prefetch(from + 3 * stride + i);
+      seen.add(x0), seen.add(x1);
+      const Parts<parts> p0(x0), p1(x1);
+      unroll<parts>([&](auto k) {
+        _mm512_mask_storeu_epi32(dwords + (k * pairs + p) * pitch + i, lanes,
+                                 pair(p0.part[k], p1.part[k]));
+      });
+    }
+  }
+  seen.into(magnitudes);
+}
+
+void split_pairs_any(std::uint32_t* dwords, std::int64_t pitch, const float* rows,
+                     std::int64_t stride, std::int64_t count, std::int64_t pairs,
+                     std::int64_t entries, int parts, Magnitudes& seen) {
+  const auto run = parts == 3 ? split_pairs<3> : parts == 2 ? split_pairs<2> : split_pairs<1>;
+  run(dwords, pitch, rows, stride, count, pairs, entries, seen);
+}
 void split_rows_any(std::uint16_t* panel, const float* source, std::int64_t stride, int count,
                     int width, std::int64_t depth, int parts, Magnitudes& seen) {
   const auto run = parts == 3 ? split_rows<3> : parts == 2 ? split_rows<2> : split_rows<1>;
@@ -311,7 +353,8 @@ void split_right_any(std::uint16_t* panel, const float* source, std::int64_t str
 
 const AmxKernels& kernels() {
   static constexpr AmxKernels table{
-      &begin, &end, &split_rows_any, &split_left_any, &split_right_any, &multiply_any};
+      &begin,           &end,         &split_rows_any, &split_left_any, &split_right_any,
+      &split_pairs_any, &multiply_any};
   return table;
 }
 

@@ -28,6 +28,22 @@ struct Magnitudes {
   std::uint32_t smallest = 0xffffffffu;  // less one, of those that are not zero
 };
 
+// Where the tiles of an operand lie, distances in bytes: a panel, or anything that has pairs of
+// neighbours in depth (of B: 16 columns of them) side by side.
+struct AmxOperand {
+  const void* data;
+  std::int64_t row;                       // between the rows of a tile
+  std::int64_t tile;                      // between neighbouring tiles
+  std::int64_t part;                      // between the parts
+  std::int64_t step;                      // between the steps,
+  const std::int64_t* offsets = nullptr;  // or each step's own
+
+  static AmxOperand panel(const std::uint16_t* data, int tiles, int parts) {
+    constexpr std::int64_t kBytes = 2 * kAmxTileItems;
+    return {data, 64, kBytes, tiles * kBytes, parts * tiles * kBytes};
+  }
+};
+
 struct AmxKernels {
   // Around any use of the others, on each thread.
   void (*begin)();
@@ -43,9 +59,15 @@ struct AmxKernels {
   void (*split_right)(std::uint16_t* panel, const float* source, std::int64_t stride, int count,
                       int width, std::int64_t depth, int parts, Magnitudes& seen);
 
-  // tile[r * width of B + c] (+)= A B over `steps` steps; widths in tiles: 1 or 2. Meanwhile
+  // `pairs` pairs of rows, each `entries` long: dwords[(part * pairs + p) * pitch + i] = the part
+  // of rows 2 p (low half) and 2 p + 1; zeros where row >= count.
+  void (*split_pairs)(std::uint32_t* dwords, std::int64_t pitch, const float* rows,
+                      std::int64_t stride, std::int64_t count, std::int64_t pairs,
+                      std::int64_t entries, int parts, Magnitudes& seen);
+
+  // tile[r * width of B + c] (+)= A B over `steps` steps; a_tiles, b_tiles: 1 or 2. Meanwhile
   // `bytes` of what will be read next are fetched from `ahead` into L2.
-  void (*multiply)(std::int64_t steps, const std::uint16_t* a, int a_tiles, const std::uint16_t* b,
+  void (*multiply)(std::int64_t steps, const AmxOperand& a, int a_tiles, const AmxOperand& b,
                    int b_tiles, int parts, float* tile, bool accumulate, const void* ahead,
                    std::int64_t bytes);
 };

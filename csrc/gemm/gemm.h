@@ -32,6 +32,8 @@ struct Source {
   const T* along = nullptr;
   const T* across = nullptr;
   std::int64_t stride = 0;
+  // Where all of it is packed already (PackedMatrix): panels of engine's size, each of all depths.
+  const T* panels = nullptr;
 };
 
 // Takes finished pieces of C: tile[r * ld + c] = C(row + r, col + c). Every element of C comes
@@ -42,6 +44,10 @@ struct Sink {
                          std::int64_t rows, std::int64_t col, std::int64_t cols);
   Store store;
   const void* context;
+  // Where C is wanted as it is: C(row, col) at plain[row * stride + col]. Some engines write there
+  // instead; null otherwise.
+  T* plain = nullptr;
+  std::int64_t stride = 0;
 };
 
 // An object with a matching pack() or store() as source or sink; it must outlive the call.
@@ -57,11 +63,13 @@ Source<T> source(const S& object) {
 }
 template <class T, class S>
 Sink<T> sink(const S& object) {
-  return {[](const void* context, const T* tile, std::int64_t ld, std::int64_t row,
-             std::int64_t rows, std::int64_t col, std::int64_t cols) {
-            static_cast<const S*>(context)->store(tile, ld, row, rows, col, cols);
-          },
-          &object};
+  Sink<T> s{[](const void* context, const T* tile, std::int64_t ld, std::int64_t row,
+               std::int64_t rows, std::int64_t col, std::int64_t cols) {
+              static_cast<const S*>(context)->store(tile, ld, row, rows, col, cols);
+            },
+            &object};
+  if constexpr (requires { object.lies(s); }) object.lies(s);
+  return s;
 }
 
 template <class T>
@@ -129,6 +137,12 @@ class MatrixSink {
   void store(const T* tile, std::int64_t ld, std::int64_t row, std::int64_t rows, std::int64_t col,
              std::int64_t cols) const {
     store_(epilogue_, tile, ld, row, rows, col, cols);
+  }
+  void lies(Sink<T>& s) const {
+    const Epilogue<T>& e = epilogue_;
+    const bool alone = e.alpha == T{1} && !e.row_scale && !e.row_bias && !e.col_bias &&
+                       !e.residual && e.activation == Activation::none && !e.linear;
+    if (alone && e.col_stride == 1) s.plain = e.c, s.stride = e.row_stride;
   }
 
  private:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 from mpmath import (
     atanh,
     cos,
@@ -83,6 +84,31 @@ def report(name: str, g: Function, weight: Function, low: float, high: float, de
     print("   ", ", ".join(f"{float(c)!r}" for c in coefficients))
 
 
+def report_table(name: str, g: Function, end: float, degree: int) -> None:
+    """Print the coefficients of 16 fits of g around multiples of end / 15, a line per power.
+
+    Their argument is the distance in units of end / 15. The second row is what rounding took from
+    the first, the constants. The last constant is raised by half an ulp, so that x g(x), which
+    table.h bounds by 1, reaches 1.
+    """
+    step, fits, worst = mpf(end) / 15, [], mpf(0)
+    for i in range(16):
+
+        def value(u: mpf, i: int = i) -> mpf:
+            return g(step * (i + u))
+
+        low, high = (mpf(-0.5) if i else mpf(0)), (mpf(0.5) if i < 15 else mpf(0.01))
+        fit, error = remez(value, lambda u: 1 / value(u), low, high, degree, points=200)
+        worst = max(worst, error)
+        fits.append(fit)
+    fits[15][0] *= 1 + mpf(2) ** -24
+    print(f"{name}: degree {degree}, end {end}, error 2^{float(log(worst, 2)):.1f}")
+    high = [mpf(float(np.float32(float(f[0])))) for f in fits]
+    low = [f[0] - h for f, h in zip(fits, high, strict=True)]
+    for row in (high, low, *([f[k] for f in fits] for k in range(1, degree + 1))):
+        print("    {" + ", ".join(f"{float(c):#.9g}f" for c in row) + "},")
+
+
 def main() -> None:
     """Fit everything."""
     half = log(2) / 2 * mpf("1.001")
@@ -93,6 +119,9 @@ def main() -> None:
 
     def exp_weight(r: mpf) -> mpf:
         return abs(r**2 / expm1(r)) if r else mpf(0)
+
+    def exp2_ratio(r: mpf) -> mpf:  # (2^r - 1) / r
+        return expm1(r * log(2)) / r if r else log(mpf(2))
 
     def log_tail(f: mpf) -> mpf:  # (log(1 + f) - f) / f^2
         return (log(1 + f) - f) / f**2 if f else mpf(-0.5)
@@ -111,6 +140,9 @@ def main() -> None:
 
     for degree in (4, 10):
         report("exp", exp_tail, exp_weight, -half, half, degree)
+    for degree in (5, 11):
+        bound = mpf("0.5005")
+        report("exp2", exp2_ratio, lambda r: abs(r) / 2**r, -bound, bound, degree)
     report("log, float", log_tail, log_weight, 1 / root - 1, root - 1, 8)
     report("log, double", atanh_tail, lambda z: z / 2, 0, (3 - 2 * root) ** 2, 6)
     for degree in (4, 10):
@@ -121,6 +153,8 @@ def main() -> None:
         report(
             "erf, large", lambda x: -log(erfc(x)), lambda x: erfc(x) / erf(x), split, end, degree
         )
+    report_table("erf, table", lambda x: erf(x) / x if x else 2 / sqrt(pi), 4.0, 5)
+    report_table("tanh, table", lambda x: tanh(x) / x if x else mpf(1), 15 / 1.625, 7)
 
 
 if __name__ == "__main__":

@@ -149,11 +149,23 @@ PYFAST_INLINE __m512 narrow(__m512d low, __m512d high) {
   return _mm512_insertf32x8(_mm512_castps256_ps512(_mm512_cvtpd_ps(low)), _mm512_cvtpd_ps(high), 1);
 }
 
+// Only here, for table.h: table[i mod 16], i the bits of each lane.
+PYFAST_INLINE __m512 lookup(const float* table, __m512 bits) {
+  return _mm512_permutexvar_ps(_mm512_castps_si512(bits), _mm512_load_ps(table));
+}
+
 // Only here, for exp and log: x 2^n, with n = +-inf giving inf and 0 whatever x, NaN giving NaN;
+// x less the nearest integer, 0 for infinities;
 // x where |x| < 1, else (NaN too) a number of magnitude 1; and x = 2^exponent mantissa with
 // mantissa in [1, 2), denormals included.
 PYFAST_INLINE __m512 scalef(__m512 x, __m512 n) { return _mm512_scalef_ps(x, n); }
 PYFAST_INLINE __m512d scalef(__m512d x, __m512d n) { return _mm512_scalef_pd(x, n); }
+PYFAST_INLINE __m512 from_nearest(__m512 x) {
+  return _mm512_reduce_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+}
+PYFAST_INLINE __m512d from_nearest(__m512d x) {
+  return _mm512_reduce_pd(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+}
 PYFAST_INLINE __m512 bound_by_one(__m512 x) { return _mm512_range_ps(x, broadcast(1.0f), 2); }
 PYFAST_INLINE __m512d bound_by_one(__m512d x) { return _mm512_range_pd(x, broadcast(1.0), 2); }
 PYFAST_INLINE __m512 exponent(__m512 x) { return _mm512_getexp_ps(x); }

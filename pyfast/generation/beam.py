@@ -69,7 +69,7 @@ class _Beams:
         if self.open:
             done = np.ones(self.count, bool) if last else ending[: self.count]
             for i in np.flatnonzero(done):  # candidates behind the beams are only spare
-                self._finish(ids[i], tokens[i], scores[i], length, bool(ending[i]))
+                self._finish(ids[int(i)], tokens[i], scores[i], length, bool(ending[i]))
         going = np.flatnonzero(~ending)[: self.count]
         self.scores = scores[going]
         if len(self.finished) >= self.count:

@@ -9,6 +9,7 @@ from typing import Any
 
 from .. import nn
 from .._tensor import Tensor
+from .initial import draw_weights
 from .inputs import check_ids, check_length, check_range, real_tokens
 from .pretrained import (
     Source,
@@ -143,12 +144,8 @@ class Bert(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draw all weights anew, as the paper: normal, 0.02."""
-        for name, parameter in self.named_parameters():
-            if parameter.ndim > 1:
-                nn.init.normal_(parameter, std=0.02)
-            elif name.endswith("bias"):
-                nn.init.zeros_(parameter)
+        """Draw all weights anew, as the paper's."""
+        draw_weights(self, self.config.hidden_size)
 
     def forward(
         self, input_ids: Any, attention_mask: Any = None, token_type_ids: Any = None

@@ -8,11 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from .. import nn, ops
 from .._tensor import Tensor
 from ..autograd import no_grad
+from .initial import draw_weights
 from .inputs import (
     check_cache,
     check_ids,
@@ -303,14 +302,9 @@ class GPT(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draw all weights anew, as GPT-2's: normal, 0.02, less where sums grow with depth."""
-        deep = 0.02 / np.sqrt(max(1, 2 * self.config.num_hidden_layers))
-        for name, parameter in self.named_parameters():
-            if parameter.ndim > 1:
-                into_sum = name.endswith(("out_proj.weight", "down.weight"))
-                nn.init.normal_(parameter, std=deep if into_sum else 0.02)
-            elif name.endswith("bias"):
-                nn.init.zeros_(parameter)
+        """Draw all weights anew, as GPT-2's."""
+        depth = max(1, 2 * self.config.num_hidden_layers)
+        draw_weights(self, self.config.hidden_size, ("out_proj.weight", "down.weight"), depth)
 
     def forward(self, input_ids: Any, cache: Any = None, attention_mask: Any = None) -> Any:
         """Logits of the next token, at each position.

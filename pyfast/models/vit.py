@@ -13,6 +13,7 @@ from .. import nn
 from .._tensor import Tensor
 from ..nn.sizes import to_tuple
 from ..ops.shape import cat
+from .initial import draw_weights
 from .pretrained import (
     Source,
     activation_of,
@@ -175,12 +176,8 @@ class VisionTransformer(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draw all weights anew: normal, 0.02."""
-        for name, parameter in self.named_parameters():
-            if parameter.ndim > 1:
-                nn.init.normal_(parameter, std=0.02)
-            elif name.endswith("bias"):
-                nn.init.zeros_(parameter)
+        """Draw all weights anew."""
+        draw_weights(self, self.config.hidden_size)
 
     def forward(self, images: Any) -> Tensor:
         """Classify images, or encode them.

@@ -1,6 +1,6 @@
 """Layers, containers and losses with `torch.nn`'s names, defaults and state_dict keys."""
 
-from . import functional, init
+from . import functional, init, utils
 from .activation import (
     CELU,
     ELU,
@@ -194,4 +194,5 @@ __all__ = [
     "functional",
     "init",
     "sliding_window_mask",
+    "utils",
 ]

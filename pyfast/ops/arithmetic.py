@@ -21,8 +21,55 @@ __all__ = ["binary", "matmul", "maximum", "minimum", "where"]
 Axis = int | tuple[int, ...] | None
 
 
+# NumPy computes on one thread, into pages that are fresh for each large result. From this many
+# elements on, kernels of our own are faster.
+_LARGE = 1 << 17
+
+
 def _raw(value: Any) -> Any:
     return value._data if isinstance(value, Variable) else value
+
+
+def _large(a: Any, b: Any) -> bool:
+    """Whether a kernel should compute this: large, and of one dtype that kernels know."""
+    return (a.size >= _LARGE or b.size >= _LARGE) and (
+        type(a) is ndarray and type(b) is ndarray and _has_kernels(a, b)
+    )
+
+
+def _add(a: Any, b: Any) -> Any:
+    return _core.binary("add", a, b) if _large(a, b) else a + b
+
+
+def _sub(a: Any, b: Any) -> Any:
+    return _core.binary("subtract", a, b) if _large(a, b) else a - b
+
+
+def _mul(a: Any, b: Any) -> Any:
+    return _core.binary("multiply", a, b) if _large(a, b) else a * b
+
+
+def _div(a: Any, b: Any) -> Any:
+    if _large(a, b):
+        return _core.binary("divide", a, b)
+    with np.errstate(all="ignore"):
+        return a / b
+
+
+def _quiet(ufunc: Any) -> Callable[[Any], Any]:
+    """NumPy's function without warnings, as in PyTorch."""
+
+    def value(x: Any) -> Any:
+        with np.errstate(all="ignore"):
+            return ufunc(x)
+
+    return value
+
+
+def _elementary(ufunc: Any) -> Callable[[Any], Any]:
+    """A function of one array: a kernel where that is large, else NumPy's."""
+    name, small = ufunc.__name__, _quiet(ufunc)
+    return lambda x: _core.elementary(name, x) if _large(x, x) else small(x)
 
 
 def fit(value: Any, other: Any) -> Any:
@@ -73,7 +120,7 @@ class Add(Function):
     def forward(ctx: Any, a: Any, b: Any) -> Any:
         """The sum."""
         ctx.shapes = a.shape, b.shape
-        return a + b
+        return _add(a, b)
 
     @staticmethod
     def backward(ctx: Any, grad: Any) -> Any:
@@ -88,7 +135,7 @@ class Sub(Function):
     def forward(ctx: Any, a: Any, b: Any) -> Any:
         """The difference."""
         ctx.shapes = a.shape, b.shape
-        return a - b
+        return _sub(a, b)
 
     @staticmethod
     def backward(ctx: Any, grad: Any) -> Any:
@@ -104,7 +151,7 @@ class Mul(Function):
     def forward(ctx: Any, a: Any, b: Any) -> Any:
         """The product."""
         ctx.save_for_backward(a, b)
-        return a * b
+        return _mul(a, b)
 
     @staticmethod
     def backward(ctx: Any, grad: Any) -> Any:
@@ -112,8 +159,8 @@ class Mul(Function):
         a, b = ctx.saved_tensors
         need = ctx.needs_input_grad
         return (
-            sum_to(grad * b, a.shape) if need[0] else None,
-            sum_to(grad * a, b.shape) if need[1] else None,
+            sum_to(_mul(grad, b), a.shape) if need[0] else None,
+            sum_to(_mul(grad, a), b.shape) if need[1] else None,
         )
 
 
@@ -124,8 +171,7 @@ class Div(Function):
     def forward(ctx: Any, a: Any, b: Any) -> Any:
         """The quotient; division by zero is silent, as in PyTorch."""
         ctx.save_for_backward(a, b)
-        with np.errstate(all="ignore"):
-            return a / b
+        return _div(a, b)
 
     @staticmethod
     def backward(ctx: Any, grad: Any) -> Any:
@@ -134,7 +180,7 @@ class Div(Function):
         need = ctx.needs_input_grad
         with np.errstate(all="ignore"):
             return (
-                sum_to(grad / b, a.shape) if need[0] else None,
+                sum_to(_div(grad, b), a.shape) if need[0] else None,
                 sum_to(-grad * ((a / b) / b), b.shape) if need[1] else None,
             )
 
@@ -240,29 +286,29 @@ def unary(
     class Unary(Function):
         @staticmethod
         def forward(ctx: Any, x: Any) -> Any:
-            with np.errstate(all="ignore"):
-                y = value(x)
+            y = value(x)
             ctx.save_for_backward(x, y)
             return y
 
         @staticmethod
         def backward(ctx: Any, grad: Any) -> Any:
             with np.errstate(all="ignore"):
-                return grad * slope(*ctx.saved_tensors)
+                derivative = slope(*ctx.saved_tensors)
+                return _mul(grad, derivative) if type(derivative) is ndarray else grad * derivative
 
     Unary.__name__ = Unary.__qualname__ = name
     return Unary
 
 
-Neg = unary("Neg", np.negative, lambda x, y: -1)
-Abs = unary("Abs", np.abs, lambda x, y: np.sign(x))
-Exp = unary("Exp", np.exp, lambda x, y: y)
-Log = unary("Log", np.log, lambda x, y: 1 / x)
-Log1p = unary("Log1p", np.log1p, lambda x, y: 1 / (1 + x))
-Expm1 = unary("Expm1", np.expm1, lambda x, y: y + 1)
-Sqrt = unary("Sqrt", np.sqrt, lambda x, y: 0.5 / y)
-Sin = unary("Sin", np.sin, lambda x, y: np.cos(x))
-Cos = unary("Cos", np.cos, lambda x, y: -np.sin(x))
+Neg = unary("Neg", _elementary(np.negative), lambda x, y: -1)
+Abs = unary("Abs", _elementary(np.abs), lambda x, y: np.sign(x))
+Exp = unary("Exp", _elementary(np.exp), lambda x, y: y)
+Log = unary("Log", _elementary(np.log), lambda x, y: 1 / x)
+Log1p = unary("Log1p", _elementary(np.log1p), lambda x, y: 1 / (1 + x))
+Expm1 = unary("Expm1", _elementary(np.expm1), lambda x, y: y + 1)
+Sqrt = unary("Sqrt", _elementary(np.sqrt), lambda x, y: 0.5 / y)
+Sin = unary("Sin", _quiet(np.sin), lambda x, y: np.cos(x))
+Cos = unary("Cos", _quiet(np.cos), lambda x, y: -np.sin(x))
 
 
 class Clip(Function):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
+import numpy as np
 from numpy import ndarray
 
 from .. import _core
@@ -30,21 +31,43 @@ class _MaxPool(Function):
             return getattr(_core, cls.kernel)(input, *args)
         output, indices = getattr(_core, cls.kernel)(input, *args[:-1], True)
         ctx.save_for_backward(indices)
-        ctx.input_shape, ctx.settings = input.shape, len(args)
+        ctx.input_shape, ctx.args = input.shape, args
         return (output, indices) if return_indices else output
 
     @classmethod
     def backward(cls, ctx: Any, grad: Any, *_: Any) -> Any:
         (indices,) = ctx.saved_tensors
         backward = getattr(_core, cls.kernel.removeprefix("adaptive_") + "_backward")
-        return backward(grad, indices, ctx.input_shape), *(None,) * ctx.settings
+        return backward(grad, indices, ctx.input_shape), *(None,) * len(ctx.args)
 
 
-class _MaxPool1d(_MaxPool):
+class _FixedMaxPool(_MaxPool):
+    """Windows of one size: backward needs no more than which tap of its window won, a byte."""
+
+    @classmethod
+    def forward(cls, ctx: Any, input: Any, *args: Any) -> Any:
+        if args[-1] or not ctx.needs_input_grad[0]:
+            return super().forward(ctx, input, *args)
+        output, taps = getattr(_core, cls.kernel + "_taps")(input, *args[:-1])
+        ctx.save_for_backward(taps)
+        ctx.input_shape, ctx.args = input.shape, args
+        return output
+
+    @classmethod
+    def backward(cls, ctx: Any, grad: Any, *_: Any) -> Any:
+        (taps,) = ctx.saved_tensors
+        if taps.dtype != np.uint8:  # positions: asked for, or more taps than a byte can number
+            return super().backward(ctx, grad)
+        backward = getattr(_core, cls.kernel + "_taps_backward")
+        gradient = backward(grad, taps, ctx.input_shape, *ctx.args[:-1])
+        return gradient, *(None,) * len(ctx.args)
+
+
+class _MaxPool1d(_FixedMaxPool):
     kernel = "max_pool1d"
 
 
-class _MaxPool2d(_MaxPool):
+class _MaxPool2d(_FixedMaxPool):
     kernel = "max_pool2d"
 
 

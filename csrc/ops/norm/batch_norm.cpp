@@ -117,6 +117,25 @@ Coefficients<T> coefficients_of(const BatchNormParams& params, std::int64_t chan
   return coefficients;
 }
 
+// Training on planes that fit the cache: each channel's statistics and its output at once.
+template <class T>
+void resident_forward(const BatchNormParams& params, T* y, const T* x, const Sizes& z,
+                      const BatchNormOperands& operands, double* mean, double* var) {
+  Coefficients<T> coefficients(z.c);
+  const auto moments = norm_moment_kernels<T>().moments;
+  const auto forward = norm_plane_kernels<T>().forward_runs;
+  for_each_set(z.c, z.values(), 4, [&](std::int64_t c) {
+    const Moments m = moments(x + c * z.s, z.n, z.c * z.s, z.s);
+    mean[c] = m.mean;
+    var[c] = m.m2 / m.count;
+    coefficients.set(c, mean[c], 1 / std::sqrt(var[c] + params.eps),
+                     channel_value<T>(operands.weight, c, 1),
+                     channel_value<T>(operands.bias, c, 0));
+    forward(y + c * z.s, x + c * z.s, z.n, z.c * z.s, z.s, coefficients.affine(c),
+            params.activation);
+  });
+}
+
 template <class T>
 void columns_forward(T* y, const T* x, const Sizes& z, const Coefficients<T>& coefficients,
                      Activation activation) {
@@ -186,6 +205,22 @@ void columns_backward(T* dx, const T* g, const T* x, const Sizes& z,
   });
 }
 
+// Each channel's sums and its gradient at once; use(c, sum, weighted) sets the coefficients.
+template <class T, class Use>
+void resident_backward(T* dx, const T* g, const T* x, const Sizes& z,
+                       const Coefficients<T>& coefficients, Activation activation, Use use) {
+  const auto& kernels = norm_plane_kernels<T>();
+  const std::int64_t stride = z.c * z.s;
+  for_each_set(z.c, z.values(), 5, [&](std::int64_t c) {
+    const std::int64_t at = c * z.s;
+    double sums[2];
+    kernels.sums(g + at, x + at, z.n, stride, z.s, coefficients.affine(c), activation, sums);
+    use(c, sums[0], sums[1]);
+    kernels.backward_runs(dx + at, g + at, x + at, z.n, stride, z.s, coefficients.affine(c),
+                          coefficients.gradient(c), activation);
+  });
+}
+
 template <class T>
 void sums_for(const BatchNormParams& params, const T* g, const T* x, const Sizes& z,
               const Coefficients<T>& coefficients, double* sum, double* weighted) {
@@ -195,26 +230,23 @@ void sums_for(const BatchNormParams& params, const T* g, const T* x, const Sizes
     plane_sums(g, x, z.n, z.c, z.s, coefficients.affine(), params.activation, sum, weighted);
 }
 
-// From the sums of dz and dz (x - rounded mean): grad_weight, grad_bias, and grad_input's
-// coefficients (Ioffe and Szegedy 2015, section 3).
+// From the sums of dz and dz (x - rounded mean) of channel c: grad_weight, grad_bias, and
+// grad_input's coefficients (Ioffe and Szegedy 2015, section 3).
 template <class T>
-void use_sums(const BatchNormParams& params, const Sizes& z, const double* statistics,
-              const TensorView& weight, const double* sum, const double* weighted,
+void use_sums(const BatchNormParams& params, const Sizes& z, std::int64_t c,
+              const double* statistics, const TensorView& weight, double sum, double weighted,
               Coefficients<T>& coefficients, const TensorView& grad_weight,
               const TensorView& grad_bias) {
   const double count = static_cast<double>(z.values());
-  for (std::int64_t c = 0; c < z.c; ++c) {
-    const double mean = statistics[c], invstd = 1 / std::sqrt(statistics[z.c + c] + params.eps);
-    const double scale = invstd * channel_value<T>(weight, c, 1);
-    const double dot = (weighted[c] - coefficients.rest(c, mean) * sum[c]) * invstd;
-    if (grad_weight.defined) grad_weight.as<T>()[c] = static_cast<T>(dot);
-    if (grad_bias.defined) grad_bias.as<T>()[c] = static_cast<T>(sum[c]);
-    if (params.training)
-      coefficients.set_gradient(c, mean, scale, -scale * invstd * dot / count,
-                                -scale * sum[c] / count);
-    else
-      coefficients.set_gradient(c, mean, scale, 0, 0);
-  }
+  const double mean = statistics[c], invstd = 1 / std::sqrt(statistics[z.c + c] + params.eps);
+  const double scale = invstd * channel_value<T>(weight, c, 1);
+  const double dot = (weighted - coefficients.rest(c, mean) * sum) * invstd;
+  if (grad_weight.defined) grad_weight.as<T>()[c] = static_cast<T>(dot);
+  if (grad_bias.defined) grad_bias.as<T>()[c] = static_cast<T>(sum);
+  if (params.training)
+    coefficients.set_gradient(c, mean, scale, -scale * invstd * dot / count, -scale * sum / count);
+  else
+    coefficients.set_gradient(c, mean, scale, 0, 0);
 }
 
 }  // namespace
@@ -230,6 +262,11 @@ void batch_norm_forward(const BatchNormParams& params, const TensorView& input,
     const bool transposed = last.valid && !columns;
     const Contiguous<T> packed(transposed ? TensorView() : input);
     const T* x = transposed ? input.as<T>() : packed.data();
+    if (params.training && !last.valid && resident(z.c, z.values())) {
+      double* mean = statistics.as<double>();
+      resident_forward(params, output.as<T>(), x, z, operands, mean, mean + z.c);
+      return move_all_running<T>(params, operands, z, mean, mean + z.c);
+    }
     statistics_for(params, x, z, last, operands, statistics);
     const auto coefficients =
         coefficients_of<T>(params, z.c, statistics.as<double>(), operands.weight, operands.bias);
@@ -257,11 +294,17 @@ void batch_norm_backward(const BatchNormParams& params, const TensorView& grad,
     const Contiguous<T> g(grad), x(input);
     const Contiguous<double> saved(statistics);
     auto coefficients = coefficients_of<T>(params, z.c, saved.data(), weight, bias);
+    T* dx = grad_input.as<T>();
+    const auto use = [&](std::int64_t c, double sum, double weighted) {
+      use_sums(params, z, c, saved.data(), weight, sum, weighted, coefficients, grad_weight,
+               grad_bias);
+    };
+    if (z.s > 1 && resident(z.c, 2 * z.values()))
+      return resident_backward(dx, g.data(), x.data(), z, coefficients, params.activation, use);
     const Workspace<double> sums(2 * z.c);
     double *sum = sums.data(), *weighted = sum + z.c;
     sums_for(params, g.data(), x.data(), z, coefficients, sum, weighted);
-    use_sums(params, z, saved.data(), weight, sum, weighted, coefficients, grad_weight, grad_bias);
-    T* dx = grad_input.as<T>();
+    for (std::int64_t c = 0; c < z.c; ++c) use(c, sum[c], weighted[c]);
     if (z.s == 1)
       columns_backward(dx, g.data(), x.data(), z, coefficients, params.activation);
     else

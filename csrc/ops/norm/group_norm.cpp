@@ -25,19 +25,33 @@ struct Sizes {
 };
 
 template <class T>
-Coefficients<T> coefficients_of(const GroupNormParams& params, const Sizes& z, const double* mean,
-                                const TensorView& weight, const TensorView& bias) {
-  const double* var = mean + z.sets();
-  Coefficients<T> coefficients(z.n * z.c);
-  for (std::int64_t set = 0; set < z.sets(); ++set) {
-    const double invstd = 1 / std::sqrt(var[set] + params.eps);
-    for (std::int64_t k = 0; k < z.per_group; ++k) {
-      const std::int64_t c = set % z.groups * z.per_group + k;
-      coefficients.set(set * z.per_group + k, mean[set], invstd, channel_value<T>(weight, c, 1),
-                       channel_value<T>(bias, c, 0));
-    }
+void set_coefficients(const GroupNormParams& params, const Sizes& z, std::int64_t set,
+                      const double* mean, const TensorView& weight, const TensorView& bias,
+                      Coefficients<T>& coefficients) {
+  const double invstd = 1 / std::sqrt(mean[z.sets() + set] + params.eps);
+  for (std::int64_t k = 0; k < z.per_group; ++k) {
+    const std::int64_t c = set % z.groups * z.per_group + k;
+    coefficients.set(set * z.per_group + k, mean[set], invstd, channel_value<T>(weight, c, 1),
+                     channel_value<T>(bias, c, 0));
   }
-  return coefficients;
+}
+
+// Sets that fit the cache: statistics and output of each at once.
+template <class T>
+void resident_forward(const GroupNormParams& params, const Sizes& z, T* y, const T* x,
+                      const GroupNormOperands& operands, double* mean) {
+  Coefficients<T> coefficients(z.n * z.c);
+  const auto moments = norm_moment_kernels<T>().moments;
+  const auto forward = norm_plane_kernels<T>().forward;
+  for_each_set(z.sets(), z.set_values(), 4, [&](std::int64_t set) {
+    const std::int64_t at = set * z.set_values();
+    const Moments m = moments(x + at, 1, 0, z.set_values());
+    mean[set] = m.mean;
+    mean[z.sets() + set] = m.m2 / m.count;
+    set_coefficients(params, z, set, mean, operands.weight, operands.bias, coefficients);
+    forward(y + at, x + at, z.per_group, z.s, coefficients.affine(set * z.per_group),
+            Activation::none);
+  });
 }
 
 // Instance norm: every running value moves once, towards the average over the samples.
@@ -58,28 +72,47 @@ void move_all_running(const GroupNormParams& params, const Sizes& z, const doubl
   }
 }
 
-// Sums per plane -> coefficients of grad_input (Wu and He 2018, equation 7 differentiated).
-// weighted becomes the sum of g xhat.
+// Sums per plane -> coefficients of grad_input of one set (Wu and He 2018, equation 7
+// differentiated). weighted becomes the sum of g xhat.
 template <class T>
-void use_sums(const GroupNormParams& params, const Sizes& z, const double* mean,
+void use_sums(const GroupNormParams& params, const Sizes& z, std::int64_t set, const double* mean,
               const TensorView& weight, const double* sum, double* weighted,
               Coefficients<T>& coefficients) {
   const double count = static_cast<double>(z.set_values());
-  for (std::int64_t set = 0; set < z.sets(); ++set) {
-    const double invstd = 1 / std::sqrt(mean[z.sets() + set] + params.eps);
-    const std::int64_t plane = set * z.per_group, channel = set % z.groups * z.per_group;
-    double total = 0, dot = 0;
-    for (std::int64_t k = 0; k < z.per_group; ++k) {
-      const std::int64_t p = plane + k;
-      weighted[p] = (weighted[p] - coefficients.rest(p, mean[set]) * sum[p]) * invstd;
-      total += channel_value<T>(weight, channel + k, 1) * sum[p];
-      dot += channel_value<T>(weight, channel + k, 1) * weighted[p];
-    }
-    for (std::int64_t k = 0; k < z.per_group; ++k)
-      coefficients.set_gradient(plane + k, mean[set],
-                                invstd * channel_value<T>(weight, channel + k, 1),
-                                -invstd * invstd * dot / count, -invstd * total / count);
+  const double invstd = 1 / std::sqrt(mean[z.sets() + set] + params.eps);
+  const std::int64_t plane = set * z.per_group, channel = set % z.groups * z.per_group;
+  double total = 0, dot = 0;
+  for (std::int64_t k = 0; k < z.per_group; ++k) {
+    const std::int64_t p = plane + k;
+    weighted[p] = (weighted[p] - coefficients.rest(p, mean[set]) * sum[p]) * invstd;
+    total += channel_value<T>(weight, channel + k, 1) * sum[p];
+    dot += channel_value<T>(weight, channel + k, 1) * weighted[p];
   }
+  for (std::int64_t k = 0; k < z.per_group; ++k)
+    coefficients.set_gradient(plane + k, mean[set],
+                              invstd * channel_value<T>(weight, channel + k, 1),
+                              -invstd * invstd * dot / count, -invstd * total / count);
+}
+
+// Sets that fit the cache: sums and gradient of each at once; use(set) sets the coefficients.
+template <class T, class Use>
+void resident_backward(const Sizes& z, T* dx, const T* g, const T* x,
+                       const Coefficients<T>& coefficients, double* sum, double* weighted,
+                       Use use) {
+  const auto& kernels = norm_plane_kernels<T>();
+  for_each_set(z.sets(), z.set_values(), 5, [&](std::int64_t set) {
+    const std::int64_t first = set * z.per_group, at = first * z.s;
+    for (std::int64_t p = first; p < first + z.per_group; ++p) {
+      double sums[2];
+      kernels.sums(g + p * z.s, x + p * z.s, 1, 0, z.s, coefficients.affine(p), Activation::none,
+                   sums);
+      sum[p] = sums[0];
+      weighted[p] = sums[1];
+    }
+    use(set);
+    kernels.backward(dx + at, g + at, x + at, z.per_group, z.s, coefficients.affine(first),
+                     coefficients.gradient(first), Activation::none);
+  });
 }
 
 // to[c] = sum over the samples
@@ -106,10 +139,16 @@ void group_norm_forward(const GroupNormParams& params, const TensorView& input,
     double *mean = statistics.as<double>(), *var = mean + z.sets();
     if (z.s == 1)
       return rows_forward(z.rows(), params.eps, y, x.data(), w.data(), b.data(), mean, var);
+    if (resident(z.sets(), z.set_values())) {
+      resident_forward(params, z, y, x.data(), operands, mean);
+      return move_all_running<T>(params, z, mean, operands);
+    }
     plane_statistics(norm_moment_kernels<T>().moments, x.data(), 1, z.sets(), z.set_values(), mean,
                      var);
     move_all_running<T>(params, z, mean, operands);
-    const auto coefficients = coefficients_of<T>(params, z, mean, operands.weight, operands.bias);
+    Coefficients<T> coefficients(z.n * z.c);
+    for (std::int64_t set = 0; set < z.sets(); ++set)
+      set_coefficients(params, z, set, mean, operands.weight, operands.bias, coefficients);
     planes_forward(y, x.data(), z.n * z.c, z.s, coefficients, z.n * z.c, Activation::none);
   });
 }
@@ -131,15 +170,26 @@ void group_norm_backward(const GroupNormParams& params, const TensorView& grad,
     if (z.s == 1)
       return rows_backward(z.rows(), params.eps, dx, g.data(), x.data(), w.data(), mean.data(),
                            mean.data() + z.sets(), grad_weight.as<T>(), grad_bias.as<T>());
-    auto coefficients = coefficients_of<T>(params, z, mean.data(), weight, TensorView());
+    Coefficients<T> coefficients(planes);
+    for (std::int64_t set = 0; set < z.sets(); ++set)
+      set_coefficients(params, z, set, mean.data(), weight, TensorView(), coefficients);
     const Workspace<double> sums(2 * planes);
     double *sum = sums.data(), *weighted = sum + planes;
-    plane_sums(g.data(), x.data(), 1, planes, z.s, coefficients.affine(), Activation::none, sum,
-               weighted);
-    use_sums(params, z, mean.data(), weight, sum, weighted, coefficients);
+    const auto use = [&](std::int64_t set) {
+      use_sums(params, z, set, mean.data(), weight, sum, weighted, coefficients);
+    };
+    const bool at_once = resident(z.sets(), 2 * z.set_values());
+    if (at_once) {
+      resident_backward(z, dx, g.data(), x.data(), coefficients, sum, weighted, use);
+    } else {
+      plane_sums(g.data(), x.data(), 1, planes, z.s, coefficients.affine(), Activation::none, sum,
+                 weighted);
+      for (std::int64_t set = 0; set < z.sets(); ++set) use(set);
+    }
     sum_samples<T>(grad_weight, z, weighted);
     sum_samples<T>(grad_bias, z, sum);
-    planes_backward(dx, g.data(), x.data(), planes, z.s, coefficients, planes, Activation::none);
+    if (!at_once)
+      planes_backward(dx, g.data(), x.data(), planes, z.s, coefficients, planes, Activation::none);
   });
 }
 

@@ -46,6 +46,12 @@ struct MomentKernels {
 
 template <class T>
 struct PlaneKernels {
+  // `segments` runs of `length` values, `stride` apart, of one channel: affine's first entry
+  void (*forward_runs)(T* y, const T* x, std::int64_t segments, std::int64_t stride,
+                       std::int64_t length, Affine<T> affine, Activation activation);
+  void (*backward_runs)(T* dx, const T* g, const T* x, std::int64_t segments, std::int64_t stride,
+                        std::int64_t length, Affine<T> affine, AffineGradient<T> gradient,
+                        Activation activation);
   void (*forward)(T* y, const T* x, std::int64_t planes, std::int64_t length, Affine<T> affine,
                   Activation activation);
   // sums[0] = sum of dz = g act'(z), sums[1] = sum of dz (x - mean) over `segments` runs of one
@@ -77,6 +83,15 @@ struct RowStatistics {
   T mean, mean_rest, invstd;
 };
 
+// What the gradient of a row needs to know of it: its statistics, and the means of g w and of
+// g w xhat (the first is 0 for rms_norm).
+template <class T>
+struct RowGradient {
+  RowStatistics<T> statistics;
+  T mean_g, mean_gx;
+};
+inline constexpr int kRowsTogether = 4;
+
 template <class T>
 struct RowKernels {
   // y = ((x - mean) invstd) w + b; w and b may be null
@@ -87,6 +102,10 @@ struct RowKernels {
   // dx = invstd (g w - mean_g - xhat mean_gx)
   void (*backward)(T* dx, const T* g, const T* x, std::int64_t n, const T* w, RowStatistics<T> s,
                    T mean_g, T mean_gx);
+  // The same for `rows` rows, at most kRowsTogether, stride apart, which also adds their part of
+  // the weights' gradient: dw += g xhat, db += g.
+  void (*backward_together)(T* dx, const T* g, const T* x, std::int64_t rows, std::int64_t stride,
+                            std::int64_t n, const T* w, const RowGradient<T>* s, T* dw, T* db);
   // dw += sum over rows of g xhat, db += sum over rows of g; s of row i is s[i s_stride]
   void (*affine_gradient)(const T* g, const T* x, std::int64_t rows, std::int64_t row_stride,
                           std::int64_t cols, const RowStatistics<T>* s, std::int64_t s_stride,

@@ -17,18 +17,30 @@ struct Spread {
       : mean(a.mean[i]), scale(a.scale[i]), shift(a.shift[i]) {}
 };
 
+template <class T, class Act>
+PYFAST_INLINE void forward_run(T* y, const T* x, std::int64_t length, const Spread<T>& s, Act act) {
+  for_each_vector<T>(length, [&](std::int64_t i, int lanes) PYFAST_INLINED {
+    const vec<T> d = load(x + i, lanes) - s.mean;
+    store(act.forward(fma(d, s.scale, s.shift)), y + i, lanes);
+  });
+}
+
 template <class T>
 void forward(T* y, const T* x, std::int64_t planes, std::int64_t length, Affine<T> affine,
              Activation activation) {
   with_fused(activation, [=](auto act) {
-    for (std::int64_t p = 0; p < planes; ++p) {
-      const Spread<T> s(affine, p);
-      const std::int64_t at = p * length;
-      for_each_vector<T>(length, [&](std::int64_t i, int lanes) PYFAST_INLINED {
-        const vec<T> d = load(x + at + i, lanes) - s.mean;
-        store(act.forward(fma(d, s.scale, s.shift)), y + at + i, lanes);
-      });
-    }
+    for (std::int64_t p = 0; p < planes; ++p)
+      forward_run(y + p * length, x + p * length, length, Spread<T>(affine, p), act);
+  });
+}
+
+template <class T>
+void forward_runs(T* y, const T* x, std::int64_t segments, std::int64_t stride, std::int64_t length,
+                  Affine<T> affine, Activation activation) {
+  with_fused(activation, [=](auto act) {
+    const Spread<T> s(affine, 0);
+    for (std::int64_t k = 0; k < segments; ++k)
+      forward_run(y + k * stride, x + k * stride, length, s, act);
   });
 }
 
@@ -78,19 +90,43 @@ void sums(const T* g, const T* x, std::int64_t segments, std::int64_t stride, st
 }
 
 template <class T>
+struct SpreadGradient {
+  vec<T> a, b, c;
+  PYFAST_INLINE SpreadGradient(AffineGradient<T> g, std::int64_t i)
+      : a(g.a[i]), b(g.b[i]), c(g.c[i]) {}
+};
+
+template <class T, class Act>
+PYFAST_INLINE void backward_run(T* dx, const T* g, const T* x, std::int64_t length,
+                                const Spread<T>& s, const SpreadGradient<T>& to, Act act) {
+  for_each_vector<T>(length, [&](std::int64_t i, int lanes) PYFAST_INLINED {
+    const vec<T> d = load(x + i, lanes) - s.mean;
+    const vec<T> dz = act.backward(load(g + i, lanes), fma(d, s.scale, s.shift));
+    store(fma(to.a, dz, fma(to.b, d, to.c)), dx + i, lanes);
+  });
+}
+
+template <class T>
 void backward(T* dx, const T* g, const T* x, std::int64_t planes, std::int64_t length,
               Affine<T> affine, AffineGradient<T> gradient, Activation activation) {
   with_fused(activation, [=](auto act) {
     for (std::int64_t p = 0; p < planes; ++p) {
-      const Spread<T> s(affine, p);
-      const vec<T> a(gradient.a[p]), b(gradient.b[p]), c(gradient.c[p]);
       const std::int64_t at = p * length;
-      for_each_vector<T>(length, [&](std::int64_t i, int lanes) PYFAST_INLINED {
-        const vec<T> d = load(x + at + i, lanes) - s.mean;
-        const vec<T> dz = act.backward(load(g + at + i, lanes), fma(d, s.scale, s.shift));
-        store(fma(a, dz, fma(b, d, c)), dx + at + i, lanes);
-      });
+      backward_run(dx + at, g + at, x + at, length, Spread<T>(affine, p),
+                   SpreadGradient<T>(gradient, p), act);
     }
+  });
+}
+
+template <class T>
+void backward_runs(T* dx, const T* g, const T* x, std::int64_t segments, std::int64_t stride,
+                   std::int64_t length, Affine<T> affine, AffineGradient<T> gradient,
+                   Activation activation) {
+  with_fused(activation, [=](auto act) {
+    const Spread<T> s(affine, 0);
+    const SpreadGradient<T> to(gradient, 0);
+    for (std::int64_t k = 0; k < segments; ++k)
+      backward_run(dx + k * stride, g + k * stride, x + k * stride, length, s, to, act);
   });
 }
 
@@ -98,7 +134,8 @@ void backward(T* dx, const T* g, const T* x, std::int64_t planes, std::int64_t l
 
 template <class T>
 const PlaneKernels<T>& norm_plane_kernels() {
-  static constexpr PlaneKernels<T> table{&forward<T>, &sums<T>, &backward<T>};
+  static constexpr PlaneKernels<T> table{&forward_runs<T>, &backward_runs<T>, &forward<T>, &sums<T>,
+                                         &backward<T>};
   return table;
 }
 

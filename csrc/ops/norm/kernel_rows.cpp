@@ -17,33 +17,48 @@ struct Spread {
   PYFAST_INLINE vec<T> operator()(vec<T> x) const { return ((x - mean) - mean_rest) * invstd; }
 };
 
+// Fetches what the next row's first pass will read: between two rows the processor computes sums
+// and roots, and would fetch nothing.
+template <class T>
+PYFAST_INLINE void prefetch(const T* next) {
+  __builtin_prefetch(next, 0, 3);
+}
+
 template <class T>
 void forward(T* y, const T* x, std::int64_t n, const T* w, const T* b, RowStatistics<T> s) {
   const Spread<T> xhat(s);
   const vec<T> one(T{1}), zero(T{0});
   for_each_vector<T>(n, [&](std::int64_t i, int lanes) PYFAST_INLINED {
+    prefetch(x + n + i);
     const vec<T> scale = w ? load(w + i, lanes) : one, shift = b ? load(b + i, lanes) : zero;
     store(fma(xhat(load(x + i, lanes)), scale, shift), y + i, lanes);
   });
 }
 
 constexpr std::int64_t kRun = 4096;  // values summed in T before double takes over
+constexpr int kSums = 4;
 
 template <class T>
 void sums(const T* g, const T* x, std::int64_t n, const T* w, RowStatistics<T> s, double* totals) {
+  constexpr int size = vec<T>::size;
   const Spread<T> xhat(s);
   const vec<T> one(T{1});
   totals[0] = totals[1] = 0;
   for (std::int64_t start = 0; start < n; start += kRun) {
-    vec<T> sum, weighted;
-    for_each_vector<T>(
-        n - start < kRun ? n - start : kRun, [&](std::int64_t i, int lanes) PYFAST_INLINED {
-          const vec<T> gw = load(g + start + i, lanes) * (w ? load(w + start + i, lanes) : one);
-          sum += gw;
-          weighted = fma(gw, xhat(load(x + start + i, lanes)), weighted);
-        });
-    totals[0] += lane_sum(sum);
-    totals[1] += lane_sum(weighted);
+    const std::int64_t end = n - start < kRun ? n : start + kRun;
+    vec<T> sum[kSums], weighted[kSums];
+    const auto step = [&](int k, std::int64_t i, int lanes) PYFAST_INLINED {
+      const vec<T> gw = load(g + i, lanes) * (w ? load(w + i, lanes) : one);
+      sum[k] += gw;
+      weighted[k] = fma(gw, xhat(load(x + i, lanes)), weighted[k]);
+    };
+    std::int64_t i = start;
+    for (; i + kSums * size <= end; i += kSums * size)
+#pragma GCC unroll 4
+      for (int k = 0; k < kSums; ++k) step(k, i + k * size, size);
+    for (; i < end; i += size) step(0, i, static_cast<int>(end - i < size ? end - i : size));
+    totals[0] += lane_sum((sum[0] + sum[1]) + (sum[2] + sum[3]));
+    totals[1] += lane_sum((weighted[0] + weighted[1]) + (weighted[2] + weighted[3]));
   }
 }
 
@@ -56,6 +71,39 @@ void backward(T* dx, const T* g, const T* x, std::int64_t n, const T* w, RowStat
     const vec<T> gw = load(g + i, lanes) * (w ? load(w + i, lanes) : one);
     store((gw - fma(xhat(load(x + i, lanes)), b, a)) * xhat.invstd, dx + i, lanes);
   });
+}
+
+template <class T, int R>
+PYFAST_INLINE void backward_rows(T* dx, const T* g, const T* x, std::int64_t stride, std::int64_t n,
+                                 const T* w, const RowGradient<T>* s, T* dw, T* db) {
+  const vec<T> one(T{1});
+  for_each_vector<T>(n, [&](std::int64_t i, int lanes) PYFAST_INLINED {
+    const vec<T> wi = w ? load(w + i, lanes) : one;
+    vec<T> weights = load(dw + i, lanes), biases = load(db + i, lanes);
+#pragma GCC unroll 4
+    for (int r = 0; r < R; ++r) {
+      const Spread<T> spread(s[r].statistics);
+      const std::int64_t at = r * stride + i;
+      const vec<T> gi = load(g + at, lanes), xhat = spread(load(x + at, lanes));
+      const vec<T> rest = fma(xhat, vec<T>(s[r].mean_gx), vec<T>(s[r].mean_g));
+      store((gi * wi - rest) * spread.invstd, dx + at, lanes);
+      weights = fma(gi, xhat, weights);
+      biases += gi;
+    }
+    store(weights, dw + i, lanes);
+    store(biases, db + i, lanes);
+  });
+}
+
+template <class T>
+void backward_together(T* dx, const T* g, const T* x, std::int64_t rows, std::int64_t stride,
+                       std::int64_t n, const T* w, const RowGradient<T>* s, T* dw, T* db) {
+  if (rows == kRowsTogether)
+    return backward_rows<T, kRowsTogether>(dx, g, x, stride, n, w, s, dw, db);
+  for (std::int64_t r = 0; r < rows; ++r) {
+    const std::int64_t at = r * stride;
+    backward_rows<T, 1>(dx + at, g + at, x + at, stride, n, w, s + r, dw, db);
+  }
 }
 
 // V vectors of columns over all rows, in registers.
@@ -102,7 +150,8 @@ void affine_gradient(const T* g, const T* x, std::int64_t rows, std::int64_t row
 
 template <class T>
 const RowKernels<T>& norm_row_kernels() {
-  static constexpr RowKernels<T> table{&forward<T>, &sums<T>, &backward<T>, &affine_gradient<T>};
+  static constexpr RowKernels<T> table{&forward<T>, &sums<T>, &backward<T>, &backward_together<T>,
+                                       &affine_gradient<T>};
   return table;
 }
 

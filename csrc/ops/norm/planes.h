@@ -85,6 +85,22 @@ class Coefficients {
   Workspace<T> data_;
 };
 
+// Values that share their statistics and fit L2 with what is made of them: normalised as soon as
+// the statistics are known, instead of being read from memory twice. Too few such sets would leave
+// threads idle.
+inline bool resident(std::int64_t sets, std::int64_t values) {
+  constexpr std::int64_t kMostValues = 1 << 17, kFewSets = 8;
+  return values <= kMostValues && sets >= kFewSets;
+}
+
+// body(set) for each of them, in parallel.
+template <class Body>
+void for_each_set(std::int64_t sets, std::int64_t values, std::int64_t cost, Body body) {
+  parallel_for(sets, grain_for(values * cost), [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t i = begin; i < end; ++i) body(i);
+  });
+}
+
 // y = act(affine(x)); entry p % period of the coefficients belongs to plane p.
 template <class T>
 void planes_forward(T* y, const T* x, std::int64_t planes, std::int64_t length,

@@ -1,6 +1,6 @@
 // Forward: a row's statistics and its output while it is in cache; rows longer than the cache in
-// two passes. Backward: blocks of rows small enough for L2, so that the weights' gradient finds in
-// cache what grad_input has just read.
+// two passes. Backward: a few rows at a time, small enough for L1, so that the pass that writes
+// grad_input and adds up the weights' gradient finds there what the sums have just read.
 #include "ops/norm/rows.h"
 
 #include <algorithm>
@@ -12,9 +12,8 @@ namespace pyfast {
 
 namespace {
 
-constexpr std::int64_t kWholeRow = 65536;     // elements; longer rows are cut
-constexpr std::int64_t kBlockValues = 32768;  // of g and of x: together they fit in half of L2
-constexpr std::int64_t kSharedWidth = 8192;   // wider samples have no partial sums of their weights
+constexpr std::int64_t kWholeRow = 65536;    // elements; longer rows are cut
+constexpr std::int64_t kSharedWidth = 8192;  // wider samples have no partial sums of their weights
 
 template <class T>
 RowStatistics<T> statistics_of(double mean, double var, double eps) {
@@ -72,15 +71,14 @@ void long_rows_forward(const Rows& rows, double eps, T* y, const T* x, const T* 
                  });
 }
 
-// grad_input of one row (Ba, Kiros and Hinton 2016, section 3, differentiated).
+// What grad_input of one row needs (Ba, Kiros and Hinton 2016, section 3, differentiated).
 template <class T>
-void row_backward(const RowKernels<T>& kernels, const Rows& rows, T* dx, const T* g, const T* x,
-                  const T* w, RowStatistics<T> s) {
+RowGradient<T> row_gradient(const RowKernels<T>& kernels, const Rows& rows, const T* g, const T* x,
+                            const T* w, RowStatistics<T> s) {
   double sums[2];
   const double n = static_cast<double>(rows.length);
   kernels.sums(g, x, rows.length, w, s, sums);
-  kernels.backward(dx, g, x, rows.length, w, s, static_cast<T>(rows.rms ? 0 : sums[0] / n),
-                   static_cast<T>(sums[1] / n));
+  return {s, static_cast<T>(rows.rms ? 0 : sums[0] / n), static_cast<T>(sums[1] / n)};
 }
 
 // What the parts of rows_backward share.
@@ -94,13 +92,32 @@ struct Backward {
   const Workspace<RowStatistics<T>>& statistics;
   const RowKernels<T>& kernels = norm_row_kernels<T>();
 
+  RowGradient<T> gradient(std::int64_t r) const {
+    const std::int64_t at = r * rows.length;
+    return row_gradient(kernels, rows, g + at, x + at, offset(w, r % rows.groups * rows.length),
+                        statistics_of<T>(mean[r], var[r], eps));
+  }
   void input(std::int64_t first_sample, std::int64_t samples) const {
     const std::int64_t n = rows.length;
     for (std::int64_t r = first_sample * rows.groups; r < (first_sample + samples) * rows.groups;
          ++r) {
-      statistics[r] = statistics_of<T>(mean[r], var[r], eps);
-      row_backward(kernels, rows, dx + r * n, g + r * n, x + r * n, offset(w, r % rows.groups * n),
-                   statistics[r]);
+      const RowGradient<T> to = gradient(r);
+      statistics[r] = to.statistics;
+      kernels.backward(dx + r * n, g + r * n, x + r * n, n, offset(w, r % rows.groups * n),
+                       to.statistics, to.mean_g, to.mean_gx);
+    }
+  }
+  // The same for at most kRowsTogether samples, whose rows are still in L1 when the gradient of
+  // the weights takes its part: dw and db += theirs.
+  void together(std::int64_t first_sample, std::int64_t samples, T* dw, T* db) const {
+    const std::int64_t n = rows.length;
+    RowGradient<T> to[kRowsTogether];
+    for (std::int64_t group = 0; group < rows.groups; ++group) {
+      for (std::int64_t i = 0; i < samples; ++i)
+        to[i] = gradient((first_sample + i) * rows.groups + group);
+      const std::int64_t at = first_sample * rows.width() + group * n;
+      kernels.backward_together(dx + at, g + at, x + at, samples, rows.width(), n,
+                                offset(w, group * n), to, dw + group * n, db + group * n);
     }
   }
   // dw += and db += over these samples, of columns [begin, begin + n) of one group.
@@ -126,24 +143,25 @@ void narrow_to(T* to, const double* from, std::int64_t n) {
   for (std::int64_t i = 0; i < n; ++i) to[i] = static_cast<T>(from[i]);
 }
 
-// Narrow samples: partial sums per block of samples, added in order.
+// Narrow samples: partial sums per block of samples, added in order; in T over kSteps samples.
 template <class T>
 void input_and_weights(const Backward<T>& b, T* dw, T* db) {
+  constexpr std::int64_t kSteps = 64;
   const Rows& rows = b.rows;
-  const std::int64_t width = rows.width(), fit = kBlockValues / width;
-  const std::int64_t step = fit < 1 ? 1 : fit > 64 ? 64 : fit;
-  const RowBlocks blocks(rows.samples, step);
+  const std::int64_t width = rows.width();
+  const RowBlocks blocks(rows.samples, kRowsTogether);
   const Workspace<double> partial(blocks.count() * 2 * width);
   blocks.for_each(6 * width, [&](std::int64_t item, std::int64_t first, std::int64_t count) {
-    double* sums = partial.data() + item * 2 * width;
-    std::fill(sums, sums + 2 * width, 0.0);
-    for (std::int64_t i = first; i < first + count; i += step) {
-      const std::int64_t rest = first + count - i, n = rest < step ? rest : step;
-      b.input(i, n);
-      for (std::int64_t group = 0; group < rows.groups; ++group) {
-        const std::int64_t at = group * rows.length;
-        b.weights(i, n, group, 0, rows.length, sums + at, sums + width + at);
-      }
+    const Workspace<T> sums(2 * width);
+    double* totals = partial.data() + item * 2 * width;
+    std::fill(totals, totals + 2 * width, 0.0);
+    for (std::int64_t start = first; start < first + count; start += kSteps) {
+      const std::int64_t end = std::min(start + kSteps, first + count);
+      std::fill(sums.data(), sums.data() + 2 * width, T{0});
+      for (std::int64_t i = start; i < end; i += kRowsTogether)
+        b.together(i, std::min<std::int64_t>(end - i, kRowsTogether), sums.data(),
+                   sums.data() + width);
+      for (std::int64_t c = 0; c < 2 * width; ++c) totals[c] += double{sums[c]};
     }
   });
   parallel_for(2 * width, grain_for(blocks.count()), [&](std::int64_t begin, std::int64_t end) {
@@ -191,10 +209,10 @@ void rows_forward(const Rows& rows, double eps, T* y, const T* x, const T* w, co
 template <class T>
 void rows_backward(const Rows& rows, double eps, T* dx, const T* g, const T* x, const T* w,
                    const double* mean, const double* var, T* dw, T* db) {
-  const Workspace<RowStatistics<T>> statistics(rows.count());
+  const bool weights = dw || db, narrow = rows.width() <= kSharedWidth;
+  const Workspace<RowStatistics<T>> statistics(weights && narrow ? 0 : rows.count());
   const Backward<T> b{rows, eps, dx, g, x, w, mean, var, statistics};
-  const bool weights = dw || db;
-  if (weights && rows.width() <= kSharedWidth) return input_and_weights(b, dw, db);
+  if (weights && narrow) return input_and_weights(b, dw, db);
   input_alone(b);
   if (weights) weights_alone(b, dw, db);
 }

@@ -1,3 +1,5 @@
+#include <optional>
+
 #include "core/python.h"
 #include "ops/pool/pool.h"
 
@@ -36,13 +38,17 @@ Dims output_sizes(const char* op, py::handle object) {
   return sizes;
 }
 
-py::object max_forward(const PoolParams& params, const Input& x, bool return_indices) {
+py::object max_forward(const PoolParams& params, const Input& x, std::optional<DType> index) {
   const Output y(params.op, x->dtype, params.output_shape);
-  const Output indices =
-      Output::optional(return_indices, params.op, DType::i64, params.output_shape);
+  const Output indices = Output::optional(index.has_value(), params.op, index.value_or(DType::i64),
+                                          params.output_shape);
   run(max_pool_forward, reference::max_pool_forward, params, x.view(), y.view(), indices.view());
-  if (!return_indices) return y.object();
+  if (!index) return y.object();
   return py::make_tuple(y.object(), indices.object());
+}
+
+std::optional<DType> positions_if(bool wanted) {
+  return wanted ? std::optional(DType::i64) : std::nullopt;
 }
 
 template <int spatial>
@@ -51,7 +57,33 @@ py::object max_pool(py::handle input, py::handle kernel_size, py::handle stride,
   constexpr const char* op = spatial == 1 ? "max_pool1d" : "max_pool2d";
   const Input x(input, {op, "input"});
   const auto sizes = window_sizes<spatial>(op, kernel_size, stride, padding, dilation, ceil_mode);
-  return max_forward(check_max_pool(op, spatial, x->shape, sizes), x, return_indices);
+  return max_forward(check_max_pool(op, spatial, x->shape, sizes), x, positions_if(return_indices));
+}
+
+// What a backward pass needs to know: taps as uint8, or positions where a byte cannot number them.
+template <int spatial>
+py::object max_pool_taps(py::handle input, py::handle kernel_size, py::handle stride,
+                         py::handle padding, py::handle dilation, bool ceil_mode) {
+  constexpr const char* op = spatial == 1 ? "max_pool1d" : "max_pool2d";
+  const Input x(input, {op, "input"});
+  const auto sizes = window_sizes<spatial>(op, kernel_size, stride, padding, dilation, ceil_mode);
+  const PoolParams params = check_max_pool(op, spatial, x->shape, sizes);
+  return max_forward(params, x, has_taps(params) ? DType::u8 : DType::i64);
+}
+
+template <int spatial>
+py::object max_pool_taps_backward(py::handle grad, py::handle taps, py::handle input_shape,
+                                  py::handle kernel_size, py::handle stride, py::handle padding,
+                                  py::handle dilation, bool ceil_mode) {
+  constexpr const char* op = spatial == 1 ? "max_pool1d_taps_backward" : "max_pool2d_taps_backward";
+  const Input g(grad, {op, "grad"}), where(taps, {op, "taps"}, Kind::byte);
+  const Dims shape = to_shape(input_shape, {op, "input_shape"});
+  const auto sizes = window_sizes<spatial>(op, kernel_size, stride, padding, dilation, ceil_mode);
+  const PoolParams params = check_max_pool(op, spatial, shape, sizes);
+  check_max_pool_taps(params, g, where);
+  const Output dx(op, g->dtype, shape);
+  run(max_pool_backward, reference::max_pool_backward, params, g.view(), where.view(), dx.view());
+  return dx.object();
 }
 
 template <int spatial>
@@ -59,7 +91,8 @@ py::object adaptive_max_pool(py::handle input, py::handle output_size, bool retu
   constexpr const char* op = spatial == 1 ? "adaptive_max_pool1d" : "adaptive_max_pool2d";
   const Input x(input, {op, "input"});
   const auto sizes = output_sizes<spatial>(op, output_size);
-  return max_forward(check_adaptive_pool(op, spatial, x->shape, sizes), x, return_indices);
+  return max_forward(check_adaptive_pool(op, spatial, x->shape, sizes), x,
+                     positions_if(return_indices));
 }
 
 template <int spatial>
@@ -147,6 +180,11 @@ void register_dimension(py::module_& m) {
   };
   m.def(name("max_pool").c_str(), &max_pool<spatial>, arg("input"), arg("kernel_size"),
         arg("stride"), arg("padding"), arg("dilation"), arg("ceil_mode"), arg("return_indices"));
+  m.def(name("max_pool", "_taps").c_str(), &max_pool_taps<spatial>, arg("input"),
+        arg("kernel_size"), arg("stride"), arg("padding"), arg("dilation"), arg("ceil_mode"));
+  m.def(name("max_pool", "_taps_backward").c_str(), &max_pool_taps_backward<spatial>, arg("grad"),
+        arg("taps"), arg("input_shape"), arg("kernel_size"), arg("stride"), arg("padding"),
+        arg("dilation"), arg("ceil_mode"));
   m.def(name("max_pool", "_backward").c_str(), &max_pool_backward_<spatial>, arg("grad"),
         arg("indices"), arg("input_shape"));
   m.def(name("adaptive_max_pool").c_str(), &adaptive_max_pool<spatial>, arg("input"),

@@ -169,6 +169,40 @@ PoolParams check_max_pool_backward(const char* op, int spatial, const TensorView
   return params;
 }
 
+bool has_taps(const PoolParams& params) {
+  const PoolAxis &rows = params.rows, &cols = params.cols;
+  return !rows.adaptive && !cols.adaptive && rows.kernel <= kMostTaps && cols.kernel <= kMostTaps &&
+         rows.kernel * cols.kernel <= kMostTaps;
+}
+
+void check_max_pool_taps(const PoolParams& params, const TensorView& grad, const TensorView& taps) {
+  check_pool_backward(params, grad);
+  require_shape({params.op, "taps"}, taps, params.output_shape);
+  if (!has_taps(params))
+    throw ValueError(concat(params.op, ": kernel_size must have at most ", kMostTaps,
+                            " elements, got ", params.rows.kernel, " x ", params.cols.kernel));
+}
+
+void check_pool_taps(const PoolParams& params, const std::uint8_t* taps, std::int64_t n) {
+  const std::int64_t most = params.rows.kernel * params.cols.kernel - 1;
+  std::uint8_t largest = 0;
+  for (std::int64_t i = 0; i < n; ++i) largest = taps[i] > largest ? taps[i] : largest;
+  if (largest > most)
+    throw IndexError(
+        concat(params.op, ": taps must be in [0, ", most + 1, "), got ", int{largest}));
+}
+
+std::int64_t position_of_tap(const PoolParams& params, std::int64_t row, std::int64_t col,
+                             std::int64_t tap) {
+  const PoolAxis &rows = params.rows, &cols = params.cols;
+  const std::int64_t r = row * rows.stride - rows.padding + tap / cols.kernel * rows.dilation;
+  const std::int64_t c = col * cols.stride - cols.padding + tap % cols.kernel * cols.dilation;
+  if (r < 0 || r >= rows.in || c < 0 || c >= cols.in)
+    throw IndexError(concat(params.op, ": taps must not lie in the padding, got ", tap,
+                            " for output (", row, ", ", col, ")"));
+  return r * cols.in + c;
+}
+
 void check_pool_indices(const char* op, const std::int64_t* indices, std::int64_t n,
                         std::int64_t plane) {
   bool inside = true;

@@ -1,4 +1,4 @@
-// Inner loops of pooling: one row of outputs of one plane, or of a bundle of channels.
+// Inner loops of pooling, over the output rows of one plane, or of a bundle of channels.
 #pragma once
 
 #include <cstdint>
@@ -8,51 +8,90 @@
 
 namespace pyfast {
 
-// The input rows under one row of outputs: `rows` of them, row_step elements apart.
+// One input plane: elements of a row are neighbours.
 template <class T>
-struct PoolRow {
-  const T* x;  // column 0 of the first row
-  std::int64_t rows, row_step;
-  const PoolAxis* cols;
+struct PoolPlane {
+  const T* x;
+  std::int64_t row_step;
+  const PoolAxis *rows, *cols;
 };
 
-// The same for neighbouring channels (channel stride 1): pixels are pixel_step apart, and each
-// channel's row of outputs lies out_step beyond the one before.
+// Neighbouring channels (channel stride 1): pixels are pixel_step apart, and each channel's outputs
+// lie out_step beyond those of the one before.
 template <class T>
 struct PoolChannels {
-  PoolRow<T> row;
+  PoolPlane<T> plane;
   std::int64_t pixel_step, out_step;
   int channels;  // at most lanes
 };
 
-// Flat input positions: a tap in row r and column c is first + r * row_step + c.
-struct PoolIndexing {
-  std::int64_t first, row_step;
-};
-
-// What the sums of a row are divided by: fixed if not 0, else rows times the column extent.
+// What the sum of a window is divided by: `fixed` if not 0, else its extent along the rows times
+// that along the columns, which columns[] lists; `uniform` when those are all the same.
 template <class T>
 struct PoolDivisor {
-  T fixed, rows;
-  bool include_pad;
+  T fixed;
+  bool include_pad, uniform;
+  const T* columns;
+};
+
+// How a maximum's place is numbered. Flat positions of the input plane (int64): tap (r, c) of a
+// window lies row_step r + col_step c beyond its first. Taps (uint8): r times the width of the
+// window plus c, whatever lies in the padding counted too.
+struct PoolNumbering {
+  std::int64_t row_step, col_step;
+};
+
+// All write output rows [begin, end) of the plane whose outputs start at y (and index).
+template <class T>
+struct PoolRowKernels {
+  void (*max_rows)(T* y, const PoolPlane<T>& x, std::int64_t begin, std::int64_t end);
+  void (*avg_rows)(T* y, const PoolPlane<T>& x, const PoolDivisor<T>& divisor, std::int64_t begin,
+                   std::int64_t end);
 };
 
 template <class T>
-struct PoolKernels {
+struct PoolArgmaxKernels {
+  void (*positions)(T* y, std::int64_t* index, const PoolPlane<T>& x, std::int64_t begin,
+                    std::int64_t end);
+  void (*taps)(T* y, std::uint8_t* index, const PoolPlane<T>& x, std::int64_t begin,
+               std::int64_t end);
+};
+
+template <class T>
+struct PoolChannelKernels {
   int lanes;  // channels a PoolChannels holds at best
-  void (*max_row)(T* y, const PoolRow<T>& row);
-  void (*argmax_row)(T* y, std::int64_t* index, const PoolRow<T>& row, const PoolIndexing& at);
-  void (*avg_row)(T* y, const PoolRow<T>& row, const PoolDivisor<T>& divisor);
-  void (*max_channels)(T* y, const PoolChannels<T>& x);
-  void (*argmax_channels)(T* y, std::int64_t* index, const PoolChannels<T>& x,
-                          const PoolIndexing& at);
-  void (*avg_channels)(T* y, const PoolChannels<T>& x, const PoolDivisor<T>& divisor);
-  // dx[0 .. cols.in) = each g / divisor added to the columns of its window; scratch: cols.out
-  void (*spread_row)(T* dx, T* scratch, const T* g, const PoolAxis& cols,
-                     const PoolDivisor<T>& divisor);
+  void (*max_rows)(T* y, const PoolChannels<T>& x, std::int64_t begin, std::int64_t end);
+  void (*avg_rows)(T* y, const PoolChannels<T>& x, const PoolDivisor<T>& divisor,
+                   std::int64_t begin, std::int64_t end);
+  // Offsets in a window must be exact as T (cpu.cpp packs other inputs).
+  void (*positions)(T* y, std::int64_t* index, const PoolChannels<T>& x, std::int64_t begin,
+                    std::int64_t end);
+  void (*taps)(T* y, std::uint8_t* index, const PoolChannels<T>& x, std::int64_t begin,
+               std::int64_t end);
+};
+
+// Backward of windows for which gathers() holds, a plane at a time. Each input element collects
+// from the outputs whose windows cover it; nothing is added to memory.
+template <class T>
+struct PoolGradientKernels {
+  bool (*gathers)(const PoolAxis& rows, const PoolAxis& cols);
+  std::int64_t (*scratch)(const PoolAxis& rows, const PoolAxis& cols);  // its size, elements
+  // dx = g where the tap is the one that `taps` names, over all windows; scratch zero before the
+  // first plane
+  void (*max_plane)(T* dx, const T* g, const std::uint8_t* taps, const PoolAxis& rows,
+                    const PoolAxis& cols, T* scratch);
+  void (*avg_plane)(T* dx, const T* g, const PoolAxis& rows, const PoolAxis& cols,
+                    const PoolDivisor<T>& divisor, T* scratch);
+  // Other averages: dx[0 .. cols.in) = each g / divisor (of output row `row`) added to the columns
+  // of its window; scratch: cols.out
+  void (*spread_row)(T* dx, T* scratch, const T* g, std::int64_t row, const PoolAxis& rows,
+                     const PoolAxis& cols, const PoolDivisor<T>& divisor);
   void (*add_row)(T* dx, const T* x, std::int64_t n);  // dx += x
 };
 
-PYFAST_KERNEL_TABLE(PoolKernels, pool_kernels)
+PYFAST_KERNEL_TABLE(PoolRowKernels, pool_row_kernels)
+PYFAST_KERNEL_TABLE(PoolArgmaxKernels, pool_argmax_kernels)
+PYFAST_KERNEL_TABLE(PoolChannelKernels, pool_channel_kernels)
+PYFAST_KERNEL_TABLE(PoolGradientKernels, pool_gradient_kernels)
 
 }  // namespace pyfast

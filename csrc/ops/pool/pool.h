@@ -56,11 +56,24 @@ PoolParams check_max_pool_backward(const char* op, int spatial, const TensorView
 void check_pool_indices(const char* op, const std::int64_t* indices, std::int64_t n,
                         std::int64_t plane);
 
-// output = maximum over each window; NaN wins. indices (may be undefined): the flat position of
-// that element in its input plane: the first of equal ones, the last NaN. Writes both.
+// Most taps of a window that a byte can number, as max_pool_forward's uint8 indices do.
+inline constexpr std::int64_t kMostTaps = 255;
+bool has_taps(const PoolParams& params);  // whether it does
+// As check_max_pool_backward, for uint8 indices and the windows of the forward call.
+void check_max_pool_taps(const PoolParams& params, const TensorView& grad, const TensorView& taps);
+// IndexError unless all n taps belong to a window.
+void check_pool_taps(const PoolParams& params, const std::uint8_t* taps, std::int64_t n);
+// The flat input position of a tap of output (row, col); IndexError where it is in the padding.
+std::int64_t position_of_tap(const PoolParams& params, std::int64_t row, std::int64_t col,
+                             std::int64_t tap);
+
+// output = maximum over each window; NaN wins. indices (may be undefined) say where it is, the
+// first of equal ones, the last NaN: int64, the flat position in its input plane; uint8, the tap
+// r * kernel width + c of the window, padding counted (a backward pass needs no more than that, at
+// an eighth of the memory). Writes both.
 void max_pool_forward(const PoolParams& params, const TensorView& input, const TensorView& output,
                       const TensorView& indices);
-// grad_input = 0, then grad_input[plane, index] += grad in the order of outputs.
+// grad_input = sum of grad over the outputs whose index leads there, in a fixed order.
 void max_pool_backward(const PoolParams& params, const TensorView& grad, const TensorView& indices,
                        const TensorView& grad_input);
 

@@ -1,4 +1,5 @@
 // One output at a time, walking every tap of its window; sums in double.
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <vector>
@@ -58,6 +59,30 @@ double divisor(const PoolParams& p, std::int64_t row, std::int64_t col) {
   return counted(p.rows, row, p.count_include_pad) * counted(p.cols, col, p.count_include_pad);
 }
 
+// Which tap of the window of output (row, col) the flat position `where` is.
+std::uint8_t tap_of(const PoolParams& p, std::int64_t row, std::int64_t col, std::int64_t where) {
+  const std::int64_t r = where / p.cols.in - (row * p.rows.stride - p.rows.padding);
+  const std::int64_t c = where % p.cols.in - (col * p.cols.stride - p.cols.padding);
+  return static_cast<std::uint8_t>(r / p.rows.dilation * p.cols.kernel + c / p.cols.dilation);
+}
+
+// Of all outputs, in their planes, whichever kind the indices are.
+std::vector<std::int64_t> positions(const PoolParams& p, const TensorView& indices) {
+  std::vector<std::int64_t> all(static_cast<std::size_t>(indices.numel()));
+  if (indices.dtype == DType::i64) {
+    const Contiguous<std::int64_t> index(indices);
+    check_pool_indices(p.op, index.data(), indices.numel(), p.input_plane());
+    std::copy(index.data(), index.data() + indices.numel(), all.begin());
+    return all;
+  }
+  const Contiguous<std::uint8_t> taps(indices);
+  check_pool_taps(p, taps.data(), indices.numel());
+  for_each_output(p, [&](auto, auto row, auto col, auto at) {
+    all[static_cast<std::size_t>(at)] = position_of_tap(p, row, col, taps.data()[at]);
+  });
+  return all;
+}
+
 }  // namespace
 
 void max_pool_forward(const PoolParams& params, const TensorView& input, const TensorView& output,
@@ -75,7 +100,11 @@ void max_pool_forward(const PoolParams& params, const TensorView& input, const T
         where = i;
       });
       output.as<T>()[at] = best;
-      if (indices.defined) indices.as<std::int64_t>()[at] = where;
+      if (!indices.defined) return;
+      if (indices.dtype == DType::i64)
+        indices.as<std::int64_t>()[at] = where;
+      else
+        indices.as<std::uint8_t>()[at] = tap_of(params, row, col, where);
     });
   });
 }
@@ -84,12 +113,12 @@ void max_pool_backward(const PoolParams& params, const TensorView& grad, const T
                        const TensorView& grad_input) {
   visit(grad.dtype, [&]<class T>() {
     const Contiguous<T> g(grad);
-    const Contiguous<std::int64_t> index(indices);
+    const std::vector<std::int64_t> index = positions(params, indices);
     const std::int64_t size = params.input_plane();
-    check_pool_indices(params.op, index.data(), params.output_shape.numel(), size);
     std::vector<double> sums(static_cast<std::size_t>(grad_input.numel()));
     for_each_output(params, [&](auto plane, auto, auto, auto at) {
-      sums[static_cast<std::size_t>(plane * size + index.data()[at])] += double{g.data()[at]};
+      const std::int64_t i = plane * size + index[static_cast<std::size_t>(at)];
+      sums[static_cast<std::size_t>(i)] += double{g.data()[at]};
     });
     for (std::size_t i = 0; i < sums.size(); ++i) grad_input.as<T>()[i] = static_cast<T>(sums[i]);
   });

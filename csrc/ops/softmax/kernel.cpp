@@ -21,41 +21,49 @@ T scalar_log(T x) {  // every lane the same: the vector function serves
   return lanes[0];
 }
 
-template <class T>
-T row_max(const T* x, std::int64_t n) {
+constexpr int kSums = 4;  // vectors in flight
+
+// step(k, i, lanes) for every vector of n values, k < kSums naming the partial result to add to.
+template <class T, class Step>
+PYFAST_INLINE void in_flight(std::int64_t n, Step step) {
   constexpr int w = vec<T>::size;
-  vec<T> top(-infinity<T>());
   std::int64_t i = 0;
-  for (; i + w <= n; i += w) top = max_nan(top, vec<T>::load(x + i));
-  if (i < n) top = max_nan(top, vec<T>::load(x + i, static_cast<int>(n - i), -infinity<T>()));
-  return reduce_max(top);
+  for (; i + kSums * w <= n; i += kSums * w)
+#pragma GCC unroll 4
+    for (int k = 0; k < kSums; ++k) step(k, i + k * w, w);
+  for (; i + w <= n; i += w) step(0, i, w);
+  if (i < n) step(1, i, static_cast<int>(n - i));
 }
 
-// y = exp(x - top) (or x - top when log), returns the sum of the exponentials.
 template <class T>
-T shift_and_sum(T* y, const T* x, std::int64_t n, T top, bool log) {
-  constexpr int w = vec<T>::size;
+T row_max(const T* x, std::int64_t n) {
+  const vec<T> lowest(-infinity<T>());
+  vec<T> top[kSums] = {lowest, lowest, lowest, lowest};
+  in_flight<T>(n, [&](int k, std::int64_t i, int lanes) PYFAST_INLINED {
+    top[k] = max_nan(top[k], load(x + i, lanes, -infinity<T>()));
+  });
+  return reduce_max(max_nan(max_nan(top[0], top[1]), max_nan(top[2], top[3])));
+}
+
+// y = exp(x - top) (or x - top when log), returns the sum of the exponentials. Fetches the next
+// row meanwhile: its maximum, the first pass over it, has nothing to compute.
+template <bool log, class T>
+T shift_and_sum(T* y, const T* x, std::int64_t n, T top) {
   const vec<T> shift(top);
-  vec<T> sum(T{0});
-  std::int64_t i = 0;
-  for (; i + w <= n; i += w) {
-    const vec<T> d = vec<T>::load(x + i) - shift, e = exp(d);
-    sum += e;
-    (log ? d : e).store(y + i);
-  }
-  if (i < n) {
-    const int rest = static_cast<int>(n - i);
-    const vec<T> d = vec<T>::load(x + i, rest, -infinity<T>()) - shift, e = exp(d);
-    sum += e;
-    (log ? d : e).store(y + i, rest);
-  }
-  return reduce_add(sum);
+  vec<T> sums[kSums];
+  in_flight<T>(n, [&](int k, std::int64_t i, int lanes) PYFAST_INLINED {
+    __builtin_prefetch(x + n + i, 0, 3);
+    const vec<T> d = load(x + i, lanes, -infinity<T>()) - shift, e = exp(d);
+    sums[k] += e;
+    store(log ? d : e, y + i, lanes);
+  });
+  return reduce_add((sums[0] + sums[1]) + (sums[2] + sums[3]));
 }
 
 template <class T>
 void forward_row(T* y, const T* x, std::int64_t n, bool log) {
   const T top = row_max(x, n);
-  const T sum = shift_and_sum(y, x, n, top, log);
+  const T sum = log ? shift_and_sum<true>(y, x, n, top) : shift_and_sum<false>(y, x, n, top);
   if (log) {
     const vec<T> shift(scalar_log(sum));
     map(y, y, n, [=](vec<T> v) { return v - shift; });
@@ -65,21 +73,25 @@ void forward_row(T* y, const T* x, std::int64_t n, bool log) {
   }
 }
 
+template <bool log, class T>
+void backward_of(T* dx, const T* g, const T* y, std::int64_t n) {
+  vec<T> sums[kSums];
+  in_flight<T>(n, [&](int k, std::int64_t i, int lanes) PYFAST_INLINED {
+    const vec<T> gi = load(g + i, lanes);
+    sums[k] = log ? sums[k] + gi : fma(gi, load(y + i, lanes), sums[k]);
+  });
+  const vec<T> sum(reduce_add((sums[0] + sums[1]) + (sums[2] + sums[3])));
+  in_flight<T>(n, [&](int, std::int64_t i, int lanes) PYFAST_INLINED {
+    __builtin_prefetch(g + n + i, 0, 3);
+    __builtin_prefetch(y + n + i, 0, 3);
+    const vec<T> gi = load(g + i, lanes), yi = load(y + i, lanes);
+    store(log ? gi - exp(yi) * sum : yi * (gi - sum), dx + i, lanes);
+  });
+}
+
 template <class T>
 void backward_row(T* dx, const T* g, const T* y, std::int64_t n, bool log) {
-  constexpr int w = vec<T>::size;
-  vec<T> sums(T{0});
-  for (std::int64_t i = 0; i < n; i += w) {
-    const int m = static_cast<int>(n - i < w ? n - i : w);
-    const vec<T> gi = vec<T>::load(g + i, m);
-    sums = log ? sums + gi : fma(gi, vec<T>::load(y + i, m), sums);
-  }
-  const vec<T> sum(reduce_add(sums));
-  for (std::int64_t i = 0; i < n; i += w) {
-    const int m = static_cast<int>(n - i < w ? n - i : w);
-    const vec<T> gi = vec<T>::load(g + i, m), yi = vec<T>::load(y + i, m);
-    (log ? gi - exp(yi) * sum : yi * (gi - sum)).store(dx + i, m);
-  }
+  log ? backward_of<true>(dx, g, y, n) : backward_of<false>(dx, g, y, n);
 }
 
 template <class T>
