@@ -1,11 +1,20 @@
-"""CNN or Vision Transformer, on how much data? Handwritten digits, 50 to 1,347 for training.
+"""CNN or Vision Transformer, on how much data? Handwritten digits, 50 to 1,300 for training.
 
 Self-attention may look anywhere and has to learn that neighbours matter; convolution is built that
-way. So the CNN should need fewer images. Both models get the same images, shifts, batches, steps
-(enough for either to fit its training images), optimizer and learning rate; the held-out quarter is
-looked at once.
+way. So the CNN should need fewer images. Both models get the same images, shifts, batches, steps,
+optimizer and learning rate; the held-out quarter is looked at once.
 
     python examples/vision_transformer_digits.py --output docs/figures
+
+Result, mean of two seeds, 4 minutes on one core (held-out accuracy, 450 images):
+
+    training images         50     100     200     400     800    1300
+    CNN                  93.0 %  95.8 %  98.8 %  99.7 %  99.7 %  99.8 %
+    Vision Transformer   72.9 %  82.9 %  87.9 %  91.0 %  93.6 %  94.7 %
+
+The CNN wins everywhere, by 20 points at 50 images and by 5 at 1,300: the gap closes, but these data
+end long before the two would meet. Of its shifted training images the CNN gets all right, the
+Vision Transformer all of 100 and 96 % of 1,300: from 400 on, its 1,500 steps are a little short too.
 """
 
 from __future__ import annotations
@@ -23,8 +32,8 @@ from pyfast import nn
 from pyfast.demo import Split, build_model, evaluate, learning_rate, load_digits, shifted
 from pyfast.models import VisionTransformer, ViTConfig
 
-SIZES = (50, 100, 200, 400, 800, 1347)
-SEEDS, STEPS, BATCH, RATE = 3, 1500, 32, 3e-3
+SIZES = (50, 100, 200, 400, 800, 1300)
+SEEDS, STEPS, BATCH, RATE = 2, 1500, 32, 3e-3
 COLOURS = {"CNN": "#0072B2", "Vision Transformer": "#D55E00"}
 
 
