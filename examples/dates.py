@@ -144,7 +144,7 @@ def train(
     model: Any, lengths: LengthPredictor, data: Iterator[Batch], steps: int
 ) -> list[tuple[float, ...]]:
     """AdamW with warm-up and cosine decay; the losses of each step."""
-    optimizer = pf.optim.AdamW([*model.parameters(), *lengths.parameters()], lr=0.0)
+    optimizer = pf.optim.AdamW([*model.parameters(), *lengths.parameters()], lr=1e-3)
     history = []
     for step in (bar := tqdm(range(steps), desc="training", unit="step")):
         optimizer.param_groups[0]["lr"] = learning_rate(step, steps, 2e-3, max(1, steps // 20))

@@ -81,7 +81,7 @@ def train(
 ) -> tuple[list[float], list[tuple[int, float]]]:
     """AdamW with warm-up and cosine decay; losses of each step, and on the held-out part."""
     rng = np.random.default_rng(1)
-    optimizer = pf.optim.AdamW(model.parameters(), lr=0.0, weight_decay=0.1)
+    optimizer = pf.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.1)
     history, checks = [], []
     every = max(1, steps // 10)
     for step in (bar := tqdm(range(steps), desc="training", unit="step")):

@@ -6,6 +6,9 @@ standard tokenizer; a tenth of the files is held out. What is string or comment 
 stands before, so source is read in windows of whole lines whose first input says in which class
 the line before ended. At test time that is the model's own answer.
 
+A run without the positions by line reached 96.06 % of 204,657 held-out pieces after 203 s on one
+core, short of the 99 % aimed at; with them it has not been run in full yet.
+
     pip install 'pyfast-nn[examples]'
     python examples/token_classes.py
 """
@@ -157,7 +160,7 @@ def train(
     begins = np.concatenate(
         [[(i, start) for start in line_starts(p)] for i, (p, _) in enumerate(files)]
     )
-    optimizer = pf.optim.AdamW(model.parameters(), lr=0.0)
+    optimizer = pf.optim.AdamW(model.parameters(), lr=1e-3)
     history = []
     for step in (bar := tqdm(range(steps), desc="training", unit="step")):
         optimizer.param_groups[0]["lr"] = learning_rate(step, steps, 2e-3, max(1, steps // 20))

@@ -112,7 +112,7 @@ def train_model(
 ) -> list[float]:
     """AdamW with warm-up and cosine decay; the loss of each step."""
     rng = np.random.default_rng(1)
-    optimizer = pf.optim.AdamW(model.parameters(), lr=0.0)
+    optimizer = pf.optim.AdamW(model.parameters(), lr=1e-3)
     history = []
     for step in (bar := tqdm(range(steps), desc="training", unit="step")):
         optimizer.param_groups[0]["lr"] = learning_rate(step, steps, 1e-3, max(1, steps // 20))
