@@ -6,6 +6,9 @@ standard tokenizer; a tenth of the files is held out. What is string or comment 
 stands before, so source is read in windows of whole lines whose first input says in which class
 the line before ended. At test time that is the model's own answer.
 
+A run without the positions by line reached 96.06 % of 204,657 held-out pieces after 203 s on one
+core, short of the 99 % aimed at; with them it has not been run in full yet.
+
     pip install 'pyfast-nn[examples]'
     python examples/token_classes.py
 """
@@ -34,7 +37,7 @@ CLASSES = ("space", "name", "keyword", "number", "string", "comment", "operator"
 SPACE, NAME, KEYWORD, NUMBER, STRING, COMMENT, OPERATOR = range(len(CLASSES))
 KINDS = {"NAME": NAME, "NUMBER": NUMBER, "STRING": STRING, "COMMENT": COMMENT, "OP": OPERATOR}
 PIECES = re.compile(r"\"{3}|'{3}|\n|[^\S\n]+|\d\w*|\w+|.")
-UNKNOWN = len(CLASSES)  # inputs 0 ... 6 are classes, then come unknown pieces, then known ones
+NEWLINE, UNKNOWN = range(len(CLASSES), len(CLASSES) + 2)  # inputs below are classes
 PADDING = -100
 
 Array = np.ndarray[Any, Any]
@@ -75,11 +78,12 @@ class Pieces:
 
     def __init__(self, files: list[Source], size: int) -> None:
         counts = Counter(map(self._kind, (p for pieces, _ in files for p in pieces)))
-        frequent = [piece for piece, _ in counts.most_common(size)]
+        frequent = [piece for piece, _ in counts.most_common(size) if piece != "\n"]
         self.numbers = {piece: UNKNOWN + 1 + i for i, piece in enumerate(frequent)}
+        self.numbers["\n"] = NEWLINE
 
     def __len__(self) -> int:
-        return UNKNOWN + 1 + len(self.numbers)
+        return UNKNOWN + len(self.numbers)
 
     @staticmethod
     def _kind(piece: str) -> str:
@@ -108,6 +112,7 @@ class Labeller(nn.Module):
         self.embedding = nn.Embedding(inputs, width)
         self.near = nn.Conv1d(width, width, 5, padding=2, activation="relu")
         self.position = nn.SinusoidalPositionalEncoding(width, 4096)
+        self.line = nn.LearnedPositionalEncoding(width, 1024)
         layer = nn.TransformerEncoderLayer(
             width, 4, 4 * width, dropout=0.0, batch_first=True, norm_first=True
         )
@@ -117,6 +122,8 @@ class Labeller(nn.Module):
     def forward(self, inputs: Any, real: Any) -> Any:
         """Logits (batch, length, classes) of inputs (batch, length); `real` is False at padding."""
         x = self.embedding(inputs)
+        newlines = inputs == NEWLINE
+        x = self.line(x, newlines.cumsum(1) - newlines)  # as on a page: which line, and where
         x = self.position(x + self.near(x.transpose(1, 2)).transpose(1, 2))
         return self.output(self.encoder(x, None, ~real))
 
@@ -153,7 +160,7 @@ def train(
     begins = np.concatenate(
         [[(i, start) for start in line_starts(p)] for i, (p, _) in enumerate(files)]
     )
-    optimizer = pf.optim.AdamW(model.parameters(), lr=0.0)
+    optimizer = pf.optim.AdamW(model.parameters(), lr=1e-3)
     history = []
     for step in (bar := tqdm(range(steps), desc="training", unit="step")):
         optimizer.param_groups[0]["lr"] = learning_rate(step, steps, 2e-3, max(1, steps // 20))
@@ -223,6 +230,7 @@ def figure(
     axes.set(xlabel="predicted", ylabel="standard tokenizer", title="Held-out pieces")
     axes = canvas.add_subplot(grid[1, :])
     axes.axis("off")
+    axes.set(xlim=(0, 120), ylim=(20, 0))
     colors = ("black", "black", "#0072B2", "#CC79A7", "#009E73", "0.5", "#D55E00")
     row = column = 0
     for piece, truth, guess in zip(*sample, strict=True):
@@ -231,8 +239,8 @@ def figure(
             continue
         wrong = {"backgroundcolor": "#ffd0d0"} if truth != guess else {}
         axes.text(
-            column / 100, 1 - row / 22, piece, color=colors[guess], family="monospace", size=9.5,
-            va="top", transform=axes.transAxes, **wrong,
+            column, row, piece, color=colors[guess], family="monospace", size=12,
+            va="top", clip_on=True, **wrong,
         )  # fmt: skip
         column += len(piece)
     axes.set_title("A held-out file, coloured by the predicted class; mistakes on red")
@@ -251,7 +259,7 @@ def excerpt(pieces: list[str], labels: Array, found: Array) -> tuple[list[str], 
 def main(argv: list[str] | None = None) -> float:
     """Train, label the held-out files, draw the figure; the share of right pieces."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--steps", type=int, default=800)
+    parser.add_argument("--steps", type=int, default=1000)
     parser.add_argument("--batch-size", type=int, default=24)
     parser.add_argument("--window", type=int, default=256, help="pieces")
     parser.add_argument("--width", type=int, default=96)

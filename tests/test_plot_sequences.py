@@ -47,7 +47,7 @@ def test_recorded_weights_are_those_of_a_call() -> None:
 
 def test_map_shows_the_weights() -> None:
     weights = np.array([[0.9, 0.1, 0.0], [0.2, 0.3, 0.5]])
-    _figure, given = plt.subplots()
+    given = plt.subplots()[1]
     ax = attention_map(weights, queries=["x", "y"], keys=["a", "b", "c"], ax=given)
     assert ax is given
     np.testing.assert_array_equal(ax.images[0].get_array(), weights)
