@@ -20,6 +20,7 @@ __all__: list[str] = [
     "avg_pool2d_backward",
     "batch_norm",
     "batch_norm_backward",
+    "binary",
     "celu",
     "celu_backward",
     "conv1d",
@@ -35,6 +36,7 @@ __all__: list[str] = [
     "cross_entropy_backward",
     "dropout",
     "dropout_backward",
+    "elementary",
     "elu",
     "elu_backward",
     "embedding",
@@ -76,11 +78,16 @@ __all__: list[str] = [
     "matmul_backward",
     "max_pool1d",
     "max_pool1d_backward",
+    "max_pool1d_taps",
+    "max_pool1d_taps_backward",
     "max_pool2d",
     "max_pool2d_backward",
+    "max_pool2d_taps",
+    "max_pool2d_taps_backward",
     "mish",
     "mish_backward",
     "num_threads",
+    "owns_memory",
     "pad",
     "pad_backward",
     "philox4x32",
@@ -220,6 +227,7 @@ def batch_norm_backward(
     weight_gradient: bool,
     bias_gradient: bool,
 ) -> typing.Any: ...
+def binary(operation: typing.Any, a: typing.Any, b: typing.Any) -> typing.Any: ...
 def celu(input: typing.Any, alpha: typing.Any) -> typing.Any: ...
 def celu_backward(grad: typing.Any, saved: typing.Any, alpha: typing.Any) -> typing.Any: ...
 def conv1d(
@@ -357,6 +365,7 @@ def dropout_backward(
     span: typing.SupportsInt | typing.SupportsIndex,
     alpha: bool,
 ) -> typing.Any: ...
+def elementary(function: typing.Any, input: typing.Any) -> typing.Any: ...
 def elu(input: typing.Any, alpha: typing.Any) -> typing.Any: ...
 def elu_backward(grad: typing.Any, saved: typing.Any, alpha: typing.Any) -> typing.Any: ...
 def embedding(input: typing.Any, weight: typing.Any) -> typing.Any: ...
@@ -496,6 +505,24 @@ def max_pool1d(
 def max_pool1d_backward(
     grad: typing.Any, indices: typing.Any, input_shape: typing.Any
 ) -> typing.Any: ...
+def max_pool1d_taps(
+    input: typing.Any,
+    kernel_size: typing.Any,
+    stride: typing.Any,
+    padding: typing.Any,
+    dilation: typing.Any,
+    ceil_mode: bool,
+) -> typing.Any: ...
+def max_pool1d_taps_backward(
+    grad: typing.Any,
+    taps: typing.Any,
+    input_shape: typing.Any,
+    kernel_size: typing.Any,
+    stride: typing.Any,
+    padding: typing.Any,
+    dilation: typing.Any,
+    ceil_mode: bool,
+) -> typing.Any: ...
 def max_pool2d(
     input: typing.Any,
     kernel_size: typing.Any,
@@ -508,9 +535,28 @@ def max_pool2d(
 def max_pool2d_backward(
     grad: typing.Any, indices: typing.Any, input_shape: typing.Any
 ) -> typing.Any: ...
+def max_pool2d_taps(
+    input: typing.Any,
+    kernel_size: typing.Any,
+    stride: typing.Any,
+    padding: typing.Any,
+    dilation: typing.Any,
+    ceil_mode: bool,
+) -> typing.Any: ...
+def max_pool2d_taps_backward(
+    grad: typing.Any,
+    taps: typing.Any,
+    input_shape: typing.Any,
+    kernel_size: typing.Any,
+    stride: typing.Any,
+    padding: typing.Any,
+    dilation: typing.Any,
+    ceil_mode: bool,
+) -> typing.Any: ...
 def mish(input: typing.Any) -> typing.Any: ...
 def mish_backward(grad: typing.Any, saved: typing.Any) -> typing.Any: ...
 def num_threads() -> int: ...
+def owns_memory(array: typing.Any) -> bool: ...
 def pad(input: typing.Any, pad: typing.Any, mode: typing.Any, value: typing.Any) -> typing.Any: ...
 def pad_backward(
     grad: typing.Any, input_shape: typing.Any, pad: typing.Any, mode: typing.Any
