@@ -23,7 +23,6 @@ WITHOUT_OPERANDS = {
     "isa",
     "isa_env_problem",
     "num_threads",
-    "owns_memory",
     "philox4x32",
     "pool_clear",
     "pool_set_cache_limit",
