@@ -24,8 +24,22 @@ except ImportError as problem:
     ) from None
 
 if TYPE_CHECKING:
-    from . import autograd, data, io, nn, ops, optim, random
+    from . import (
+        analysis,
+        autograd,
+        data,
+        generation,
+        io,
+        models,
+        nn,
+        ops,
+        optim,
+        plot,
+        random,
+        training,
+    )
     from ._tensor import Tensor
+    from .analysis.model_summary import summary
     from .autograd import (
         enable_grad,
         grad,
@@ -70,11 +84,15 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-_SUBMODULES = ("autograd", "cli", "data", "info", "io", "nn", "ops", "optim", "random", "runtime")
+_SUBMODULES = (
+    "analysis", "autograd", "cli", "data", "generation", "info", "io", "models", "nn", "ops",
+    "optim", "plot", "random", "runtime", "sklearn", "training",
+)  # fmt: skip
 
 # Where each public name lives; the imports above tell type checkers the same.
 _NAMES = {
     "_tensor": "Tensor",
+    "analysis.model_summary": "summary",
     "autograd": "enable_grad grad is_grad_enabled no_grad set_grad_enabled value_and_grad",
     "creation": (
         "arange as_tensor empty eye from_dlpack from_numpy full full_like linspace ones ones_like "
@@ -95,6 +113,7 @@ __all__ = [
     "Generator",
     "Tensor",
     "__version__",
+    "analysis",
     "arange",
     "as_tensor",
     "autograd",
@@ -108,6 +127,7 @@ __all__ = [
     "from_numpy",
     "full",
     "full_like",
+    "generation",
     "get_float32_matmul_precision",
     "get_num_threads",
     "get_rng_state",
@@ -121,12 +141,14 @@ __all__ = [
     "matmul",
     "maximum",
     "minimum",
+    "models",
     "nn",
     "no_grad",
     "ones",
     "ones_like",
     "ops",
     "optim",
+    "plot",
     "rand",
     "rand_like",
     "randint",
@@ -142,7 +164,9 @@ __all__ = [
     "show_config",
     "split",
     "stack",
+    "summary",
     "tensor",
+    "training",
     "value_and_grad",
     "where",
     "zeros",

@@ -7,7 +7,10 @@ from __future__ import annotations
 import typing
 
 __all__: list[str] = [
+    "adadelta_step",
+    "adagrad_step",
     "adam_step",
+    "adamax_step",
     "adaptive_avg_pool1d",
     "adaptive_avg_pool1d_backward",
     "adaptive_avg_pool2d",
@@ -23,6 +26,7 @@ __all__: list[str] = [
     "binary",
     "celu",
     "celu_backward",
+    "clamp_gradients",
     "conv1d",
     "conv1d_backward",
     "conv2d",
@@ -41,6 +45,7 @@ __all__: list[str] = [
     "elu_backward",
     "embedding",
     "embedding_backward",
+    "float32_matmul_precision",
     "fma_peak",
     "fold",
     "gelu",
@@ -51,6 +56,7 @@ __all__: list[str] = [
     "gemm_plan",
     "glu",
     "glu_backward",
+    "gradient_norm",
     "group_norm",
     "group_norm_backward",
     "hardshrink",
@@ -86,6 +92,7 @@ __all__: list[str] = [
     "max_pool2d_taps_backward",
     "mish",
     "mish_backward",
+    "nadam_step",
     "num_threads",
     "owns_memory",
     "pad",
@@ -98,16 +105,20 @@ __all__: list[str] = [
     "pool_statistics",
     "prelu",
     "prelu_backward",
+    "radam_step",
     "relu",
     "relu6",
     "relu6_backward",
     "relu_backward",
     "rms_norm",
     "rms_norm_backward",
+    "rmsprop_step",
+    "scale_gradients",
     "scaled_dot_product_attention",
     "scaled_dot_product_attention_backward",
     "selu",
     "selu_backward",
+    "set_float32_matmul_precision",
     "set_num_threads",
     "sgd_step",
     "sigmoid",
@@ -136,20 +147,37 @@ __all__: list[str] = [
     "use_reference",
 ]
 
+def adadelta_step(
+    params: list[typing.Any],
+    grads: list[typing.Any],
+    states: list[typing.Any],
+    steps: list[typing.Any],
+    groups: list[typing.Any],
+    settings: list[typing.Any],
+) -> None: ...
+def adagrad_step(
+    params: list[typing.Any],
+    grads: list[typing.Any],
+    states: list[typing.Any],
+    steps: list[typing.Any],
+    groups: list[typing.Any],
+    settings: list[typing.Any],
+) -> None: ...
 def adam_step(
     params: list[typing.Any],
     grads: list[typing.Any],
-    exp_avg: list[typing.Any],
-    exp_avg_sq: list[typing.Any],
-    max_exp_avg_sq: list[typing.Any],
+    states: list[typing.Any],
     steps: list[typing.Any],
-    lr: typing.SupportsFloat | typing.SupportsIndex,
-    beta1: typing.SupportsFloat | typing.SupportsIndex,
-    beta2: typing.SupportsFloat | typing.SupportsIndex,
-    eps: typing.SupportsFloat | typing.SupportsIndex,
-    weight_decay: typing.SupportsFloat | typing.SupportsIndex,
-    maximize: bool,
-    decoupled: bool,
+    groups: list[typing.Any],
+    settings: list[typing.Any],
+) -> None: ...
+def adamax_step(
+    params: list[typing.Any],
+    grads: list[typing.Any],
+    states: list[typing.Any],
+    steps: list[typing.Any],
+    groups: list[typing.Any],
+    settings: list[typing.Any],
 ) -> None: ...
 def adaptive_avg_pool1d(input: typing.Any, output_size: typing.Any) -> typing.Any: ...
 def adaptive_avg_pool1d_backward(
@@ -230,6 +258,9 @@ def batch_norm_backward(
 def binary(operation: typing.Any, a: typing.Any, b: typing.Any) -> typing.Any: ...
 def celu(input: typing.Any, alpha: typing.Any) -> typing.Any: ...
 def celu_backward(grad: typing.Any, saved: typing.Any, alpha: typing.Any) -> typing.Any: ...
+def clamp_gradients(
+    grads: list[typing.Any], limit: typing.SupportsFloat | typing.SupportsIndex
+) -> None: ...
 def conv1d(
     input: typing.Any,
     weight: typing.Any,
@@ -376,6 +407,7 @@ def embedding_backward(
     padding_idx: typing.SupportsInt | typing.SupportsIndex,
     scale_grad_by_freq: bool,
 ) -> typing.Any: ...
+def float32_matmul_precision() -> str: ...
 def fma_peak(dtype: str, seconds: typing.SupportsFloat | typing.SupportsIndex) -> float: ...
 def fold(
     input: typing.Any,
@@ -409,6 +441,9 @@ def gemm_plan(
 ) -> dict[str, typing.Any]: ...
 def glu(input: typing.Any, dim: typing.Any) -> typing.Any: ...
 def glu_backward(grad: typing.Any, input: typing.Any, dim: typing.Any) -> typing.Any: ...
+def gradient_norm(
+    grads: list[typing.Any], norm_type: typing.SupportsFloat | typing.SupportsIndex
+) -> float: ...
 def group_norm(
     input: typing.Any,
     num_groups: typing.Any,
@@ -555,6 +590,15 @@ def max_pool2d_taps_backward(
 ) -> typing.Any: ...
 def mish(input: typing.Any) -> typing.Any: ...
 def mish_backward(grad: typing.Any, saved: typing.Any) -> typing.Any: ...
+def nadam_step(
+    params: list[typing.Any],
+    grads: list[typing.Any],
+    states: list[typing.Any],
+    steps: list[typing.Any],
+    groups: list[typing.Any],
+    settings: list[typing.Any],
+    mu_products: list[typing.Any],
+) -> None: ...
 def num_threads() -> int: ...
 def owns_memory(array: typing.Any) -> bool: ...
 def pad(input: typing.Any, pad: typing.Any, mode: typing.Any, value: typing.Any) -> typing.Any: ...
@@ -598,6 +642,14 @@ def prelu(input: typing.Any, weight: typing.Any) -> typing.Any: ...
 def prelu_backward(
     grad: typing.Any, input: typing.Any, weight: typing.Any
 ) -> tuple[typing.Any, ...]: ...
+def radam_step(
+    params: list[typing.Any],
+    grads: list[typing.Any],
+    states: list[typing.Any],
+    steps: list[typing.Any],
+    groups: list[typing.Any],
+    settings: list[typing.Any],
+) -> None: ...
 def relu(input: typing.Any) -> typing.Any: ...
 def relu6(input: typing.Any) -> typing.Any: ...
 def relu6_backward(grad: typing.Any, saved: typing.Any) -> typing.Any: ...
@@ -620,6 +672,17 @@ def rms_norm_backward(
     weight_gradient: bool,
     bias_gradient: bool,
 ) -> typing.Any: ...
+def rmsprop_step(
+    params: list[typing.Any],
+    grads: list[typing.Any],
+    states: list[typing.Any],
+    steps: list[typing.Any],
+    groups: list[typing.Any],
+    settings: list[typing.Any],
+) -> None: ...
+def scale_gradients(
+    grads: list[typing.Any], factor: typing.SupportsFloat | typing.SupportsIndex
+) -> None: ...
 def scaled_dot_product_attention(
     query: typing.Any,
     key: typing.Any,
@@ -631,6 +694,7 @@ def scaled_dot_product_attention(
     enable_gqa: bool = False,
     seed: typing.SupportsInt | typing.SupportsIndex = 0,
     offset: typing.SupportsInt | typing.SupportsIndex = 0,
+    window_size: typing.Any = None,
 ) -> tuple[typing.Any, ...]: ...
 def scaled_dot_product_attention_backward(
     grad: typing.Any,
@@ -650,21 +714,19 @@ def scaled_dot_product_attention_backward(
     need_key: bool,
     need_value: bool,
     need_mask: bool,
+    window_size: typing.Any = None,
 ) -> tuple[typing.Any, ...]: ...
 def selu(input: typing.Any) -> typing.Any: ...
 def selu_backward(grad: typing.Any, saved: typing.Any) -> typing.Any: ...
+def set_float32_matmul_precision(precision: str) -> None: ...
 def set_num_threads(n: typing.Any) -> None: ...
 def sgd_step(
     params: list[typing.Any],
     grads: list[typing.Any],
-    momentum_buffers: list[typing.Any],
+    states: list[typing.Any],
     steps: list[typing.Any],
-    lr: typing.SupportsFloat | typing.SupportsIndex,
-    momentum: typing.SupportsFloat | typing.SupportsIndex,
-    dampening: typing.SupportsFloat | typing.SupportsIndex,
-    weight_decay: typing.SupportsFloat | typing.SupportsIndex,
-    nesterov: bool,
-    maximize: bool,
+    groups: list[typing.Any],
+    settings: list[typing.Any],
 ) -> None: ...
 def sigmoid(input: typing.Any) -> typing.Any: ...
 def sigmoid_backward(grad: typing.Any, saved: typing.Any) -> typing.Any: ...

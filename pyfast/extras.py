@@ -7,7 +7,7 @@ import importlib.util
 from collections.abc import Sequence
 from types import ModuleType
 
-__all__ = ["load_bench", "missing_extra"]
+__all__ = ["load_bench", "missing_extra", "require_extra"]
 
 
 def missing_extra(packages: Sequence[str], extra: str) -> str | None:
@@ -37,6 +37,32 @@ def missing_extra(packages: Sequence[str], extra: str) -> str | None:
         return None
     verb = "is" if len(absent) == 1 else "are"
     return f"{', '.join(absent)} {verb} not installed: pip install 'pyfast-nn[{extra}]'"
+
+
+def require_extra(op: str, packages: Sequence[str], extra: str) -> None:
+    """Raise an ImportError with that line when a package of an extra is not installed.
+
+    Parameters
+    ----------
+    op : str
+        What needs it; begins the message.
+    packages : sequence of str
+        Import names that are needed.
+    extra : str
+        The extra of the distribution that installs them.
+
+    Raises
+    ------
+    ImportError
+        Naming the packages and the pip command.
+
+    Examples
+    --------
+    >>> require_extra("example", ["numpy"], "analysis")
+    """
+    problem = missing_extra(packages, extra)
+    if problem:
+        raise ImportError(f"{op}: {problem}")
 
 
 def load_bench(module: str) -> ModuleType | None:

@@ -65,7 +65,7 @@ def save(
     for name, a in arrays.items():
         if a.dtype.kind not in "fiub" or a.dtype.itemsize > 8:
             raise ValueError(f"save: {_readable(name)} has dtype {a.dtype}, which cannot be stored")
-    _write(Path(path), serialise(arrays, header))
+    write_bytes(Path(path), serialise(arrays, header))
 
 
 def load(path: str | os.PathLike[str], *, return_metadata: bool = False) -> Any:
@@ -160,7 +160,7 @@ def _readable(name: str) -> str:
     return name.replace(_SEPARATOR, ".") or "the top level"
 
 
-def _write(path: Path, blob: bytes) -> None:
+def write_bytes(path: Path, blob: bytes) -> None:
     """Write beside `path`, flush, rename, flush the folder."""
     handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 from types import TracebackType
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 import numpy as np
 
@@ -20,8 +20,6 @@ __all__ = [
 ]
 
 Precision = Literal["highest", "high", "medium"]
-
-_precision: Precision = "highest"
 
 
 def get_num_threads() -> int:
@@ -88,22 +86,19 @@ class _PrecisionScope:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        _set_precision(self._before)
+        _core.set_float32_matmul_precision(self._before)
 
     def __repr__(self) -> str:
-        return f"float32_matmul_precision({_precision!r})"
-
-
-def _set_precision(precision: Precision) -> None:
-    global _precision
-    _precision = precision
+        return f"float32_matmul_precision({get_float32_matmul_precision()!r})"
 
 
 def set_float32_matmul_precision(precision: Precision) -> _PrecisionScope:
     """Say how exact float32 products must be, for the whole process.
 
-    It is a permission: a kernel may always be more exact, and those of this version compute
-    every product at ``"highest"``.
+    It is a permission: a kernel may always be more exact. On processors with AMX, large float32
+    products are sums of products of bfloat16 parts, added up in float32: six for ``"highest"``
+    (of three parts that hold all 24 bits: more exact than float32 multiply-adds), three for
+    ``"high"``, one for ``"medium"``. Everything else is computed by float32 multiply-adds.
 
     Parameters
     ----------
@@ -135,8 +130,8 @@ def set_float32_matmul_precision(precision: Precision) -> _PrecisionScope:
             "set_float32_matmul_precision: precision must be 'highest', 'high' or 'medium', "
             f"got {precision!r}"
         )
-    scope = _PrecisionScope(_precision)
-    _set_precision(precision)
+    scope = _PrecisionScope(get_float32_matmul_precision())
+    _core.set_float32_matmul_precision(precision)
     return scope
 
 
@@ -154,7 +149,7 @@ def get_float32_matmul_precision() -> Precision:
     >>> pf.get_float32_matmul_precision()
     'highest'
     """
-    return _precision
+    return cast(Precision, _core.float32_matmul_precision())
 
 
 def _config() -> dict[str, Any]:
@@ -173,7 +168,7 @@ def _config() -> dict[str, Any]:
         "cores": cpu["cores"],
         "threads": get_num_threads(),
         "caches": {level: cpu[level] for level in ("l1d", "l2", "l3")},
-        "float32_matmul_precision": _precision,
+        "float32_matmul_precision": get_float32_matmul_precision(),
         "allocator": _core.pool_statistics(),
         "environment": environment,
     }

@@ -321,3 +321,42 @@ def test_a_gradient_that_nobody_else_holds_is_kept() -> None:
 
     Fresh.apply(x).sum().backward()
     assert x.grad.numpy().ctypes.data == kept[0]  # type: ignore[union-attr]
+
+
+def test_a_gradient_nobody_else_sees_is_not_copied() -> None:
+    made: list[int] = []
+
+    class Double(Function):
+        @staticmethod
+        def forward(ctx: Any, x: Any) -> Any:
+            return 2 * x
+
+        @staticmethod
+        def backward(ctx: Any, grad: Any) -> Any:
+            result = 2 * grad
+            made.append(result.__array_interface__["data"][0])
+            return result
+
+    x = pf.Tensor(np.ones(1000), requires_grad=True)
+    Double.apply(x).sum().backward()
+    assert np.asarray(x.grad).__array_interface__["data"][0] == made[0]
+
+
+def test_gradients_of_leaves_do_not_share_memory() -> None:
+    kept: list[Any] = []
+
+    class Both(Function):
+        @staticmethod
+        def forward(ctx: Any, x: Any, y: Any) -> Any:
+            return x + y
+
+        @staticmethod
+        def backward(ctx: Any, grad: Any) -> Any:
+            kept.append(2 * grad)
+            return kept[0], kept[0][:]
+
+    x, y = (pf.Tensor(np.ones(10), requires_grad=True) for _ in range(2))
+    Both.apply(x, y).sum().backward()
+    gradients = [np.asarray(x.grad), np.asarray(y.grad), kept[0]]
+    for i in range(3):
+        assert not np.shares_memory(gradients[i], gradients[i - 1])

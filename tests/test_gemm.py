@@ -23,7 +23,11 @@ WAYS: dict[str, tuple[tuple[int, int, int], Any]] = {
     "shares b": ((300, 40, 100), lambda p: p["shared"] == "b"),
     "several depth blocks": ((60, 70, 1100), lambda p: p["depth"][0] < 1100 <= p["depth"][1]),
     "sums held past the shared depth": ((600, 40, 5000), lambda p: p["depth"][1] < 5000),
-    "shared blocks": ((1500, 1300, 1100), lambda p: p["shared_block"] < 1300),
+    "slices of the shared block": (
+        (1500, 1300, 300),
+        lambda p: p["shared_slice"] < p["shared_block"] == 1312,
+    ),
+    "shared blocks": ((1700, 1500, 1900), lambda p: p["shared_block"] < 1500),
     "passes over the private rows": (
         (9000, 400, 2600),
         lambda p: p["private_pass"] < 9000 and p["depth"][1] < 2600,

@@ -9,6 +9,7 @@ import pyfast
 HEAVY = (
     "torch", "sklearn", "scipy", "matplotlib", "safetensors", "tqdm", "pandas", "jax", "argparse",
     "pyfast.nn", "pyfast.optim", "pyfast.data", "pyfast.io", "pyfast.cli", "pyfast.demo",
+    "pyfast.analysis", "pyfast.plot",
 )  # fmt: skip
 
 

@@ -211,6 +211,9 @@ def test_every_layer_is_compared() -> None:
     modules = {n for n in nn.__all__ if inspect.isclass(getattr(nn, n))}
     modules -= {"IncompatibleKeys", "Module", "ModuleDict", "ModuleList", "Parameter"}
     modules -= {"ParameterDict", "ParameterList", "Sequential", "Embedding"}
+    # these have files of their own: test_nn_attention, test_nn_transformer, test_nn_position
+    modules = {n for n in modules if not n.lower().endswith("attention")}
+    modules = {n for n in modules if "Transformer" not in n and "Positional" not in n}
     assert modules == {case[0] for case in LAYERS} | {case[0] for case in LOSSES}
 
 

@@ -41,6 +41,7 @@ def erf(x: Array) -> Array:
 
 FUNCTIONS: dict[str, Callable[[Array], Array]] = {
     "exp": np.exp,
+    "exp2": np.exp2,
     "expm1": np.expm1,
     "log": np.log,
     "log1p": np.log1p,
@@ -51,6 +52,7 @@ FUNCTIONS: dict[str, Callable[[Array], Array]] = {
 
 SPECIALS: dict[str, list[tuple[float, float]]] = {
     "exp": [(-INF, 0), (INF, INF), (0, 1), (-0.0, 1), (1e30, INF), (-1e30, 0), (-800, 0)],
+    "exp2": [(-INF, 0), (INF, INF), (0, 1), (-0.0, 1), (1e30, INF), (-1e30, 0), (3, 8)],
     "expm1": [(-INF, -1), (INF, INF), (0, 0), (-0.0, -0.0), (1e30, INF), (-1e30, -1)],
     "log": [(0, -INF), (-0.0, -INF), (INF, INF), (-INF, NAN), (-1, NAN), (1, 0)],
     "log1p": [(-1, -INF), (-INF, NAN), (-2, NAN), (INF, INF), (0, 0), (-0.0, -0.0)],

@@ -3,7 +3,19 @@
 from __future__ import annotations
 
 from ..family import Family
-from . import attention, conv, elementwise, embedding, linear, loss, norm, pool
+from . import (
+    attention,
+    conv,
+    elementwise,
+    embedding,
+    generation,
+    linear,
+    loss,
+    norm,
+    optimizer,
+    pool,
+    transformer,
+)
 
 FAMILIES: tuple[Family, ...] = (
     *conv.FAMILIES,
@@ -14,4 +26,7 @@ FAMILIES: tuple[Family, ...] = (
     *elementwise.FAMILIES,
     *loss.FAMILIES,
     *embedding.FAMILIES,
+    *optimizer.FAMILIES,
+    *generation.FAMILIES,
+    *transformer.FAMILIES,
 )

@@ -1,4 +1,4 @@
-"""Cross-entropy and an Adam step."""
+"""Cross-entropy."""
 
 from __future__ import annotations
 
@@ -53,26 +53,6 @@ def _jax(jax: Any, p: Params) -> Any:
     return call
 
 
-def _pyfast_adam(a: Arrays, p: Params) -> Call:
-    parameter = pf.nn.Parameter(a["x"].copy())
-    parameter.grad = pf.Tensor(a["g"])
-    optimizer = pf.optim.Adam([parameter])
-    return optimizer.step
-
-
-def _torch_adam(a: Any, p: Params) -> Call:
-    import torch
-
-    parameter = torch.nn.Parameter(a["x"].clone())
-    parameter.grad = a["g"].clone()
-    optimizer = torch.optim.Adam([parameter], fused=True)
-    return optimizer.step
-
-
-ADAM = tuple(
-    Shape(f"{n} weights", {"x": (n,), "g": (n,)}, 28.0 * n, "byte") for n in (10_000, 4_000_000)
-)
-
 ENTROPIES = (_shape(64, 10), _shape(2048, 1000), _shape(512, 32000))
 
 FAMILIES = (
@@ -91,5 +71,4 @@ FAMILIES = (
         torch=torch_backward(lambda a, p: _torch(a, p)(), ["x"], "one"),
         work=2.0,
     ),
-    Family("adam step", ADAM, _pyfast_adam, torch=_torch_adam),
 )

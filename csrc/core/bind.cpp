@@ -4,6 +4,7 @@
 #include "core/memory.h"
 #include "core/parallel.h"
 #include "core/peak.h"
+#include "core/precision.h"
 #include "core/python.h"
 
 namespace pyfast {
@@ -61,6 +62,16 @@ double fma_peak(const std::string& dtype, double seconds) {
   return best;
 }
 
+constexpr const char* kPrecisions[] = {"highest", "high", "medium"};
+
+void set_precision(const std::string& name) {
+  for (int i = 0; i < 3; ++i)
+    if (name == kPrecisions[i]) return set_matmul_precision(static_cast<MatmulPrecision>(i));
+  throw ValueError(
+      concat("set_float32_matmul_precision: precision must be 'highest', 'high' or 'medium', got '",
+             name, "'"));
+}
+
 }  // namespace
 
 void register_core(py::module_& m) {
@@ -76,6 +87,9 @@ void register_core(py::module_& m) {
   m.def("pool_set_cache_limit", &set_cache_limit, py::arg("bytes"));
   m.def("owns_memory", &owns_memory, py::arg("array"));
   m.def("use_reference", &set_reference_mode, py::arg("on"));
+  m.def("set_float32_matmul_precision", &set_precision, py::arg("precision"));
+  m.def("float32_matmul_precision",
+        [] { return kPrecisions[static_cast<int>(matmul_precision())]; });
   m.def("isa", [] { return isa_name(active_isa()); });
   m.def("isa_env_problem", &isa_env_problem);
   m.def("cpu_info", &cpu_info);

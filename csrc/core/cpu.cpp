@@ -163,20 +163,16 @@ struct IsaChoice {
   const char* problem;
 };
 
-// PYFAST_ISA bounds what was detected; "amx" has no kernels of its own yet.
+// PYFAST_ISA bounds what was detected.
 IsaChoice choose_isa() {
   const Isa detected = detect_isa();
   const char* text = std::getenv("PYFAST_ISA");
   if (!text || !*text) return {detected, nullptr};
   Isa bound = Isa::scalar;
   bool known = false;
-  for (const Isa isa : {Isa::scalar, Isa::neon, Isa::avx2, Isa::avx512}) {
+  for (const Isa isa : {Isa::scalar, Isa::neon, Isa::avx2, Isa::avx512, Isa::amx}) {
     if (std::strcmp(text, isa_name(isa)) != 0) continue;
     bound = isa;
-    known = true;
-  }
-  if (std::strcmp(text, "amx") == 0) {
-    bound = Isa::avx512;
     known = true;
   }
   if (!known)
@@ -197,14 +193,17 @@ const IsaChoice& isa_choice() {
 Isa detect_isa() {
 #if defined(PYFAST_X86)
   const std::uint64_t state = enabled_state();
-  bool avx2 = true, avx512 = true;
+  bool avx2 = true, avx512 = true, amx = true;
   for (const Feature& feature : kFeatures) {
     const std::string_view name = feature.name;
     const bool present = has(feature, state);
     if (name == "avx2" || name == "fma" || name == "f16c" || name == "bmi2") avx2 &= present;
     if (name.starts_with("avx512") && !name.starts_with("avx512_")) avx512 &= present;
+    if (name == "amx_tile" || name == "amx_bf16") amx &= present;
   }
-  return avx2 && avx512 ? Isa::avx512 : avx2 ? Isa::avx2 : Isa::scalar;
+  if (!avx2) return Isa::scalar;
+  if (!avx512) return Isa::avx2;
+  return amx ? Isa::amx : Isa::avx512;
 #elif defined(__aarch64__) || defined(_M_ARM64)
   return Isa::neon;  // part of the architecture
 #else
@@ -221,6 +220,7 @@ const char* isa_name(Isa isa) {
     case Isa::neon: return "neon";
     case Isa::avx2: return "avx2";
     case Isa::avx512: return "avx512";
+    case Isa::amx: return "amx";
   }
   return "?";
 }

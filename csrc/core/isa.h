@@ -25,7 +25,8 @@
 
 namespace pyfast {
 
-enum class Isa : std::uint8_t { scalar, neon, avx2, avx512 };
+// amx: avx512 whose matrix products use the tiles (gemm/amx.h); all other kernels are avx512's.
+enum class Isa : std::uint8_t { scalar, neon, avx2, avx512, amx };
 
 Isa active_isa();               // min(what the CPU has, PYFAST_ISA)
 const char* isa_name(Isa isa);  // "avx512"
@@ -47,6 +48,7 @@ const char* isa_name(Isa isa);  // "avx512"
   template <class T>                                  \
   const Table<T>& function() {                        \
     switch (::pyfast::active_isa()) {                 \
+      case Isa::amx:                                  \
       case Isa::avx512: return avx512::function<T>(); \
       case Isa::avx2: return avx2::function<T>();     \
       default: return scalar::function<T>();          \

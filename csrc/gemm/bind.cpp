@@ -78,6 +78,7 @@ py::dict plan(std::int64_t m, std::int64_t n, std::int64_t k, bool float64) {
   d["depth"] = py::make_tuple(p.kc, p.ks);
   d["shared"] = p.share_a ? "a" : "b";
   d["shared_block"] = p.shared_block;
+  d["shared_slice"] = p.shared_slice;
   d["private_block"] = p.private_block;
   d["private_pass"] = p.private_pass;
   d["splits"] = p.splits;

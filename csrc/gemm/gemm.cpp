@@ -2,8 +2,10 @@
 #include "gemm/gemm.h"
 
 #include <algorithm>
+#include <type_traits>
 
 #include "core/memory.h"
+#include "gemm/amx.h"
 #include "gemm/kernel.h"
 #include "gemm/plan.h"
 
@@ -40,12 +42,21 @@ struct Range {
   std::int64_t size() const { return end - begin; }
 };
 
+// A packed block of an operand: its panels of one depth block.
+template <class T>
+struct Block {
+  Range rows;
+  const T* data;
+  std::int64_t step;    // from a row's depths to the next row's: panels are `tile` times it
+  std::int64_t at = 0;  // depths of a panel that come before the block's
+
+  const T* panel(std::int64_t row, int width) const { return data + row * step + at * width; }
+};
+
 // One depth block of a piece of C, both operands packed.
 template <class T>
 struct Step {
-  Range rows, cols;
-  const T* a;
-  const T* b;
+  Block<T> a, b;
   std::int64_t depth;
   T* sums;  // a slot per register tile when there are several depth blocks, else null
   bool first, last;
@@ -57,6 +68,7 @@ class Engine {
   Engine(const Problem<T>& problem, const Plan& plan)
       : kernels_(gemm_kernels<T>()),
         plan_(plan),
+        depth_(problem.k),
         sink_(problem.c),
         a_{problem.a, problem.m, plan.rows, 1},
         b_{problem.b, problem.n, plan.cols, kernels_.width},
@@ -66,7 +78,7 @@ class Engine {
   // The product over the given depths.
   void run(Range depths) const {
     const std::int64_t count = round_up(std::min(plan_.shared_block, shared_.size), shared_.tile);
-    Workspace<T> packed(count * std::min(plan_.ks, depths.size()));
+    Workspace<T> packed(shared_.source.panels ? 0 : count * std::min(plan_.ks, depths.size()));
     for (std::int64_t s = 0; s < shared_.size; s += plan_.shared_block)
       for (std::int64_t p = 0; p < private_.size; p += plan_.private_pass)
         run_pass(cut(s, plan_.shared_block, shared_.size),
@@ -77,24 +89,29 @@ class Engine {
   static Range cut(std::int64_t begin, std::int64_t size, std::int64_t end) {
     return {begin, std::min(begin + size, end)};
   }
+  static std::int64_t pieces(std::int64_t size, std::int64_t piece) {
+    return (size + piece - 1) / piece;
+  }
   // Elements of the sums of one chunk.
   std::int64_t chunk_sums() const {
-    return round_up(plan_.private_block, private_.tile) *
-           round_up(std::min(plan_.shared_block, shared_.size), shared_.tile);
+    return round_up(plan_.private_block, private_.tile) * plan_.shared_slice;
   }
 
   void run_pass(Range shared, Range rows, Range depths, T* packed) const {
     const bool held = depths.size() > plan_.ks;
-    const std::int64_t chunks = (rows.size() + plan_.private_block - 1) / plan_.private_block;
+    const std::int64_t slices = pieces(shared.size(), plan_.shared_slice);
+    const std::int64_t chunks = slices * pieces(rows.size(), plan_.private_block);
     Workspace<T> sums(held ? chunks * chunk_sums() : 0);
     std::int64_t k = depths.begin;
     do {
       const Range deep = cut(k, plan_.ks, depths.end);
-      pack_shared(shared, deep, packed);
+      if (!shared_.source.panels) pack_shared(shared, deep, packed);
       parallel_for(chunks, 1, [&](std::int64_t chunk, std::int64_t) {
-        run_chunk(shared,
-                  cut(rows.begin + chunk * plan_.private_block, plan_.private_block, rows.end),
-                  deep, depths, packed, held ? sums.data() + chunk * chunk_sums() : nullptr);
+        const std::int64_t r = rows.begin + chunk / slices * plan_.private_block;
+        const std::int64_t s = shared.begin + chunk % slices * plan_.shared_slice;
+        run_chunk(shared, cut(s, plan_.shared_slice, shared.end),
+                  cut(r, plan_.private_block, rows.end), deep, depths, packed,
+                  held ? sums.data() + chunk * chunk_sums() : nullptr);
       });
       k += plan_.ks;
     } while (k < depths.end);
@@ -104,8 +121,8 @@ class Engine {
   void pack_shared(Range rows, Range depths, T* packed) const {
     const std::int64_t count = round_up(rows.size(), shared_.tile);
     const std::int64_t panels = count / shared_.tile;
-    const std::int64_t blocks = (depths.size() + plan_.kc - 1) / plan_.kc;
-    const std::int64_t grain = grain_for(4 * plan_.kc * shared_.tile);
+    const std::int64_t blocks = pieces(depths.size(), plan_.kc);
+    const std::int64_t grain = grain_for(plan_.kc * shared_.tile);
     parallel_for(blocks * panels, grain, [&](std::int64_t begin, std::int64_t end) {
       for (std::int64_t i = begin; i < end; ++i) {
         const Range deep = cut(depths.begin + i / panels * plan_.kc, plan_.kc, depths.end);
@@ -117,31 +134,41 @@ class Engine {
     });
   }
 
-  // The private rows `mine` times the shared block, over `deep` out of all `depths`.
-  void run_chunk(Range shared, Range mine, Range deep, Range depths, const T* packed,
-                 T* sums) const {
+  // The slice of the shared block at depths `now`; `packed` begins at depth `begin`.
+  Block<T> shared_block(Range shared, Range slice, Range now, std::int64_t begin,
+                        const T* packed) const {
+    if (shared_.source.panels) return packed_already(shared_, slice, now);
     const std::int64_t count = round_up(shared.size(), shared_.tile);
-    const std::int64_t room = round_up(mine.size(), private_.tile) * plan_.kc;
+    return {slice, packed + (now.begin - begin) * count + (slice.begin - shared.begin) * now.size(),
+            now.size()};
+  }
+  Block<T> private_block(Range rows, Range now, T* scratch) const {
+    if (private_.source.panels) return packed_already(private_, rows, now);
+    private_.pack(scratch, rows.begin, rows.size(), now.begin, now.size());
+    return {rows, scratch, now.size()};
+  }
+  Block<T> packed_already(const Operand<T>& operand, Range rows, Range now) const {
+    return {rows, operand.source.panels + rows.begin * depth_, depth_, now.begin};
+  }
+
+  // The private rows `mine` times a slice of the shared block, over `deep` out of all `depths`.
+  void run_chunk(Range shared, Range slice, Range mine, Range deep, Range depths, const T* packed,
+                 T* sums) const {
+    const std::int64_t room =
+        private_.source.panels ? 0 : round_up(mine.size(), private_.tile) * plan_.kc;
     const bool blocks = !sums && deep.size() > plan_.kc;
     Workspace<T> scratch(round_up(room, 16) + (blocks ? chunk_sums() : 0));
     if (blocks) sums = scratch.data() + round_up(room, 16);
     std::int64_t k = deep.begin;
     do {
       const Range now = cut(k, plan_.kc, deep.end);
-      private_.pack(scratch.data(), mine.begin, mine.size(), k, now.size());
-      const T* block = packed + (k - deep.begin) * count;
-      Step<T> step{shared,
-                   mine,
-                   block,
-                   scratch.data(),
+      Step<T> step{private_block(mine, now, scratch.data()),
+                   shared_block(shared, slice, now, deep.begin, packed),
                    now.size(),
                    sums,
                    k == depths.begin,
                    now.end == depths.end};
-      if (!plan_.share_a) {
-        std::swap(step.rows, step.cols);
-        std::swap(step.a, step.b);
-      }
+      if (plan_.share_a) std::swap(step.a, step.b);
       compute(step);
       k = now.end;
     } while (k < deep.end);
@@ -151,16 +178,25 @@ class Engine {
   void compute(const Step<T>& step) const {
     alignas(64) T one_tile[kMaxTile];
     T* slot = step.sums;
-    for (std::int64_t c = 0; c < step.cols.size(); c += b_.tile) {
-      const int width = b_.width(step.cols.begin + c);
-      for (std::int64_t r = 0; r < step.rows.size(); r += a_.tile) {
-        const int height = a_.width(step.rows.begin + r);
-        T* tile = step.sums ? slot : one_tile;
-        micro(height, width)(step.depth, step.a + r * step.depth, step.b + c * step.depth, tile,
-                             !step.first);
-        if (step.last)
-          sink_.store(sink_.context, tile, width, step.rows.begin + r, height, step.cols.begin + c,
-                      std::min<std::int64_t>(width, step.cols.size() - c));
+    for (std::int64_t c = 0; c < step.b.rows.size(); c += b_.tile) {
+      const std::int64_t col = step.b.rows.begin + c;
+      const int width = b_.width(col);
+      const std::int64_t cols = std::min<std::int64_t>(width, step.b.rows.size() - c);
+      const bool whole = step.last && sink_.plain && cols == width;
+      for (std::int64_t r = 0; r < step.a.rows.size(); r += a_.tile) {
+        const std::int64_t row = step.a.rows.begin + r;
+        const int height = a_.width(row);
+        const auto multiply = [&](T* out, std::int64_t ld) {
+          micro(height, width)(step.depth, step.a.panel(r, height), step.b.panel(c, width),
+                               step.first ? nullptr : slot, out, ld);
+        };
+        if (whole) {
+          multiply(sink_.plain + row * sink_.stride + col, sink_.stride);
+        } else {
+          T* tile = step.sums ? slot : one_tile;
+          multiply(tile, width);
+          if (step.last) sink_.store(sink_.context, tile, width, row, height, col, cols);
+        }
         if (step.sums) slot += a_.tile * b_.tile;
       }
     }
@@ -172,6 +208,7 @@ class Engine {
 
   const GemmKernels<T>& kernels_;
   Plan plan_;
+  std::int64_t depth_;
   Sink<T> sink_;
   Operand<T> a_, b_;
   const Operand<T>&shared_, &private_;
@@ -209,6 +246,13 @@ void run_split(const Problem<T>& problem, std::int64_t wanted) {
 
 template <class T>
 void gemm(const Problem<T>& problem) {
+  if constexpr (std::is_same_v<T, float>)
+    if (amx_pays(problem.m, problem.n, problem.k) && amx_ready()) return amx_gemm(problem);
+  fma_gemm(problem);
+}
+
+template <class T>
+void fma_gemm(const Problem<T>& problem) {
   if (problem.m == 0 || problem.n == 0) return;
   const Plan plan = make_plan(problem.m, problem.n, problem.k, tile_of(gemm_kernels<T>()));
   if (plan.splits > 1)
@@ -219,6 +263,8 @@ void gemm(const Problem<T>& problem) {
 
 template void gemm<float>(const Problem<float>&);
 template void gemm<double>(const Problem<double>&);
+template void fma_gemm<float>(const Problem<float>&);
+template void fma_gemm<double>(const Problem<double>&);
 
 bool spread_over_batch(std::int64_t batch, std::int64_t m, std::int64_t n, std::int64_t k) {
   const double cost = product_cost(m, n, k);

@@ -27,6 +27,13 @@ struct Source {
                         std::int64_t k, std::int64_t depth);
   Pack pack;
   const void* context;
+  // Where the operand is a plain matrix, some engines read it where it lies:
+  //   operand(row, k) = along[row * stride + k], or across[k * stride + row]; null otherwise.
+  const T* along = nullptr;
+  const T* across = nullptr;
+  std::int64_t stride = 0;
+  // Where all of it is packed already (PackedMatrix): panels of engine's size, each of all depths.
+  const T* panels = nullptr;
 };
 
 // Takes finished pieces of C: tile[r * ld + c] = C(row + r, col + c). Every element of C comes
@@ -37,24 +44,32 @@ struct Sink {
                          std::int64_t rows, std::int64_t col, std::int64_t cols);
   Store store;
   const void* context;
+  // Where C is wanted as it is: C(row, col) at plain[row * stride + col]. Some engines write there
+  // instead; null otherwise.
+  T* plain = nullptr;
+  std::int64_t stride = 0;
 };
 
 // An object with a matching pack() or store() as source or sink; it must outlive the call.
 template <class T, class S>
 Source<T> source(const S& object) {
-  return {[](const void* context, T* panel, std::int64_t row, int rows, int tile, std::int64_t k,
-             std::int64_t depth) {
-            static_cast<const S*>(context)->pack(panel, row, rows, tile, k, depth);
-          },
-          &object};
+  Source<T> s{[](const void* context, T* panel, std::int64_t row, int rows, int tile,
+                 std::int64_t k, std::int64_t depth) {
+                static_cast<const S*>(context)->pack(panel, row, rows, tile, k, depth);
+              },
+              &object};
+  if constexpr (requires { object.lies(s); }) object.lies(s);
+  return s;
 }
 template <class T, class S>
 Sink<T> sink(const S& object) {
-  return {[](const void* context, const T* tile, std::int64_t ld, std::int64_t row,
-             std::int64_t rows, std::int64_t col, std::int64_t cols) {
-            static_cast<const S*>(context)->store(tile, ld, row, rows, col, cols);
-          },
-          &object};
+  Sink<T> s{[](const void* context, const T* tile, std::int64_t ld, std::int64_t row,
+               std::int64_t rows, std::int64_t col, std::int64_t cols) {
+              static_cast<const S*>(context)->store(tile, ld, row, rows, col, cols);
+            },
+            &object};
+  if constexpr (requires { object.lies(s); }) object.lies(s);
+  return s;
 }
 
 template <class T>
@@ -66,6 +81,9 @@ struct Problem {
 
 template <class T>
 void gemm(const Problem<T>& problem);
+// The same on the processor's FMAs, whatever else it has.
+template <class T>
+void fma_gemm(const Problem<T>& problem);
 
 template <class T>
 using PackMatrix = void (*)(T* panel, const T* data, std::int64_t row_stride,
@@ -80,6 +98,12 @@ class MatrixSource {
             std::int64_t depth) const {
     pack_(panel, data_ + row * row_stride_ + k * depth_stride_, row_stride_, depth_stride_, rows,
           tile, depth);
+  }
+  void lies(Source<T>& s) const {
+    if (depth_stride_ == 1)
+      s.along = data_, s.stride = row_stride_;
+    else if (row_stride_ == 1)
+      s.across = data_, s.stride = depth_stride_;
   }
 
  private:
@@ -113,6 +137,12 @@ class MatrixSink {
   void store(const T* tile, std::int64_t ld, std::int64_t row, std::int64_t rows, std::int64_t col,
              std::int64_t cols) const {
     store_(epilogue_, tile, ld, row, rows, col, cols);
+  }
+  void lies(Sink<T>& s) const {
+    const Epilogue<T>& e = epilogue_;
+    const bool alone = e.alpha == T{1} && !e.row_scale && !e.row_bias && !e.col_bias &&
+                       !e.residual && e.activation == Activation::none && !e.linear;
+    if (alone && e.col_stride == 1) s.plain = e.c, s.stride = e.row_stride;
   }
 
  private:

@@ -10,11 +10,14 @@ namespace pyfast {
 
 // Room for one register tile of any instruction set.
 inline constexpr int kMaxTile = 512;
+// More rows than a panel of any instruction set has, whole vectors of them.
+inline constexpr int kMaxRows = 64;
 
-// tile[r * cols + c] (+)= sum over d of a[d * rows + r] * b[d * cols + c], added to what the tile
-// holds when `accumulate`. One function per tile size: rows, and cols = vectors * width.
+// out[r * ld + c] = start[r * cols + c] + sum over d of a[d * rows + r] * b[d * cols + c], from
+// zero where `start` is null. One function per tile size: rows, and cols = vectors * width.
 template <class T>
-using MicroKernel = void (*)(std::int64_t depth, const T* a, const T* b, T* tile, bool accumulate);
+using MicroKernel = void (*)(std::int64_t depth, const T* a, const T* b, const T* start, T* out,
+                             std::int64_t ld);
 
 template <class T>
 struct GemmKernels {

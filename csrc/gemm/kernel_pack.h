@@ -1,68 +1,17 @@
 // Packing a panel of a strided matrix: panel[d * tile + r] = data[r * row_stride + d *
 // depth_stride].
 //
-// Neighbouring rows side by side in memory: whole vectors are copied. Steps side by side: 4 x 4
-// (doubles: 2 x 2) blocks are turned in 16-byte registers, the last block of a panel overlapping
-// the one before. Anything else goes element by element.
+// Neighbouring rows side by side in memory: whole vectors are copied. Steps side by side: a vector
+// of rows is turned in registers, four steps (doubles: two) at a time. Anything else goes element
+// by element.
 #pragma once
 
-#include "simd/vec.h"
+#include "gemm/kernel.h"
+#include "simd/quads.h"
 
 namespace pyfast::PYFAST_ISA {
 
 namespace {
-
-// 16 bytes of T, whatever the instruction set.
-template <class T>
-struct quad {
-  static constexpr int size = 16 / static_cast<int>(sizeof(T));
-  typedef T type __attribute__((vector_size(16)));
-};
-
-template <class T>
-PYFAST_INLINE typename quad<T>::type load_quad(const T* p) {
-  typename quad<T>::type x;
-  __builtin_memcpy(&x, p, sizeof x);
-  return x;
-}
-template <class T>
-PYFAST_INLINE void store_quad(T* p, typename quad<T>::type x) {
-  __builtin_memcpy(p, &x, sizeof x);
-}
-
-#if defined(__clang__)
-#define PYFAST_SHUFFLE4(a, b, i, j, k, l) __builtin_shufflevector(a, b, i, j, k, l)
-#define PYFAST_SHUFFLE2(a, b, i, j) __builtin_shufflevector(a, b, i, j)
-#else
-typedef std::int32_t quad_i32 __attribute__((vector_size(16)));
-typedef std::int64_t quad_i64 __attribute__((vector_size(16)));
-#define PYFAST_SHUFFLE4(a, b, i, j, k, l) __builtin_shuffle(a, b, quad_i32{i, j, k, l})
-#define PYFAST_SHUFFLE2(a, b, i, j) __builtin_shuffle(a, b, quad_i64{i, j})
-#endif
-
-// A quad.size square block from rows of `data` to rows of `panel`, turned.
-PYFAST_INLINE void transpose_block(float* panel, int tile, const float* data,
-                                   std::int64_t row_stride) {
-  const auto r0 = load_quad(data), r1 = load_quad(data + row_stride);
-  const auto r2 = load_quad(data + 2 * row_stride), r3 = load_quad(data + 3 * row_stride);
-  const auto low01 = PYFAST_SHUFFLE4(r0, r1, 0, 4, 1, 5);
-  const auto low23 = PYFAST_SHUFFLE4(r2, r3, 0, 4, 1, 5);
-  const auto high01 = PYFAST_SHUFFLE4(r0, r1, 2, 6, 3, 7);
-  const auto high23 = PYFAST_SHUFFLE4(r2, r3, 2, 6, 3, 7);
-  store_quad<float>(panel, PYFAST_SHUFFLE4(low01, low23, 0, 1, 4, 5));
-  store_quad<float>(panel + tile, PYFAST_SHUFFLE4(low01, low23, 2, 3, 6, 7));
-  store_quad<float>(panel + 2 * tile, PYFAST_SHUFFLE4(high01, high23, 0, 1, 4, 5));
-  store_quad<float>(panel + 3 * tile, PYFAST_SHUFFLE4(high01, high23, 2, 3, 6, 7));
-}
-PYFAST_INLINE void transpose_block(double* panel, int tile, const double* data,
-                                   std::int64_t row_stride) {
-  const auto r0 = load_quad(data), r1 = load_quad(data + row_stride);
-  store_quad<double>(panel, PYFAST_SHUFFLE2(r0, r1, 0, 2));
-  store_quad<double>(panel + tile, PYFAST_SHUFFLE2(r0, r1, 1, 3));
-}
-
-#undef PYFAST_SHUFFLE4
-#undef PYFAST_SHUFFLE2
 
 template <class T>
 void pack_elements(T* panel, const T* data, std::int64_t row_stride, std::int64_t depth_stride,
@@ -71,22 +20,37 @@ void pack_elements(T* panel, const T* data, std::int64_t row_stride, std::int64_
     for (int r = 0; r < rows; ++r) panel[r] = data[r * row_stride + d * depth_stride];
 }
 
-// depth_stride == 1: rows are read along the depth.
+// depth_stride == 1, up to a vector of rows: they are read along the depth.
+template <class T>
+PYFAST_INLINE void turn_rows(T* panel, const T* const* row, int rows, int tile, std::int64_t begin,
+                             std::int64_t end) {
+  constexpr int q = kQuad<T>;
+  for (std::int64_t d = begin; d < end; d += q) {
+    vec<T> turned[q];
+    load_turned(turned, row, d);
+    T* const to = panel + d * tile;
+    if (rows == vec<T>::size)
+      for (int i = 0; i < q; ++i) turned[i].store(to + i * tile);
+    else
+      for (int i = 0; i < q; ++i) turned[i].store(to + i * tile, rows);
+  }
+}
+
 template <class T>
 void pack_turned(T* panel, const T* data, std::int64_t row_stride, int rows, int tile,
                  std::int64_t depth) {
-  constexpr int q = quad<T>::size;
-  // A cache line of each row is used up before the next row's: rows a power of two apart share
+  constexpr int w = vec<T>::size;
+  // A cache line of each row is used up before the next rows': rows a power of two apart share
   // the few places of one L1 set.
   constexpr std::int64_t line = 64 / static_cast<std::int64_t>(sizeof(T));
-  const std::int64_t whole = rows < q ? 0 : depth / q * q;
+  const std::int64_t whole = depth / kQuad<T> * kQuad<T>;
+  const T* row[kMaxRows];  // past the last: the last again
+  for (int r = 0; r < (rows + w - 1) / w * w; ++r)
+    row[r] = data + (r < rows ? r : rows - 1) * row_stride;
   for (std::int64_t begin = 0; begin < whole; begin += line) {
     const std::int64_t end = begin + line < whole ? begin + line : whole;
-    for (int r = 0; r < rows; r += q) {
-      const int at = r + q <= rows ? r : rows - q;
-      for (std::int64_t d = begin; d < end; d += q)
-        transpose_block(panel + d * tile + at, tile, data + at * row_stride + d, row_stride);
-    }
+    for (int r = 0; r < rows; r += w)
+      turn_rows(panel + r, row + r, rows - r < w ? rows - r : w, tile, begin, end);
   }
   pack_elements(panel + whole * tile, data + whole, row_stride, 1, rows, tile, depth - whole);
 }

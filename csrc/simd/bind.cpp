@@ -8,13 +8,13 @@ namespace pyfast {
 
 namespace {
 
-constexpr const char* kNames[] = {"exp", "expm1", "log", "log1p", "tanh", "sigmoid", "erf"};
+constexpr const char* kNames[] = {"exp", "exp2", "expm1", "log", "log1p", "tanh", "sigmoid", "erf"};
 
 SimdFunction function_from(const std::string& name) {
   for (std::size_t i = 0; i < std::size(kNames); ++i)
     if (name == kNames[i]) return static_cast<SimdFunction>(i);
-  throw ValueError(concat("simd_evaluate: name must be one of exp, expm1, log, log1p, tanh, ",
-                          "sigmoid, erf, got ", name));
+  throw ValueError(concat("simd_evaluate: name must be one of exp, exp2, expm1, log, log1p, ",
+                          "tanh, sigmoid, erf, got ", name));
 }
 
 py::object evaluate(const std::string& name, py::handle input) {

@@ -121,6 +121,9 @@ def main() -> None:
     def exp_weight(r: mpf) -> mpf:
         return abs(r**2 / expm1(r)) if r else mpf(0)
 
+    def exp2_ratio(r: mpf) -> mpf:  # (2^r - 1) / r
+        return expm1(r * log(2)) / r if r else log(mpf(2))
+
     def log_tail(f: mpf) -> mpf:  # (log(1 + f) - f) / f^2
         return (log(1 + f) - f) / f**2 if f else mpf(-0.5)
 
@@ -138,6 +141,9 @@ def main() -> None:
 
     for degree in (4, 10):
         report("exp", exp_tail, exp_weight, -half, half, degree)
+    for degree in (5, 11):
+        bound = mpf("0.5005")
+        report("exp2", exp2_ratio, lambda r: abs(r) / 2**r, -bound, bound, degree)
     report("log, float", log_tail, log_weight, 1 / root - 1, root - 1, 8)
     report("log, double", atanh_tail, lambda z: z / 2, 0, (3 - 2 * root) ** 2, 6)
     for degree in (4, 10):

@@ -12,6 +12,7 @@ template <class T>
 void evaluate(SimdFunction function, T* y, const T* x, std::int64_t n) {
   switch (function) {
     case SimdFunction::exp: return map(y, x, n, [](vec<T> v) { return exp(v); });
+    case SimdFunction::exp2: return map(y, x, n, [](vec<T> v) { return exp2(v); });
     case SimdFunction::expm1: return map(y, x, n, [](vec<T> v) { return expm1(v); });
     case SimdFunction::log: return map(y, x, n, [](vec<T> v) { return log(v); });
     case SimdFunction::log1p: return map(y, x, n, [](vec<T> v) { return log1p(v); });

@@ -7,7 +7,7 @@
 
 namespace pyfast {
 
-enum class SimdFunction : std::uint8_t { exp, expm1, log, log1p, tanh, sigmoid, erf };
+enum class SimdFunction : std::uint8_t { exp, exp2, expm1, log, log1p, tanh, sigmoid, erf };
 
 template <class T>
 struct SimdKernels {

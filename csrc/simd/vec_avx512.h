@@ -159,10 +159,17 @@ PYFAST_INLINE __m512 lookup(const float (&table)[32], __m512 bits) {
 }
 
 // Only here, for exp and log: x 2^n, with n = +-inf giving inf and 0 whatever x, NaN giving NaN;
+// x less the nearest integer, 0 for infinities;
 // x where |x| < 1, else (NaN too) a number of magnitude 1; and x = 2^exponent mantissa with
 // mantissa in [1, 2), denormals included.
 PYFAST_INLINE __m512 scalef(__m512 x, __m512 n) { return _mm512_scalef_ps(x, n); }
 PYFAST_INLINE __m512d scalef(__m512d x, __m512d n) { return _mm512_scalef_pd(x, n); }
+PYFAST_INLINE __m512 from_nearest(__m512 x) {
+  return _mm512_reduce_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+}
+PYFAST_INLINE __m512d from_nearest(__m512d x) {
+  return _mm512_reduce_pd(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+}
 PYFAST_INLINE __m512 bound_by_one(__m512 x) { return _mm512_range_ps(x, broadcast(1.0f), 2); }
 PYFAST_INLINE __m512d bound_by_one(__m512d x) { return _mm512_range_pd(x, broadcast(1.0), 2); }
 PYFAST_INLINE __m512 exponent(__m512 x) { return _mm512_getexp_ps(x); }

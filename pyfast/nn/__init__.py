@@ -1,6 +1,6 @@
 """Layers, containers and losses with `torch.nn`'s names, defaults and state_dict keys."""
 
-from . import functional, init
+from . import functional, init, utils
 from .activation import (
     CELU,
     ELU,
@@ -29,6 +29,7 @@ from .activation import (
     Tanhshrink,
     Threshold,
 )
+from .attention import AdditiveAttention, GroupedQueryAttention, MultiheadAttention
 from .container import ModuleDict, ModuleList, ParameterDict, ParameterList, Sequential
 from .conv import Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d
 from .dropout import AlphaDropout, Dropout, Dropout1d, Dropout2d
@@ -45,6 +46,7 @@ from .loss import (
     NLLLoss,
     SmoothL1Loss,
 )
+from .masks import adjacency_mask, causal_mask, sliding_window_mask
 from .module import IncompatibleKeys, Module
 from .norm import (
     BatchNorm1d,
@@ -78,13 +80,26 @@ from .pooling import (
     MaxPool1d,
     MaxPool2d,
 )
+from .position import (
+    LearnedPositionalEncoding,
+    RotaryPositionalEmbedding,
+    SinusoidalPositionalEncoding,
+)
 from .reshaping import Flatten, Fold, Unflatten, Unfold
+from .transformer import (
+    Transformer,
+    TransformerDecoder,
+    TransformerDecoderLayer,
+    TransformerEncoder,
+    TransformerEncoderLayer,
+)
 
 __all__ = [
     "AdaptiveAvgPool1d",
     "AdaptiveAvgPool2d",
     "AdaptiveMaxPool1d",
     "AdaptiveMaxPool2d",
+    "AdditiveAttention",
     "AlphaDropout",
     "AvgPool1d",
     "AvgPool2d",
@@ -112,6 +127,7 @@ __all__ = [
     "GELU",
     "GLU",
     "GroupNorm",
+    "GroupedQueryAttention",
     "Hardshrink",
     "Hardsigmoid",
     "Hardswish",
@@ -125,6 +141,7 @@ __all__ = [
     "L1Loss",
     "LayerNorm",
     "LeakyReLU",
+    "LearnedPositionalEncoding",
     "Linear",
     "LogSigmoid",
     "LogSoftmax",
@@ -135,6 +152,7 @@ __all__ = [
     "Module",
     "ModuleDict",
     "ModuleList",
+    "MultiheadAttention",
     "NLLLoss",
     "PReLU",
     "Parameter",
@@ -147,10 +165,12 @@ __all__ = [
     "ReflectionPad2d",
     "ReplicationPad1d",
     "ReplicationPad2d",
+    "RotaryPositionalEmbedding",
     "SELU",
     "Sequential",
     "SiLU",
     "Sigmoid",
+    "SinusoidalPositionalEncoding",
     "SmoothL1Loss",
     "Softmax",
     "Softmin",
@@ -160,10 +180,19 @@ __all__ = [
     "Tanh",
     "Tanhshrink",
     "Threshold",
+    "Transformer",
+    "TransformerDecoder",
+    "TransformerDecoderLayer",
+    "TransformerEncoder",
+    "TransformerEncoderLayer",
     "Unflatten",
     "Unfold",
     "ZeroPad1d",
     "ZeroPad2d",
+    "adjacency_mask",
+    "causal_mask",
     "functional",
     "init",
+    "sliding_window_mask",
+    "utils",
 ]

@@ -20,7 +20,7 @@ class _Dropout(Module):
         self.p = p
 
     def forward(self, input: Any) -> Any:
-        """Drop at random in training, return the input in evaluation.
+        """Drop at random in training, return the input itself in evaluation.
 
         Parameters
         ----------
@@ -30,7 +30,9 @@ class _Dropout(Module):
         -------
         array of the shape of `input`
         """
-        return getattr(ops, self._op)(input, self.p, self.training)
+        if not self.training:  # no copy: a Transformer passes here three times a layer
+            return input
+        return getattr(ops, self._op)(input, self.p, True)
 
     def extra_repr(self) -> str:
         """The probability, in PyTorch's words."""

@@ -15,7 +15,7 @@ __all__ = ["scaled_dot_product_attention"]
 
 
 class _ScaledDotProductAttention(Function):
-    """`options`: dropout_p, is_causal, scale, enable_gqa, seed, offset."""
+    """`options`: dropout_p, is_causal, scale, enable_gqa, seed, offset, window_size."""
 
     array_args = 4
 
@@ -31,9 +31,9 @@ class _ScaledDotProductAttention(Function):
     @staticmethod
     def backward(ctx: Any, grad: Any) -> Any:
         needs = ctx.needs_input_grad[:4]
-        gradients = _core.scaled_dot_product_attention_backward(
-            grad, *ctx.saved_tensors, *ctx.options, *needs
-        )
+        *options, window_size = ctx.options
+        operands = (grad, *ctx.saved_tensors, *options, *needs, window_size)
+        gradients = _core.scaled_dot_product_attention_backward(*operands)
         return *gradients, None
 
 
@@ -46,13 +46,15 @@ def scaled_dot_product_attention(
     is_causal: bool = False,
     scale: float | None = None,
     enable_gqa: bool = False,
+    window_size: tuple[int, int] | None = None,
 ) -> ArrayT:
     r"""Each query's mean of the values, weighted by how well it matches their keys.
 
     .. math:: O = \operatorname{softmax}\left(s\, Q K^\top + M\right) V
 
     (Vaswani et al., "Attention is all you need", 2017, section 3.2.1.) The scores are never held
-    as a whole: memory grows with L, not with L S (Dao et al., "FlashAttention", 2022).
+    as a whole: memory grows with L, not with L S (Dao et al., "FlashAttention", 2022). Up to eight
+    queries, as in generation, read keys and values in place, whatever the strides of a cache.
 
     Parameters
     ----------
@@ -72,6 +74,10 @@ def scaled_dot_product_attention(
     enable_gqa : bool
         The third-last axis holds heads, H of `query` and a divisor G of H in `key` and `value`:
         each run of H / G query heads shares one of theirs.
+    window_size : (left, right), optional
+        Sliding window: query i attends to keys i - left ... i + right only, -1 meaning no bound on
+        that side. Together with `is_causal` and `attn_mask` each has its say. Keys outside cost
+        nothing.
 
     Returns
     -------
@@ -92,7 +98,7 @@ def scaled_dot_product_attention(
     array([[4., 5., 6.]])
     """
     stream = default_generator.next_stream() if dropout_p else (0, 0)
-    options = (dropout_p, is_causal, scale, enable_gqa, *stream)
+    options = (dropout_p, is_causal, scale, enable_gqa, *stream, window_size)
     plain = type(query) is type(key) is type(value) is ndarray
     if plain and (attn_mask is None or type(attn_mask) is ndarray):
         return _core.scaled_dot_product_attention(query, key, value, attn_mask, *options)[0]

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, ClassVar
-
-import numpy as np
+from typing import Any
 
 from .. import _core
-from .._tensor import Tensor
-from .optimizer import Group, Optimizer, gradient_arrays
+from .optimizer import Group, Optimizer
 
 __all__ = ["Adam", "AdamW"]
 
@@ -40,6 +37,8 @@ class Adam(Optimizer):
         Use the largest v so far.
     maximize : bool
         Climb instead.
+    decoupled_weight_decay : bool
+        Shrink the parameters instead of adding to the gradient, as :class:`AdamW` does.
 
     Raises
     ------
@@ -58,7 +57,7 @@ class Adam(Optimizer):
     array([0.9])
     """
 
-    _decoupled: ClassVar[bool] = False
+    _kernel = staticmethod(_core.adam_step)
 
     def __init__(
         self,
@@ -70,6 +69,7 @@ class Adam(Optimizer):
         amsgrad: bool = False,
         *,
         maximize: bool = False,
+        decoupled_weight_decay: bool = False,
     ) -> None:
         super().__init__(
             params,
@@ -80,34 +80,12 @@ class Adam(Optimizer):
                 "weight_decay": weight_decay,
                 "amsgrad": amsgrad,
                 "maximize": maximize,
+                "decoupled_weight_decay": decoupled_weight_decay,
             },
         )
 
-    def _update(self, group: Group, params: list[Tensor], states: list[dict[str, Any]]) -> None:
-        names = ["exp_avg", "exp_avg_sq"]
-        if group["amsgrad"]:
-            names.append("max_exp_avg_sq")
-        for p, state in zip(params, states, strict=True):
-            for name in names:
-                if state.get(name) is None:
-                    state[name] = np.zeros(p.data.shape, p.data.dtype)
-        _core.adam_step(
-            [p.data for p in params],
-            gradient_arrays(params),
-            [state["exp_avg"] for state in states],
-            [state["exp_avg_sq"] for state in states],
-            [state["max_exp_avg_sq"] for state in states] if group["amsgrad"] else [],
-            [state["step"] + 1 for state in states],
-            group["lr"],
-            group["betas"][0],
-            group["betas"][1],
-            group["eps"],
-            group["weight_decay"],
-            bool(group["maximize"]),
-            self._decoupled,
-        )
-        for state in states:
-            state["step"] += 1
+    def _state_names(self, group: Group) -> tuple[str | None, ...]:
+        return ("exp_avg", "exp_avg_sq", "max_exp_avg_sq" if group["amsgrad"] else None)
 
 
 class AdamW(Adam):
@@ -149,8 +127,6 @@ class AdamW(Adam):
     array([0.85])
     """
 
-    _decoupled = True
-
     def __init__(
         self,
         params: Iterable[Any],
@@ -162,4 +138,13 @@ class AdamW(Adam):
         *,
         maximize: bool = False,
     ) -> None:
-        super().__init__(params, lr, betas, eps, weight_decay, amsgrad, maximize=maximize)
+        super().__init__(
+            params,
+            lr,
+            betas,
+            eps,
+            weight_decay,
+            amsgrad,
+            maximize=maximize,
+            decoupled_weight_decay=True,
+        )

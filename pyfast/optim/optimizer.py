@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -15,11 +15,43 @@ __all__ = ["Optimizer"]
 Array = np.ndarray[Any, Any]
 Group = dict[str, Any]
 
+_NOT_NEGATIVE = (
+    "weight_decay", "eps", "momentum", "lr_decay", "initial_accumulator_value", "alpha", "rho",
+    "momentum_decay",
+)  # fmt: skip
+_SCALARS: dict[str, Callable[[Any], Any]] = {"step": int, "mu_product": float}
+_KEPT = ("initial_lr", "max_lr", "min_lr", "base_momentum", "max_momentum")  # schedules' settings
+
+
+class Slots(NamedTuple):
+    """The parameters of a step, side by side: arrays, gradients, state, number of the group."""
+
+    params: list[Array]
+    grads: list[Array]
+    states: list[dict[str, Any]]
+    names: list[tuple[str | None, ...]]
+    groups: list[int]
+
+    def arrays(self) -> list[tuple[Array | None, ...]]:
+        """What is remembered of each, in the order of the names."""
+        pairs = zip(self.states, self.names, strict=True)
+        return [tuple(state[n] if n else None for n in names) for state, names in pairs]
+
+
+class Missing(NamedTuple):
+    """An array that is to be remembered from now on: where, as what, shaped like what."""
+
+    state: dict[str, Any]
+    name: str
+    like: Array
+    group: Group
+
 
 class Optimizer:
     """Base of the optimizers: holds parameters in groups and what is remembered of each.
 
-    A subclass gives its name, its defaults, and ``_update(group, parameters, states)``.
+    A subclass gives its defaults, the arrays it keeps of each parameter (``_state_names``) and the
+    kernel that moves all parameters of all groups in one call (``_kernel``).
 
     Parameters
     ----------
@@ -83,7 +115,7 @@ class Optimizer:
             if id(p) in known:
                 raise ValueError(f"{self._name}: a parameter appears more than once in params")
             known.add(id(p))
-        unknown = set(group) - {"params"} - set(self.defaults)
+        unknown = set(group) - {"params"} - set(self.defaults) - set(_KEPT)
         if unknown:
             raise ValueError(f"{self._name}: unknown setting {sorted(unknown)[0]!r} in a group")
         complete = {**self.defaults, **group, "params": params}
@@ -99,13 +131,15 @@ class Optimizer:
             raise TypeError(f"{self._name}: params must be float32 or float64, got {p.data.dtype}")
 
     def _check_settings(self, group: Group) -> None:
-        for name in ("lr", "weight_decay", "eps", "momentum"):
+        for name in _NOT_NEGATIVE:
             value = group.get(name, 0.0)
-            if not isinstance(value, int | float | np.number) or not value >= 0:
+            if not _is_number(value) or not value >= 0:
                 raise ValueError(f"{self._name}: {name} must not be negative, got {value!r}")
-        for beta in group.get("betas", ()):
-            if not 0 <= beta < 1:
-                raise ValueError(f"{self._name}: betas must be in [0, 1), got {group['betas']}")
+        if not _is_number(group["lr"]) or not group["lr"] > 0:
+            raise ValueError(f"{self._name}: lr must be positive, got {group['lr']!r}")
+        betas = group.get("betas", (0.0, 0.0))
+        if len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):
+            raise ValueError(f"{self._name}: betas must be two numbers in [0, 1), got {betas}")
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget the gradients of all parameters.
@@ -137,27 +171,75 @@ class Optimizer:
         Raises
         ------
         ValueError, TypeError
-            If a gradient has another shape or dtype than its parameter; nothing has moved then
-            in that group.
+            If a gradient has another shape or dtype than its parameter; nothing has moved then.
         """
         loss = None
         if closure is not None:
             with enable_grad():
                 loss = closure()
-        number = 0
-        for group in self.param_groups:
-            params, states = [], []
-            for p in group["params"]:
-                if p.grad is not None:
-                    params.append(p)
-                    states.append(self.state.setdefault(number, {"step": 0}))
-                number += 1
-            if params:
-                self._update(group, params, states)
+        slots = self._slots()
+        if slots.params:
+            self._move(slots)
+            for state in slots.states:
+                state["step"] += 1
         return loss
 
-    def _update(self, group: Group, params: list[Tensor], states: list[dict[str, Any]]) -> None:
+    def _slots(self) -> Slots:
+        """Every parameter that has a gradient, over all groups."""
+        slots = Slots([], [], [], [], [])
+        missing: list[Missing] = []
+        number = 0
+        for index, group in enumerate(self.param_groups):
+            names = self._state_names(group)
+            for p in group["params"]:
+                if p.grad is not None:
+                    state = self.state.setdefault(number, {"step": 0})
+                    slots.params.append(p.data)
+                    slots.grads.append(p.grad.data)
+                    slots.states.append(state)
+                    slots.names.append(names)
+                    slots.groups.append(index)
+                    missing += [
+                        Missing(state, n, p.data, group)
+                        for n in names
+                        if n and state.get(n) is None
+                    ]
+                number += 1
+        if missing:
+            self._make_arrays(missing)
+        return slots
+
+    def _make_arrays(self, missing: list[Missing]) -> None:
+        """Arrays of what is to be remembered, side by side in one piece of memory.
+
+        One large piece lies in huge pages, where a step runs faster.
+        """
+        for dtype in {m.like.dtype for m in missing}:
+            same = sorted((m for m in missing if m.like.dtype == dtype), key=lambda m: m.name)
+            unit = 64 // dtype.itemsize  # each begins on a cache line
+            sizes = [-(-m.like.size // unit) * unit for m in same]
+            slab = np.zeros(sum(sizes) + unit, dtype)
+            at = -slab.ctypes.data % 64 // dtype.itemsize
+            for m, size in zip(same, sizes, strict=True):
+                array = slab[at : at + m.like.size].reshape(m.like.shape)
+                m.state[m.name] = array
+                self._initialise(m, array)
+                at += size
+
+    def _initialise(self, made: Missing, array: Array) -> None:
+        """Give a new array of zeros another beginning."""
+
+    def _state_names(self, group: Group) -> tuple[str | None, ...]:
+        """Names of the arrays that the kernel keeps, None where these settings need none."""
         raise NotImplementedError
+
+    _kernel: ClassVar[Callable[..., None]]
+
+    def _move(self, slots: Slots) -> None:
+        steps = [state["step"] + 1 for state in slots.states]
+        type(self)._kernel(
+            slots.params, slots.grads, slots.arrays(), steps, slots.groups, self.param_groups
+        )
 
     def state_dict(self) -> dict[str, Any]:
         """Everything needed to go on later: settings, and state by parameter number.
@@ -198,20 +280,21 @@ class Optimizer:
         params = [p for g in self.param_groups for p in g["params"]]
         state = {
             int(number): {
-                key: self._restored(key, value, params[int(number)]) for key, value in kept.items()
+                "step": 1,  # torch.optim.SGD counts none, and has moved when it has state
+                **{key: self._restored(key, v, params[int(number)]) for key, v in kept.items()},
             }
             for number, kept in state_dict["state"].items()
         }
         for group, loaded in zip(self.param_groups, groups, strict=True):
-            group.update({k: v for k, v in loaded.items() if k in self.defaults})
+            group.update({k: v for k, v in loaded.items() if k in self.defaults or k in _KEPT})
         self.state = state
 
     def _restored(self, key: str, value: Any, parameter: Tensor) -> Any:
-        if key == "step":
-            return int(value)
+        if key in _SCALARS:
+            return _SCALARS[key](value)
         if value is None:
             return None
-        array = np.array(value, parameter.data.dtype, order="C")
+        array = np.array(np.asarray(value), parameter.data.dtype, order="C")
         if array.shape != parameter.data.shape:
             raise ValueError(
                 f"{self._name}: {key} of shape {array.shape} in the state_dict belongs to a "
@@ -227,6 +310,5 @@ class Optimizer:
         return "\n".join([*lines, ")"])
 
 
-def gradient_arrays(params: list[Tensor]) -> list[Array]:
-    """The gradients of parameters that have one, as plain arrays."""
-    return [p.grad.data for p in params if p.grad is not None]
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float | np.number)

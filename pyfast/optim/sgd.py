@@ -5,11 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-import numpy as np
-
 from .. import _core
-from .._tensor import Tensor
-from .optimizer import Group, Optimizer, gradient_arrays
+from .optimizer import Array, Group, Missing, Optimizer
 
 __all__ = ["SGD"]
 
@@ -56,6 +53,8 @@ class SGD(Optimizer):
     array([0.])
     """
 
+    _kernel = staticmethod(_core.sgd_step)
+
     def __init__(
         self,
         params: Iterable[Any],
@@ -84,25 +83,8 @@ class SGD(Optimizer):
         if group["nesterov"] and (group["momentum"] <= 0 or group["dampening"] != 0):
             raise ValueError("SGD: nesterov needs a momentum and zero dampening")
 
-    def _update(self, group: Group, params: list[Tensor], states: list[dict[str, Any]]) -> None:
-        buffers = []
-        if group["momentum"]:
-            for p, state in zip(params, states, strict=True):
-                if state.get("momentum_buffer") is None:
-                    state["momentum_buffer"] = np.zeros(p.data.shape, p.data.dtype)
-                    state["step"] = 0  # the buffer starts as the gradient itself
-                buffers.append(state["momentum_buffer"])
-        _core.sgd_step(
-            [p.data for p in params],
-            gradient_arrays(params),
-            buffers,
-            [state["step"] + 1 for state in states],
-            group["lr"],
-            group["momentum"],
-            group["dampening"],
-            group["weight_decay"],
-            bool(group["nesterov"]),
-            bool(group["maximize"]),
-        )
-        for state in states:
-            state["step"] += 1
+    def _state_names(self, group: Group) -> tuple[str | None, ...]:
+        return ("momentum_buffer",) if group["momentum"] else (None,)
+
+    def _initialise(self, made: Missing, array: Array) -> None:
+        made.state["step"] = 0  # the buffer starts as the gradient itself

@@ -10,12 +10,15 @@
 #include <cstdint>
 
 #include "core/tensor.h"
+#include "ops/attention/head.h"
 
 namespace pyfast {
 
 struct AttentionParams {
   double dropout_p = 0;
   bool is_causal = false;  // query i sees keys 0 ... i
+  // Query i sees keys i - window_left ... i + window_right.
+  std::int64_t window_left = kUnboundedWindow, window_right = kUnboundedWindow;
   double scale = 1;
   bool enable_gqa = false;             // neighbouring query heads share a head of key and value
   std::uint64_t seed = 0, offset = 0;  // dropout's Philox stream

@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "core/python.h"
 #include "ops/attention/attention.h"
 
@@ -13,7 +15,7 @@ struct Call {
 
   Call(const char* op, py::handle q, py::handle k, py::handle v, py::handle attn_mask,
        py::handle dropout_p, bool is_causal, py::handle scale, bool enable_gqa, std::uint64_t seed,
-       std::uint64_t offset)
+       std::uint64_t offset, py::handle window_size)
       : query(q, {op, "query"}),
         key(k, {op, "key"}),
         value(v, {op, "value"}),
@@ -25,16 +27,25 @@ struct Call {
     params.enable_gqa = enable_gqa;
     params.seed = seed;
     params.offset = offset;
+    if (!window_size.is_none()) set_window(op, window_size);
+  }
+  void set_window(const char* op, py::handle window_size) {
+    const Dims sides = to_dims(window_size, {op, "window_size"}, 2);
+    const auto bound = [](std::int64_t side) {
+      return side == -1 ? kUnboundedWindow : std::min(side, kUnboundedWindow);
+    };
+    params.window_left = bound(sides[0]);
+    params.window_right = bound(sides[1]);
   }
   AttentionInputs inputs() const { return {query, key, value, mask}; }
 };
 
 py::tuple forward(py::handle query, py::handle key, py::handle value, py::handle attn_mask,
                   py::handle dropout_p, bool is_causal, py::handle scale, bool enable_gqa,
-                  std::uint64_t seed, std::uint64_t offset) {
+                  std::uint64_t seed, std::uint64_t offset, py::handle window_size) {
   const char* op = "scaled_dot_product_attention";
-  Call call(op, query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa, seed,
-            offset);
+  Call call(op, query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa, seed, offset,
+            window_size);
   const AttentionInputs inputs = call.inputs();
   const AttentionLayout layout = check_attention(inputs, call.params, call.scale_given);
   const Output output(op, inputs.query.dtype, layout.output_shape());
@@ -48,10 +59,10 @@ py::tuple backward(py::handle grad, py::handle query, py::handle key, py::handle
                    py::handle attn_mask, py::handle output, py::handle lse, py::handle dropout_p,
                    bool is_causal, py::handle scale, bool enable_gqa, std::uint64_t seed,
                    std::uint64_t offset, bool need_query, bool need_key, bool need_value,
-                   bool need_mask) {
+                   bool need_mask, py::handle window_size) {
   const char* op = "scaled_dot_product_attention_backward";
-  Call call(op, query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa, seed,
-            offset);
+  Call call(op, query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa, seed, offset,
+            window_size);
   const AttentionInputs inputs = call.inputs();
   const Input g(grad, {op, "grad"}), y(output, {op, "output"}), l(lse, {op, "lse"});
   const AttentionLayout layout =
@@ -73,11 +84,13 @@ void register_attention(py::module_& m) {
   using py::arg;
   m.def("scaled_dot_product_attention", &forward, arg("query"), arg("key"), arg("value"),
         arg("attn_mask") = py::none(), arg("dropout_p") = 0.0, arg("is_causal") = false,
-        arg("scale") = py::none(), arg("enable_gqa") = false, arg("seed") = 0, arg("offset") = 0);
+        arg("scale") = py::none(), arg("enable_gqa") = false, arg("seed") = 0, arg("offset") = 0,
+        arg("window_size") = py::none());
   m.def("scaled_dot_product_attention_backward", &backward, arg("grad"), arg("query"), arg("key"),
         arg("value"), arg("attn_mask"), arg("output"), arg("lse"), arg("dropout_p"),
         arg("is_causal"), arg("scale"), arg("enable_gqa"), arg("seed"), arg("offset"),
-        arg("need_query"), arg("need_key"), arg("need_value"), arg("need_mask"));
+        arg("need_query"), arg("need_key"), arg("need_value"), arg("need_mask"),
+        arg("window_size") = py::none());
 }
 
 }  // namespace pyfast

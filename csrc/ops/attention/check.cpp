@@ -43,6 +43,9 @@ void check_params(const char* op, const AttentionInputs& in, const AttentionPara
     throw ValueError(concat(op, ": dropout_p must be in [0, 1], got ", params.dropout_p));
   if (!std::isfinite(params.scale))
     throw ValueError(concat(op, ": scale must be finite, got ", params.scale));
+  if (params.window_left < 0 || params.window_right < 0)
+    throw ValueError(concat(op, ": window_size must hold numbers >= -1, got (", params.window_left,
+                            ", ", params.window_right, ")"));
   if (!in.mask.defined) return;
   if (params.is_causal)
     throw ValueError(

@@ -1,5 +1,5 @@
-// Inner loops of attention. Queries are taken a panel at a time, one to a SIMD lane; keys a block
-// at a time. All tiles are [key][query], so that maximum, sum and exp run down whole registers.
+// Inner loops of attention. Scores are tiles [query][key]: queries a panel at a time, keys a block
+// at a time. Masks, queries and values are then read as they lie; only keys are packed transposed.
 #pragma once
 
 #include <cstdint>
@@ -9,52 +9,66 @@
 
 namespace pyfast {
 
-// Keys of a block: a tile of scores for one panel stays in L1 with the panel and a strip of keys.
-// A multiple of 4 (dropout draws four keys at a time) and of every tile height.
-inline constexpr std::int64_t kAttentionKeys = 96;
-// Panels that share a block of keys while it is in L2.
-inline constexpr std::int64_t kAttentionPanels = 4;
+// Queries of a panel: a multiple of every tile height.
+inline constexpr std::int64_t kAttentionPanel = 48;
+// Keys of a block: scores of a panel, and half a block of keys, stay in L1. A multiple of 4
+// (dropout draws four keys at a time) and of every strip of keys.
+inline constexpr std::int64_t kAttentionKeys = 128;
+// The most panels that share a packed block of keys and values, all of them in L2.
+inline constexpr std::int64_t kAttentionPanels = 16;
 
-// A rectangle of scores; query and key begin are multiples of the panel and of kAttentionKeys.
+// Queries of a mask's span: a divisor of the panel, a multiple of most tile heights.
+inline constexpr std::int64_t kAttentionRows = 12;
+
+// A rectangle of scores; query and key begin are multiples of kAttentionPanel and kAttentionKeys.
 struct AttentionRange {
   std::int64_t query_begin, query_end, key_begin, key_end;
 };
 
 template <class T>
 struct AttentionForwardKernels {
-  int panel;  // queries of a panel
   // Elements of scratch that forward needs.
   std::int64_t (*scratch)(const AttentionHead<T>& head);
+  // The spans of a mask's rows begin ... end, begin a multiple of kAttentionRows.
+  void (*classify)(const AttentionHead<T>& head, std::int64_t begin, std::int64_t end,
+                   MaskSpan* spans);
   // At most kAttentionPanels panels. Writes output (C-ordered, all of the head) and lse for the
   // queries of the range, as if its keys were all.
   void (*forward)(const AttentionHead<T>& head, const AttentionRange& range, T* output, T* lse,
                   T* scratch);
 };
 
+template <class T>
+struct AttentionDecodeKernels {
+  std::int64_t (*scratch)(const AttentionGroup<T>& group);
+  // Every query of the group against keys key_begin ... key_end (begin a multiple of
+  // kAttentionKeys), as if they were all. Keys' features lie side by side; no dropout; spans are
+  // not needed. Writes output (heads, queries, value_width) and lse (heads, queries).
+  void (*decode)(const AttentionGroup<T>& group, std::int64_t key_begin, std::int64_t key_end,
+                 T* output, T* lse, T* scratch);
+};
+
 // What backward reads beside the head, each C-ordered.
 template <class T>
 struct AttentionUpstream {
   const T* grad;
-  const T* output;
   const T* lse;
+  const T* row_sum;  // of grad * output
 };
 
-// Where backward adds; null for what is not wanted. Rows of grad_key and grad_value begin at the
-// range's first key and are padded to key_stride and value_stride elements.
+// Where backward adds; null for what is not wanted.
 template <class T>
 struct AttentionTargets {
-  T* query;  // (queries, width)
-  T* key;
-  T* value;
-  T* mask;  // at mask[i * mask_row + j * mask_column]
+  T *query, *key, *value;  // C-ordered, all of the head
+  T* mask;                 // at mask[i * mask_row + j * mask_column]
   std::int64_t mask_row, mask_column;
 };
 
 template <class T>
 struct AttentionBackwardKernels {
-  int panel;
-  int lanes;  // rows of grad_key and grad_value are padded to a multiple of this
   std::int64_t (*scratch)(const AttentionHead<T>& head);
+  // dots[r] = sum over c of a[r][c] * b[r][c], all C-ordered.
+  void (*row_dots)(const T* a, const T* b, std::int64_t rows, std::int64_t columns, T* dots);
   // Any range; adds to every target.
   void (*backward)(const AttentionHead<T>& head, const AttentionRange& range,
                    const AttentionUpstream<T>& upstream, const AttentionTargets<T>& targets,
@@ -62,6 +76,7 @@ struct AttentionBackwardKernels {
 };
 
 PYFAST_KERNEL_TABLE(AttentionForwardKernels, attention_forward_kernels)
+PYFAST_KERNEL_TABLE(AttentionDecodeKernels, attention_decode_kernels)
 PYFAST_KERNEL_TABLE(AttentionBackwardKernels, attention_backward_kernels)
 
 }  // namespace pyfast

@@ -1,226 +1,251 @@
-// Attention backward, a panel of queries against a range of keys. Each block's weights P are
-// recomputed from the log-sum-exp; with dP = value grad^T and D = the row sums of grad * output,
+// Attention backward: blocks of keys, packed once, against panels of queries. Each block's weights
+// P are recomputed from the log-sum-exp; with dP = grad value^T and D = the row sums of
+// grad * output,
 //
 //   dS = P * (dP - D),  dquery = scale dS key,  dkey = scale dS^T query,  dvalue = P^T grad
 //
-// (Dao et al., 2022, algorithm 4). P and dS are tiles [key][query]: rows to dkey and dvalue, whose
-// lanes are features, and the panel of a product for dquery.
-#include "ops/attention/tile.h"
+// (Dao et al., 2022, algorithm 4). P and dS are tiles [query][key]: for dkey and dvalue, products
+// read them turned.
+#include "ops/attention/kernel_mask.h"
 
 namespace pyfast::PYFAST_ISA {
 
 namespace {
 
 template <class T>
-constexpr int kLanes = vec<T>::size;
-
-// Everything in scratch. A `_t` matrix is [feature][query], the others [query][padded feature].
-template <class T>
-struct Work {
-  T *query, *query_t, *grad, *grad_t, *grad_query, *rows;  // the panel
-  T *lse, *row_sum;                                        // one per query
-  T *weights, *slopes, *bias, *keep;                       // tiles: P, dS, mask, dropout
-  Index padded_width, padded_value_width;
-  bool finite;  // no infinity or NaN in query or grad
-
-  Work(const AttentionHead<T>& head, T* at)
-      : padded_width(round_up(head.width, kLanes<T>)),
-        padded_value_width(round_up(head.value_width, kLanes<T>)),
-        finite(true) {
-    constexpr Index panel = kPanel<T>, tile = panel * kAttentionKeys;
-    const auto take = [&at](Index n) {
-      T* here = at;
-      at += n;
-      return here;
-    };
-    query = take(panel * padded_width);
-    query_t = take(panel * padded_width);
-    grad_query = take(panel * padded_width);
-    grad = take(panel * padded_value_width);
-    grad_t = take(panel * padded_value_width);
-    lse = take(panel);
-    row_sum = take(panel);
-    rows = take(tile);
-    weights = take(tile);
-    slopes = take(tile);
-    bias = take(tile);
-    keep = take(tile);
+class Backward {
+ public:
+  static std::int64_t scratch_size(const AttentionHead<T>& head) {
+    const Index width = padded<T>(head.width), value_width = padded<T>(head.value_width);
+    return kAttentionPanel * (2 * width + value_width + 2 * kAttentionKeys) +
+           kAttentionKeys * (3 * width + 2 * value_width);
   }
-};
 
-template <class T>
-std::int64_t scratch(const AttentionHead<T>& head) {
-  const Index width = round_up(head.width, kLanes<T>);
-  const Index value_width = round_up(head.value_width, kLanes<T>);
-  return kPanel<T> * (3 * width + 2 * value_width + 2 + 5 * kAttentionKeys);
-}
-
-// Row sums of grad * output, and the log-sum-exp, made safe for lanes that hold no query or one
-// that saw nothing: +inf there gives weights of 0.
-template <class T>
-void load_rows(const AttentionHead<T>& head, const AttentionUpstream<T>& up, Index i, Index rows,
-               Index lanes, const Work<T>& w) {
-  for (Index r = 0; r < lanes; ++r) {
-    w.lse[r] = kInfinity<T>;
-    w.row_sum[r] = T{0};
-    if (r >= rows) continue;
-    if (up.lse[i + r] != -kInfinity<T>) w.lse[r] = up.lse[i + r];
-    const T* g = w.grad + r * w.padded_value_width;
-    const T* y = up.output + (i + r) * head.value_width;
-    vec<T> sum{};
-    for (Index d = 0; d < head.value_width; d += kLanes<T>) {
-      const int n = static_cast<int>(least(kLanes<T>, head.value_width - d));
-      sum = fma(vec<T>::load(g + d), vec<T>::load(y + d, n), sum);
-    }
-    w.row_sum[r] = reduce_add(sum);
+  Backward(const AttentionHead<T>& head, const AttentionRange& range,
+           const AttentionUpstream<T>& upstream, const AttentionTargets<T>& targets, T* scratch)
+      : head_(head),
+        range_(range),
+        upstream_(upstream),
+        to_(targets),
+        masked_(is_masked(head)),
+        width_(padded<T>(head.width)),
+        value_width_(padded<T>(head.value_width)) {
+    const auto take = [&scratch](Index n) { return std::exchange(scratch, scratch + n); };
+    query_ = take(kAttentionPanel * width_);
+    grad_ = take(kAttentionPanel * value_width_);
+    grad_query_ = take(kAttentionPanel * width_);
+    weights_ = take(kAttentionPanel * kAttentionKeys);
+    slopes_ = take(kAttentionPanel * kAttentionKeys);
+    keys_ = take(kAttentionKeys * width_);
+    key_rows_ = take(kAttentionKeys * width_);
+    values_ = take(kAttentionKeys * value_width_);
+    grad_keys_ = take(kAttentionKeys * width_);
+    grad_values_ = take(kAttentionKeys * value_width_);
   }
-}
 
-template <class T>
-void open(const AttentionHead<T>& head, const AttentionUpstream<T>& up, Index i, Index rows,
-          Index lanes, Work<T>& w) {
-  const Strided<T> query{head.query.data + i * head.query.row, head.query.row, head.query.column};
-  const Strided<T> grad{up.grad + i * head.value_width, head.value_width, 1};
-  pack_rows(w.query, w.padded_width, query, rows, head.width, head.scale);
-  pack_rows(w.grad, w.padded_value_width, grad, rows, head.value_width, T{1});
-  const Strided<T> packed_query{w.query, w.padded_width, 1};
-  const Strided<T> packed_grad{w.grad, w.padded_value_width, 1};
-  transpose(w.query_t, lanes, packed_query, rows, head.width, lanes);
-  transpose(w.grad_t, lanes, packed_grad, rows, head.value_width, lanes);
-  for (Index k = 0; k < head.width * lanes; ++k) w.grad_query[k] = T{0};
-  load_rows(head, up, i, rows, lanes, w);
-  w.finite = head.mask == AttentionMask::none || (all_finite(packed_query, rows, head.width) &&
-                                                  all_finite(packed_grad, rows, head.value_width));
-}
-
-// weights: scores become P times dropout; slopes: dP becomes dS. Both 0 where the mask forbids.
-// True when it forbade some pair.
-template <class T, int NV>
-bool differentiate(const Work<T>& t, Index keys, bool biased, bool dropout) {
-  constexpr int w = vec<T>::size;
-  const vec<T> forbidden(-kInfinity<T>), zero(T{0});
-  vec<T> lowest{};
-  for (int v = 0; v < NV; ++v) {
-    const vec<T> lse = vec<T>::load(t.lse + v * w), row_sum = vec<T>::load(t.row_sum + v * w);
-    for (Index j = 0; j < keys; ++j) {
-      const Index at = (j * NV + v) * w;
-      vec<T> score = vec<T>::load(t.weights + at), slope = vec<T>::load(t.slopes + at);
-      const vec<T> bias = biased ? vec<T>::load(t.bias + at) : zero;
-      lowest = min(bias, lowest);
-      if (biased) score = select(bias == forbidden, forbidden, score + bias);
-      const vec<T> weight = exp(score - lse);
-      const vec<T> keep = dropout ? vec<T>::load(t.keep + at) : vec<T>(T{1});
-      vec<T> kept = weight * keep;
-      slope = weight * (dropout ? fma(slope, keep, -row_sum) : slope - row_sum);
-      if (biased) {
-        kept = select(bias == forbidden, zero, kept);
-        slope = select(bias == forbidden, zero, slope);
+  void run() {
+    for (Index j = range_.key_begin; j < range_.key_end; j += kAttentionKeys) {
+      const Index columns = least(kAttentionKeys, range_.key_end - j);
+      bool packed = false;
+      for (Index i = range_.query_begin; i < range_.query_end; i += kAttentionPanel) {
+        const Block b{i, least(kAttentionPanel, range_.query_end - i), j, columns};
+        const Cover seen = cover_of(head_, b);
+        if (seen == Cover::none) continue;
+        if (!packed) open_block(b);
+        packed = true;
+        add_block(b, seen == Cover::all && columns % w == 0);
       }
-      kept.store(t.weights + at);
-      slope.store(t.slopes + at);
+      if (packed) close_block(j, columns);
     }
   }
-  return (lowest == forbidden).any();
-}
 
-// target[j] += sum_i tile[j][i] rows[i] for the queries i that the mask lets key j be seen by.
-template <class T>
-void masked_rows(const T* tile, Index lanes, const Block& b, const T* rows, Index width,
-                 const T* bias, T* target) {
-  for (Index j = 0; j < b.columns; ++j)
-    for (Index i = 0; i < b.rows; ++i)
-      if (bias[j * lanes + i] != -kInfinity<T>)
-        for (Index d = 0; d < width; ++d)
-          target[j * width + d] += tile[j * lanes + i] * rows[i * width + d];
-}
+ private:
+  static constexpr Index w = vec<T>::size;
+  using Tile = Left<T>;
+  using TurnedTile = Left<T, true>;
 
-// The shares of dkey or dvalue: target[j] += sum_i tile[j][i] rows[i].
-template <class T>
-void add_rows(const T* tile, Index lanes, const Block& b, const T* rows, Index width,
-              const T* careful_bias, T* target) {
-  if (careful_bias) return masked_rows(tile, lanes, b, rows, width, careful_bias, target);
-  product_wide<T>({tile, lanes, 1}, b.columns, b.rows, rows, width, target);
-}
+  void open_block(const Block& b) {
+    const Strided<T>&k = head_.key, &v = head_.value;
+    const T *keys = k.data + b.j * k.row, *values = v.data + b.j * v.row;
+    pack_strips(keys_, keys, k.row, k.column, b.columns, head_.width);
+    pack_strips(values_, values, v.row, v.column, b.columns, head_.value_width);
+    if (to_.query) pack_strips(key_rows_, keys, k.column, k.row, head_.width, b.columns);
+    fill(grad_keys_, b.columns * width_, T{0});
+    fill(grad_values_, b.columns * value_width_, T{0});
+    keys_finite_ = !masked_ || all_finite<T>({keys, k.row, k.column}, b.columns, head_.width);
+  }
 
-template <class T, int NV>
-void add_query(const AttentionHead<T>& head, const Block& b, bool masked, const Work<T>& w) {
-  constexpr Index lanes = NV * vec<T>::size;
-  const Strided<T> keys{head.key.data + b.j * head.key.row, head.key.row, head.key.column};
-  const Strided<T> columns{keys.data, keys.column, keys.row};
-  if (masked && !all_finite(keys, b.columns, head.width))
-    return masked_product(columns, head.width, b.columns, w.slopes, w.bias, lanes, w.grad_query);
-  product<T, NV, Into::add>(columns, head.width, b.columns, w.slopes, lanes, w.grad_query, lanes);
-}
+  void close_block(Index j, Index columns) {
+    if (to_.key) add_rows(to_.key + j * head_.width, head_.width, grad_keys_, columns, T{1});
+    if (to_.value)
+      add_rows(to_.value + j * head_.value_width, head_.value_width, grad_values_, columns, T{1});
+  }
 
-template <class T>
-void add_mask(const AttentionTargets<T>& to, const Block& b, const T* slopes, Index lanes) {
-  for (Index j = 0; j < b.columns; ++j) {
-    T* column = to.mask + (b.j + j) * to.mask_column + b.i * to.mask_row;
-    const T* slope = slopes + j * lanes;
-    if (to.mask_row == 0) {
-      T sum{0};
-      for (Index i = 0; i < b.rows; ++i) sum += slope[i];
-      *column += sum;
-    } else {
-      for (Index i = 0; i < b.rows; ++i) column[i * to.mask_row] += slope[i];
+  // to (rows x columns, C-ordered) += scale * from, whose rows are padded.
+  static void add_rows(T* to, Index columns, const T* from, Index rows, T scale) {
+    for (Index r = 0; r < rows; ++r, to += columns, from += padded<T>(columns)) {
+      Index c = 0;
+      for (; c + w <= columns; c += w)
+        fma(vec<T>::load(from + c), vec<T>(scale), vec<T>::load(to + c)).store(to + c);
+      for (; c < columns; ++c) to[c] += scale * from[c];
     }
   }
-}
 
-// All shares of one block; `first` is the row of its first key in the targets.
-template <class T, int NV>
-void block_backward(const AttentionHead<T>& head, const Block& b, Index first, const Work<T>& w,
-                    const AttentionTargets<T>& to) {
-  constexpr Index lanes = NV * vec<T>::size;
-  const Cover seen = cover_of(head, b);
-  if (seen == Cover::none) return;
-  const bool biased = seen == Cover::some;
-  if (biased) fill_bias(head, b, lanes, w.bias, w.rows);
-  if (head.dropout) fill_keep<T, static_cast<int>(lanes)>(head, b, w.keep);
-  const Strided<T> keys{head.key.data + b.j * head.key.row, head.key.row, head.key.column};
-  const Strided<T> values{head.value.data + b.j * head.value.row, head.value.row,
-                          head.value.column};
-  product<T, NV, Into::replace>(keys, b.columns, head.width, w.query_t, lanes, w.weights, lanes);
-  product<T, NV, Into::replace>(values, b.columns, head.value_width, w.grad_t, lanes, w.slopes,
-                                lanes);
-  const bool masked = differentiate<T, NV>(w, b.columns, biased, head.dropout);
-  const T* careful = masked && !w.finite ? w.bias : nullptr;
-  if (to.value)
-    add_rows(w.weights, lanes, b, w.grad, w.padded_value_width, careful,
-             to.value + first * w.padded_value_width);
-  if (to.key)
-    add_rows(w.slopes, lanes, b, w.query, w.padded_width, careful, to.key + first * w.padded_width);
-  if (to.query) add_query<T, NV>(head, b, masked, w);
-  if (to.mask) add_mask(to, b, w.slopes, lanes);
-}
+  void pack_panel(const Block& b) {
+    const Strided<T>& q = head_.query;
+    const Strided<T> query{q.data + b.i * q.row, q.row, q.column};
+    const Strided<T> grad{upstream_.grad + b.i * head_.value_width, head_.value_width, 1};
+    pack_rows(query_, width_, query, b.rows, head_.width, head_.scale);
+    pack_rows(grad_, value_width_, grad, b.rows, head_.value_width, T{1});
+    panel_finite_ = !masked_ || (all_finite(query, b.rows, head_.width) &&
+                                 all_finite(grad, b.rows, head_.value_width));
+  }
 
-template <class T>
-void close(const AttentionHead<T>& head, const Work<T>& w, Index i, Index rows, Index lanes,
-           T* target) {
-  T* by_row = w.query;  // no longer needed
-  transpose(by_row, head.width, {w.grad_query, lanes, 1}, head.width, rows, head.width);
-  T* to = target + i * head.width;
-  for (Index k = 0; k < rows * head.width; ++k) to[k] += head.scale * by_row[k];
-}
+  // `plain`: no score of the block is masked, nor padding.
+  void add_block(const Block& b, bool plain) {
+    pack_panel(b);
+    if (!plain) {  // what the band leaves out of the products is read by those of the turned tiles
+      fill(weights_, b.rows * kAttentionKeys, T{0});
+      fill(slopes_, b.rows * kAttentionKeys, T{0});
+    }
+    for_spans(head_, b, !plain, [&](Index r, Index rows, Keys k) {
+      const Index at = r * kAttentionKeys;
+      product_columns<Into::replace>(Tile{query_ + r * width_, width_}, rows, k.begin, k.end, keys_,
+                                     head_.width, b.columns, weights_ + at, kAttentionKeys);
+      product_columns<Into::replace>(Tile{grad_ + r * value_width_, value_width_}, rows, k.begin,
+                                     k.end, values_, head_.value_width, b.columns, slopes_ + at,
+                                     kAttentionKeys);
+      for (Index row = r; row < r + rows; ++row)
+        plain ? differentiate(b, row, k) : differentiate_masked(b, row, k);
+    });
+    if (to_.value) add_turned(b, plain, weights_, grad_, value_width_, grad_values_);
+    if (to_.key) add_turned(b, plain, slopes_, query_, width_, grad_keys_);
+    if (to_.query) add_query(b, plain);
+    if (to_.mask) add_mask(b);
+  }
+
+  // P and dS of one row, from scores and dP; `score(k)`: vectors of masked scores.
+  template <class Score, class Slope>
+  PYFAST_INLINE void row_slopes(const Block& b, Index r, Keys keys, Score score, Slope guard) {
+    T *weights = weights_ + r * kAttentionKeys, *slopes = slopes_ + r * kAttentionKeys;
+    const T lse = upstream_.lse[b.i + r];
+    // +inf where the query saw nothing gives weights of 0.
+    const vec<T> shift(lse == -kInfinity<T> ? kInfinity<T> : lse),
+        row_sum(upstream_.row_sum[b.i + r]);
+    T keep[kAttentionKeys];
+    if (head_.dropout) fill_keep(head_, b.i + r, b.j, b.columns, keep);
+    for (Index k = keys.begin / w * w; k < keys.end; k += w) {
+      const vec<T> s = score(vec<T>::load(weights + k), k);
+      const vec<T> weight = exp2((s - shift) * vec<T>(static_cast<T>(kLog2e)));
+      vec<T> kept = weight, slope = vec<T>::load(slopes + k);
+      if (head_.dropout) {
+        const vec<T> factor = vec<T>::load(keep + k);
+        kept *= factor;
+        slope *= factor;
+      }
+      guard(s, kept).store(weights + k);
+      guard(s, weight * (slope - row_sum)).store(slopes + k);
+    }
+  }
+
+  void differentiate(const Block& b, Index r, Keys keys) {
+    row_slopes(
+        b, r, keys, [](vec<T> s, Index) PYFAST_INLINED { return s; },
+        [](vec<T>, vec<T> x) PYFAST_INLINED { return x; });
+  }
+
+  void differentiate_masked(const Block& b, Index r, Keys keys) {
+    const MaskRow<T> row(head_, b.i + r, b.j, b.columns);
+    const vec<T> forbidden(-kInfinity<T>);
+    row_slopes(
+        b, r, keys, [&](vec<T> s, Index k) PYFAST_INLINED { return row.apply(s, k, T{1}, T{1}); },
+        [&](vec<T> s, vec<T> x) PYFAST_INLINED { return select(s == forbidden, vec<T>(), x); });
+  }
+
+  // target[key] += sum over queries of tile[query][key] rows[query].
+  void add_turned(const Block& b, bool plain, const T* tile, const T* rows, Index width,
+                  T* target) {
+    if (!plain && !panel_finite_)
+      return add_pairs(b, [&](Index r, Index k) {
+        product_rows<Into::add>(TurnedTile{tile + r * kAttentionKeys + k, kAttentionKeys}, 1, 1,
+                                rows + r * width, width, width, target + k * width, width);
+      });
+    const bool banded = !band_covers(head_, b);
+    const Index step = banded ? kAttentionRows : b.columns;
+    for (Index k = 0; k < b.columns; k += step) {
+      const Index count = least(step, b.columns - k), key = b.j + k;
+      const Index begin = most(0, key - head_.after - b.i);
+      const Index end = least(b.rows, key + count + head_.before - b.i);
+      if (begin >= end) continue;
+      product_rows<Into::add>(TurnedTile{tile + begin * kAttentionKeys + k, kAttentionKeys}, count,
+                              end - begin, rows + begin * width, width, width, target + k * width,
+                              width);
+    }
+  }
+
+  void add_query(const Block& b, bool plain) {
+    fill(grad_query_, b.rows * width_, T{0});
+    const auto add = [&](Index r, Index rows, Keys k) {
+      product_strips<Into::add>(Tile{slopes_ + r * kAttentionKeys, kAttentionKeys}, rows, k.begin,
+                                k.end, key_rows_, b.columns, head_.width, grad_query_ + r * width_,
+                                width_);
+    };
+    if (!plain && !keys_finite_)
+      add_pairs(b, [&](Index r, Index k) { add(r, 1, {k, k + 1}); });
+    else
+      for_spans(head_, b, !plain, add);
+    add_rows(to_.query + b.i * head_.width, head_.width, grad_query_, b.rows, head_.scale);
+  }
+
+  // body(row, key) for the allowed pairs only: taken where an operand holds an infinity or NaN,
+  // which a weight of 0 would not keep from spreading.
+  template <class Body>
+  void add_pairs(const Block& b, Body body) {
+    for (Index r = 0; r < b.rows; ++r) {
+      const MaskRow<T> row(head_, b.i + r, b.j, b.columns);
+      for (Index k = 0; k < b.columns; ++k)
+        if (row.allows(k)) body(r, k);
+    }
+  }
+
+  void add_mask(const Block& b) {
+    for (Index r = 0; r < b.rows; ++r) {
+      T* row = to_.mask + (b.i + r) * to_.mask_row + b.j * to_.mask_column;
+      for (Index k = 0; k < b.columns; ++k)
+        row[k * to_.mask_column] += slopes_[r * kAttentionKeys + k];
+    }
+  }
+
+  const AttentionHead<T>& head_;
+  const AttentionRange& range_;
+  const AttentionUpstream<T>& upstream_;
+  const AttentionTargets<T>& to_;
+  const bool masked_;
+  const Index width_, value_width_;  // padded
+  T *query_, *grad_, *grad_query_;   // the panel: [query][padded feature]
+  T *weights_, *slopes_;             // tiles [query][key]: scores and P, dP and dS
+  T *keys_, *key_rows_, *values_, *grad_keys_,
+      *grad_values_;  // the block: strips of keys, features, keys; rows
+  bool keys_finite_ = true, panel_finite_ = true;  // no infinity or NaN in key; in query and grad
+};
 
 template <class T>
 void backward(const AttentionHead<T>& head, const AttentionRange& range,
               const AttentionUpstream<T>& upstream, const AttentionTargets<T>& targets,
               T* scratch) {
-  Work<T> work(head, scratch);
-  for (Index i = range.query_begin; i < range.query_end; i += kPanel<T>) {
-    const Index rows = least(kPanel<T>, range.query_end - i);
-    const Index end = visible_end(head, i + rows, range.key_end);
-    if (range.key_begin >= end) continue;
-    with_vectors<T>(rows, [&]<int NV>() {
-      constexpr Index lanes = NV * vec<T>::size;
-      open(head, upstream, i, rows, lanes, work);
-      for (Index j = range.key_begin; j < end; j += kAttentionKeys) {
-        const Block block{i, rows, j, least(kAttentionKeys, end - j)};
-        block_backward<T, NV>(head, block, j - range.key_begin, work, targets);
-      }
-      if (targets.query) close(head, work, i, rows, lanes, targets.query);
-    });
+  Backward<T>(head, range, upstream, targets, scratch).run();
+}
+
+template <class T>
+void row_dots(const T* a, const T* b, Index rows, Index columns, T* dots) {
+  constexpr Index w = vec<T>::size;
+  for (Index r = 0; r < rows; ++r, a += columns, b += columns) {
+    vec<T> sum;
+    for (Index d = 0; d < columns; d += w) {
+      const int n = static_cast<int>(least(w, columns - d));
+      sum = fma(vec<T>::load(a + d, n), vec<T>::load(b + d, n), sum);
+    }
+    dots[r] = reduce_add(sum);
   }
 }
 
@@ -228,8 +253,8 @@ void backward(const AttentionHead<T>& head, const AttentionRange& range,
 
 template <class T>
 const AttentionBackwardKernels<T>& attention_backward_kernels() {
-  static constexpr AttentionBackwardKernels<T> table{static_cast<int>(kPanel<T>), kLanes<T>,
-                                                     &scratch<T>, &backward<T>};
+  static constexpr AttentionBackwardKernels<T> table{&Backward<T>::scratch_size, &row_dots<T>,
+                                                     &backward<T>};
   return table;
 }
 

@@ -1,192 +1,176 @@
-// Attention forward: for every block of keys, scores = keys x panel, running maximum and sum, and
-// output = output * exp(old maximum - new) + values x weights, all transposed (see tile.h).
-#include "ops/attention/tile.h"
+// Attention forward. For each block of keys, packed once for all panels of the task: scores =
+// query key^T, their running softmax, and output = output * (what it is still worth) + weights
+// value.
+#include "ops/attention/kernel_softmax.h"
 
 namespace pyfast::PYFAST_ISA {
 
 namespace {
 
-// A panel under way, in scratch; lanes lie kPanel<T> apart at most.
 template <class T>
-struct Panel {
-  T *query, *output, *top, *sum;  // [width][lanes], [value_width][lanes], [lanes], [lanes]
-
-  static constexpr Index size(Index width, Index value_width) {
-    return kPanel<T> * (width + value_width + 2);
+class Forward {
+ public:
+  static std::int64_t scratch_size(const AttentionHead<T>& head) {
+    const Index width = padded<T>(head.width), value_width = padded<T>(head.value_width);
+    return kRows * (width + value_width) + kAttentionKeys * (width + value_width) +
+           kAttentionPanel * kAttentionKeys + RunningSoftmax<T>::size(kRows, kAttentionPanel);
   }
-  Panel(T* at, Index width, Index value_width)
-      : query(at),
-        output(query + kPanel<T> * width),
-        top(output + kPanel<T> * value_width),
-        sum(top + kPanel<T>) {}
-};
 
-// Tiles that every block writes anew.
-template <class T>
-struct Tiles {
-  static constexpr Index kTile = kPanel<T> * kAttentionKeys;
-  static constexpr Index size = 4 * kTile + kPanel<T>;
-  T *scores, *bias, *keep, *rows, *rescale;
+  Forward(const AttentionHead<T>& head, const AttentionRange& range, T* scratch)
+      : head_(head),
+        range_(range),
+        rows_(range.query_end - range.query_begin),
+        masked_(is_masked(head)),
+        unit_(static_cast<T>(kLog2e) * (head.scale < 0 ? -head.scale : head.scale)),
+        ld_query_(padded<T>(head.width)),
+        ld_output_(padded<T>(head.value_width)),
+        packed_query_(scratch),
+        output_(packed_query_ + kRows * ld_query_),
+        keys_(output_ + kRows * ld_output_),
+        values_(keys_ + kAttentionKeys * ld_query_),
+        scores_(values_ + kAttentionKeys * ld_output_),
+        softmax_(scores_ + kAttentionPanel * kAttentionKeys, kRows, kAttentionPanel) {}
 
-  explicit Tiles(T* at)
-      : scores(at),
-        bias(at + kTile),
-        keep(at + 2 * kTile),
-        rows(at + 3 * kTile),
-        rescale(at + 4 * kTile) {}
-};
-
-template <class T>
-std::int64_t scratch(const AttentionHead<T>& head) {
-  return Tiles<T>::size + kAttentionPanels * Panel<T>::size(head.width, head.value_width);
-}
-
-template <class T, int NV>
-void open(const AttentionHead<T>& head, const Panel<T>& p, Index i, Index rows) {
-  constexpr Index lanes = NV * vec<T>::size;
-  const Strided<T> from{head.query.data + i * head.query.row, head.query.row, head.query.column};
-  transpose(p.query, lanes, from, rows, head.width, lanes);
-  for (Index k = 0; k < head.width * lanes; ++k) p.query[k] *= head.scale;
-  for (Index k = 0; k < head.value_width * lanes; ++k) p.output[k] = T{0};
-  for (Index r = 0; r < lanes; ++r) {
-    p.top[r] = -kInfinity<T>;
-    p.sum[r] = T{0};
-  }
-}
-
-// scores += bias; -inf where the mask forbids, whatever the score. Raises top to the new maximum.
-// True when some pair was forbidden.
-template <class T, int NV>
-PYFAST_INLINE bool raise_top(T* scores, Index keys, const T* bias, vec<T> (&top)[NV]) {
-  constexpr int w = vec<T>::size;
-  const vec<T> forbidden(-kInfinity<T>);
-  vec<T> lowest{};
-  for (Index j = 0; j < keys * NV; j += NV) {
-    for (int v = 0; v < NV; ++v) {
-      vec<T> s = vec<T>::load(scores + (j + v) * w);
-      if (bias) {
-        const vec<T> b = vec<T>::load(bias + (j + v) * w);
-        lowest = min(b, lowest);
-        s = select(b == forbidden, forbidden, s + b);
-        s.store(scores + (j + v) * w);
+  void run(T* output, T* lse) {
+    open();
+    for (Index j = range_.key_begin; j < range_.key_end; j += kAttentionKeys) {
+      bool packed = false;
+      for (Index i = range_.query_begin; i < range_.query_end; i += kAttentionPanel) {
+        const Block b{i, least(kAttentionPanel, range_.query_end - i), j,
+                      least(kAttentionKeys, range_.key_end - j)};
+        const Cover seen = cover_of(head_, b);
+        if (seen == Cover::none) continue;
+        if (!packed) pack_block(b);
+        packed = true;
+        attend(b, seen == Cover::all && b.columns % vec<T>::size == 0);
       }
-      top[v] = max(s, top[v]);  // a NaN is left to its exp
+    }
+    close(output, lse);
+  }
+
+ private:
+  static constexpr Index w = vec<T>::size, kRows = kAttentionPanels * kAttentionPanel;
+
+  void open() {
+    const Strided<T>& q = head_.query;
+    const T* from = q.data + range_.query_begin * q.row;
+    if (q.column == 1 && head_.scale >= 0) {
+      query_ = {from, q.row};
+    } else {
+      pack_rows(packed_query_, ld_query_, {from, q.row, q.column}, rows_, head_.width,
+                head_.scale < 0 ? T{-1} : T{1});
+      query_ = {packed_query_, ld_query_};
+    }
+    fill(output_, rows_ * ld_output_, T{0});
+    softmax_.open(rows_);
+  }
+
+  void pack_block(const Block& b) {
+    const Strided<T>&k = head_.key, &v = head_.value;
+    pack_strips(keys_, k.data + b.j * k.row, k.row, k.column, b.columns, head_.width);
+    const T* values = v.data + b.j * v.row;
+    pack_strips(values_, values, v.column, v.row, head_.value_width, b.columns);
+    finite_ = !masked_ || all_finite<T>({values, v.row, v.column}, b.columns, head_.value_width);
+  }
+
+  // `plain`: no score of the block is masked, nor padding.
+  void attend(const Block& b, bool plain) {
+    const Index first = b.i - range_.query_begin;
+    for_spans(head_, b, !plain, [&](Index r, Index rows, Keys k) {
+      product_columns<Into::replace>(query_.from(first + r, 0), rows, k.begin, k.end, keys_,
+                                     head_.width, b.columns, scores(r), kAttentionKeys);
+    });
+    soften(b, first, plain);
+    if (!plain && !finite_) return add_values_carefully(b, first);
+    for_spans(head_, b, !plain, [&](Index r, Index rows, Keys k) {
+      product_strips<Into::rescale>(Left<T>{scores(r), kAttentionKeys}, rows, k.begin, k.end,
+                                    values_, b.columns, head_.value_width,
+                                    output_ + (first + r) * ld_output_, ld_output_,
+                                    softmax_.factors() + r);
+    });
+  }
+
+  T* scores(Index r) const { return scores_ + r * kAttentionKeys; }
+
+  // Scores become weights.
+  void soften(const Block& b, Index first, bool plain) {
+    softmax_.open_block(b.rows);
+    for_spans(head_, b, !plain, [&](Index r, Index rows, Keys k) {
+      for (Index end = r + rows; r < end; ++r)
+        if (plain)
+          softmax_.see(r, scores(r), b.columns, unit_);
+        else
+          softmax_.see_masked(r, scores(r), k, unit_, {head_, b.i + r, b.j, b.columns});
+    });
+    softmax_.raise(first, b.rows);
+    for_spans(head_, b, !plain, [&](Index r, Index rows, Keys k) {
+      for (Index end = r + rows; r < end; ++r) {
+        softmax_.weigh(first, r, scores(r), k, plain ? unit_ : T{1});
+        if (head_.dropout) drop(b, r, k);
+      }
+    });
+  }
+
+  void drop(const Block& b, Index r, Keys keys) {
+    T keep[kAttentionKeys];
+    fill_keep(head_, b.i + r, b.j, b.columns, keep);
+    for (Index k = keys.begin; k < keys.end; ++k) scores(r)[k] *= keep[k];
+  }
+
+  // Leaves out the masked pairs: a weight of 0 would not keep an infinity or NaN from spreading.
+  void add_values_carefully(const Block& b, Index first) {
+    for (Index r = 0; r < b.rows; ++r) {
+      const MaskRow<T> row(head_, b.i + r, b.j, b.columns);
+      T* output = output_ + (first + r) * ld_output_;
+      for (Index d = 0; d < ld_output_; ++d) output[d] *= softmax_.factors()[r];
+      for (Index k = 0; k < b.columns; ++k) {
+        if (!row.allows(k)) continue;
+        product_strips<Into::add>(Left<T>{scores(r), kAttentionKeys}, 1, k, k + 1, values_,
+                                  b.columns, head_.value_width, output, ld_output_);
+      }
     }
   }
-  return (lowest == forbidden).any();
-}
 
-// scores become weights relative to the running maximum; rescale is what older sums are worth.
-// True when the mask forbade some pair.
-template <class T, int NV>
-bool soften(T* scores, Index keys, const T* bias, const Panel<T>& p, T* rescale) {
-  constexpr int w = vec<T>::size;
-  const vec<T> forbidden(-kInfinity<T>);
-  vec<T> top[NV], shift[NV], sum[NV];
-  for (int v = 0; v < NV; ++v) top[v] = vec<T>::load(p.top + v * w);
-  const bool masked = raise_top<T, NV>(scores, keys, bias, top);
-  // Nothing seen yet: any finite shift makes exp(-inf - shift) the 0 it should be.
-  for (int v = 0; v < NV; ++v) shift[v] = select(top[v] == forbidden, vec<T>(T{0}), top[v]);
-  for (Index j = 0; j < keys * NV; j += NV) {
-    for (int v = 0; v < NV; ++v) {
-      const vec<T> weight = exp(vec<T>::load(scores + (j + v) * w) - shift[v]);
-      sum[v] += weight;
-      weight.store(scores + (j + v) * w);
-    }
+  void close(T* output, T* lse) {
+    const T* factors = softmax_.close(rows_, lse + range_.query_begin);
+    scale_rows(output + range_.query_begin * head_.value_width, head_.value_width, output_,
+               ld_output_, rows_, factors);
   }
-  for (int v = 0; v < NV; ++v) {
-    const vec<T> factor = exp(vec<T>::load(p.top + v * w) - shift[v]);
-    factor.store(rescale + v * w);
-    fma(vec<T>::load(p.sum + v * w), factor, sum[v]).store(p.sum + v * w);
-    top[v].store(p.top + v * w);
-  }
-  return masked;
-}
 
-template <class T, int NV>
-void add_values(const Strided<T>& values, Index value_width, Index keys, bool masked,
-                const Tiles<T>& t, const Panel<T>& p) {
-  constexpr Index lanes = NV * vec<T>::size;
-  const Strided<T> columns{values.data, values.column, values.row};
-  if (!masked || all_finite(values, keys, value_width))
-    return product<T, NV, Into::rescale>(columns, value_width, keys, t.scores, lanes, p.output,
-                                         lanes, t.rescale);
-  for (Index d = 0; d < value_width; ++d)
-    for (Index r = 0; r < lanes; ++r) p.output[d * lanes + r] *= t.rescale[r];
-  masked_product(columns, value_width, keys, t.scores, t.bias, lanes, p.output);
-}
-
-template <class T, int NV>
-void attend(const AttentionHead<T>& head, const Block& b, const Panel<T>& p, const Tiles<T>& t) {
-  constexpr Index lanes = NV * vec<T>::size;
-  const Cover seen = cover_of(head, b);
-  if (seen == Cover::none) return;
-  const bool biased = seen == Cover::some;
-  if (biased) fill_bias(head, b, lanes, t.bias, t.rows);
-  const Strided<T> keys{head.key.data + b.j * head.key.row, head.key.row, head.key.column};
-  product<T, NV, Into::replace>(keys, b.columns, head.width, p.query, lanes, t.scores, lanes);
-  const bool masked = soften<T, NV>(t.scores, b.columns, biased ? t.bias : nullptr, p, t.rescale);
-  if (head.dropout) {
-    fill_keep<T, lanes>(head, b, t.keep);
-    for (Index k = 0; k < b.columns * lanes; ++k) t.scores[k] *= t.keep[k];
-  }
-  const Strided<T> values{head.value.data + b.j * head.value.row, head.value.row,
-                          head.value.column};
-  add_values<T, NV>(values, head.value_width, b.columns, masked, t, p);
-}
-
-// output / sum, and the log-sum-exp; 0 and -inf where nothing was seen.
-template <class T, int NV>
-void close(const AttentionHead<T>& head, const Panel<T>& p, Index rows, T* output, T* lse) {
-  constexpr Index lanes = NV * vec<T>::size;
-  constexpr int w = vec<T>::size;
-  for (int v = 0; v < NV; ++v) {
-    const vec<T> sum = vec<T>::load(p.sum + v * w), zero(T{0});
-    const vec<T> top = vec<T>::load(p.top + v * w), forbidden(-kInfinity<T>);
-    select(sum == zero, zero, vec<T>(T{1}) / sum).store(p.sum + v * w);
-    (select(top == forbidden, zero, top) + log(sum)).store(p.top + v * w);
-  }
-  for (Index d = 0; d < head.value_width; ++d)
-    for (Index r = 0; r < lanes; ++r) p.output[d * lanes + r] *= p.sum[r];
-  transpose(output, head.value_width, {p.output, lanes, 1}, head.value_width, rows,
-            head.value_width);
-  for (Index r = 0; r < rows; ++r) lse[r] = p.top[r];
-}
+  const AttentionHead<T>& head_;
+  const AttentionRange& range_;
+  const Index rows_;
+  const bool masked_;
+  const T unit_;  // from a product of query and key to a score in units of log 2
+  const Index ld_query_, ld_output_;
+  Left<T> query_{};              // in place or packed, negated for scale < 0
+  T *packed_query_, *output_;    // rows of the task
+  T *keys_, *values_, *scores_;  // the packed block, and [kAttentionPanel][kAttentionKeys]
+  RunningSoftmax<T> softmax_;
+  bool finite_ = true;  // no infinity or NaN in values_
+};
 
 template <class T>
 void forward(const AttentionHead<T>& head, const AttentionRange& range, T* output, T* lse,
              T* scratch) {
-  const Tiles<T> tiles(scratch);
-  const auto for_panels = [&](auto body) {
-    T* at = scratch + Tiles<T>::size;
-    for (Index i = range.query_begin; i < range.query_end; i += kPanel<T>) {
-      body(Panel<T>(at, head.width, head.value_width), i, least(kPanel<T>, range.query_end - i));
-      at += Panel<T>::size(head.width, head.value_width);
+  Forward<T>(head, range, scratch).run(output, lse);
+}
+
+template <class T>
+void classify(const AttentionHead<T>& head, Index begin, Index end, MaskSpan* spans) {
+  for (Index i = begin; i < end; i += kAttentionRows) {
+    for (Index j = 0; j < head.keys; j += kAttentionKeys) {
+      const Block b{i, least(kAttentionRows, end - i), j, least(kAttentionKeys, head.keys - j)};
+      *spans++ = head.mask == AttentionMask::boolean ? span(head.allowed, b) : span(head.bias, b);
     }
-  };
-  for_panels([&](const Panel<T>& p, Index i, Index rows) {
-    with_vectors<T>(rows, [&]<int NV>() { open<T, NV>(head, p, i, rows); });
-  });
-  for (Index j = range.key_begin; j < range.key_end; j += kAttentionKeys) {
-    for_panels([&](const Panel<T>& p, Index i, Index rows) {
-      const Index end = visible_end(head, i + rows, range.key_end);
-      if (j >= end) return;
-      const Block block{i, rows, j, least(kAttentionKeys, end - j)};
-      with_vectors<T>(rows, [&]<int NV>() { attend<T, NV>(head, block, p, tiles); });
-    });
   }
-  for_panels([&](const Panel<T>& p, Index i, Index rows) {
-    with_vectors<T>(rows, [&]<int NV>() {
-      close<T, NV>(head, p, rows, output + i * head.value_width, lse + i);
-    });
-  });
 }
 
 }  // namespace
 
 template <class T>
 const AttentionForwardKernels<T>& attention_forward_kernels() {
-  static constexpr AttentionForwardKernels<T> table{static_cast<int>(kPanel<T>), &scratch<T>,
+  static constexpr AttentionForwardKernels<T> table{&Forward<T>::scratch_size, &classify<T>,
                                                     &forward<T>};
   return table;
 }

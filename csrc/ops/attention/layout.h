@@ -1,6 +1,8 @@
 // From the layout of a call to the heads it consists of (baseline code only).
 #pragma once
 
+#include <algorithm>
+
 #include "core/philox.h"
 #include "ops/attention/attention.h"
 #include "ops/attention/head.h"
@@ -22,8 +24,7 @@ Strided<T> matrix_at(const TensorView& x, std::int64_t offset) {
   return {x.as<T>() + offset, x.strides[x.rank() - 2], x.strides.back()};
 }
 
-inline AttentionMask mask_kind(const AttentionParams& params, const TensorView& mask) {
-  if (params.is_causal) return AttentionMask::causal;
+inline AttentionMask mask_kind(const TensorView& mask) {
   if (!mask.defined) return AttentionMask::none;
   return mask.dtype == DType::b8 ? AttentionMask::boolean : AttentionMask::additive;
 }
@@ -51,7 +52,10 @@ AttentionHead<T> head_at(const AttentionParams& params, const AttentionLayout& a
   head.key = matrix_at<T>(in.key, batch_offset(a.batch, a.key, index));
   head.value = matrix_at<T>(in.value, batch_offset(a.batch, a.value, index));
   head.scale = static_cast<T>(params.scale);
-  head.mask = mask_kind(params, in.mask);
+  head.before = params.window_left;
+  head.after =
+      params.is_causal ? std::min<std::int64_t>(0, params.window_right) : params.window_right;
+  head.mask = mask_kind(in.mask);
   set_mask(a, in.mask, index, head);
   head.dropout = params.dropout_p > 0;
   head.seed = params.seed;

@@ -20,9 +20,9 @@ double at(const Strided<T>& m, std::int64_t i, std::int64_t j) {
 // What the mask adds to the score of (i, j): -inf where it forbids the pair.
 template <class T>
 double mask_term(const AttentionHead<T>& h, std::int64_t i, std::int64_t j) {
+  if (j < i - h.before || j > i + h.after) return -kInfinity;
   switch (h.mask) {
     case AttentionMask::none: return 0;
-    case AttentionMask::causal: return j <= i ? 0 : -kInfinity;
     case AttentionMask::boolean:
       return h.allowed.data[i * h.allowed.row + j * h.allowed.column] ? 0 : -kInfinity;
     case AttentionMask::additive: return at(h.bias, i, j);

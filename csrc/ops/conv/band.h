@@ -51,11 +51,18 @@ class BandLayout {
     return {y, x, std::min(rows_, y_.grid - y), std::min(cols_, x_.grid - x)};
   }
 
+  // Taps are counted as they lie in the band: this is the plan's number of tap t.
+  std::int64_t tap(std::int64_t t) const {
+    const std::int64_t ty = t / x_.taps, tx = t % x_.taps;
+    return (y_.step < 0 ? y_.taps - 1 - ty : ty) * x_.taps + (x_.step < 0 ? x_.taps - 1 - tx : tx);
+  }
+
   // Where each tap begins in the band.
   Workspace<std::int64_t> offsets() const {
     Workspace<std::int64_t> offsets(taps());
     for (std::int64_t t = 0; t < taps(); ++t) {
-      const std::int64_t ty = position(y_, t / x_.taps), tx = position(x_, t % x_.taps);
+      const std::int64_t ty = position(y_, tap(t) / x_.taps);
+      const std::int64_t tx = position(x_, tap(t) % x_.taps);
       offsets[t] = ((tx % x_.stride) * band_rows_ + ty) * length_ + tx / x_.stride;
     }
     return offsets;
@@ -72,7 +79,15 @@ class BandLayout {
     rows.x.grid = length_;
     rows.x.taps = phases_;
     conv_kernels<T>().fill_band(rows, band);
-    return {band, y_.stride * length_, block.rows, block.cols, offsets, static_cast<int>(taps())};
+    const bool dense = y_.taps == x_.taps && std::abs(y_.step) == 1 && std::abs(x_.step) == 1;
+    return {band,
+            y_.stride * length_,
+            block.rows,
+            block.cols,
+            offsets,
+            static_cast<int>(taps()),
+            dense ? static_cast<int>(y_.taps) : 0,
+            static_cast<int>(y_.stride)};
   }
 
  private:

@@ -2,6 +2,8 @@
 // of a source correlated with a kernel, written to a grid of the target.
 #pragma once
 
+#include <type_traits>
+
 #include "core/activation.h"
 #include "ops/conv/layout.h"
 #include "ops/conv/plan.h"
@@ -37,9 +39,41 @@ struct Correlation {
   }
 };
 
+// A 1 x 1 kernel over rows without gaps: the plane is one long row.
+template <class T>
+Correlation<T> flattened(const Correlation<T>& c) {
+  Correlation<T> flat = c;
+  const auto trivial = [](const AxisPlan& a) {
+    return a.taps == 1 && a.offset == 0 && a.stride == 1 && a.grid == a.source &&
+           a.first_target == 0 && a.target_step == 1;
+  };
+  const bool gapless =
+      c.source.row == c.x.source * c.source.column && c.target.row == c.x.grid * c.target.column;
+  if (!trivial(c.y) || !trivial(c.x) || !gapless) return flat;
+  flat.x.source = flat.x.grid = c.grid();
+  flat.y.source = flat.y.grid = 1;
+  return flat;
+}
+
 // As a matrix product of the weights with the source's patches.
 template <class T>
 void correlate_gemm(const Correlation<T>& c);
+
+// The same product over a band of the source (band_plan.h), without gathering patches.
+template <class T>
+void correlate_band(const Correlation<T>& c);
+template <class T>
+bool prefers_band(const Correlation<T>& c);
+
+// The same on AMX tiles.
+void correlate_amx(const Correlation<float>& c);
+bool prefers_amx(const Correlation<float>& c);
+
+// Winograd's F(2 x 2, 3 x 3), where its 4 products for 9 pay for the transforms.
+template <class T>
+void correlate_winograd(const Correlation<T>& c);
+template <class T>
+bool prefers_winograd(const Correlation<T>& c);
 
 // Plane by plane, for groups too small to fill a product's tile.
 template <class T>
@@ -49,7 +83,11 @@ bool prefers_direct(const Correlation<T>& c);
 
 template <class T>
 void correlate(const Correlation<T>& c) {
-  prefers_direct(c) ? correlate_direct(c) : correlate_gemm(c);
+  if (prefers_direct(c)) return correlate_direct(c);
+  if constexpr (std::is_same_v<T, float>)
+    if (prefers_amx(c)) return correlate_amx(c);
+  if (prefers_winograd(c)) return correlate_winograd(c);
+  prefers_band(c) ? correlate_band(c) : correlate_gemm(c);
 }
 
 }  // namespace pyfast

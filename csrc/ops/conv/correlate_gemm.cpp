@@ -2,30 +2,11 @@
 #include "gemm/kernel.h"
 #include "ops/conv/correlate.h"
 #include "ops/conv/kernel.h"
+#include "ops/conv/weights.h"
 
 namespace pyfast {
 
 namespace {
-
-// The weights of one group by output channel; depth runs over (input channel, tap).
-template <class T>
-struct WeightSource {
-  const Correlation<T>& c;
-  const T* weight;
-
-  void pack(T* panel, std::int64_t row, int rows, int tile, std::int64_t k,
-            std::int64_t depth) const {
-    std::int64_t channel = k / c.taps(), ty = k % c.taps() / c.x.taps, tx = k % c.x.taps;
-    const T* first = weight + row * c.weight_out;
-    for (std::int64_t d = 0; d < depth; ++d, panel += tile) {
-      const T* from = first + channel * c.weight_in + c.tap_offset(ty, tx);
-      for (int r = 0; r < rows; ++r) panel[r] = from[r * c.weight_out];
-      for (int r = rows; r < tile; ++r) panel[r] = T{0};
-      if (++tx == c.x.taps) tx = 0, ++ty;
-      if (ty == c.y.taps) ty = 0, ++channel;
-    }
-  }
-};
 
 // The source's patches by column.
 template <class T>
@@ -79,40 +60,21 @@ struct GridSink {
   }
 };
 
-// A 1 x 1 kernel over rows without gaps: the plane is one long row.
-template <class T>
-Correlation<T> flattened(const Correlation<T>& c) {
-  Correlation<T> flat = c;
-  const auto trivial = [](const AxisPlan& a) {
-    return a.taps == 1 && a.offset == 0 && a.stride == 1 && a.grid == a.source &&
-           a.first_target == 0 && a.target_step == 1;
-  };
-  const bool gapless =
-      c.source.row == c.x.source * c.source.column && c.target.row == c.x.grid * c.target.column;
-  if (!trivial(c.y) || !trivial(c.x) || !gapless) return flat;
-  flat.x.source = flat.x.grid = c.grid();
-  flat.y.source = flat.y.grid = 1;
-  return flat;
-}
-
 }  // namespace
 
 template <class T>
 void correlate_gemm(const Correlation<T>& correlation) {
   const Correlation<T> c = flattened(correlation);
   const std::int64_t m = c.out, n = c.batch * c.grid(), k = c.in * c.taps();
-  const bool plain = c.weight_in == c.taps() && c.y.tap_step == 1 && c.x.tap_step == 1;
   const auto& kernels = conv_kernels<T>();
   gemm::for_each_product(c.groups, m, n, k, [&](std::int64_t g) {
-    const T* weight = c.weight + g * c.weight_group;
     const Image<const T>& s = c.source;
     const PatchSource<T> patches{
         kernels, {s.data + g * c.in * s.channel, s.sample, s.channel, s.row, s.column, c.y, c.x}};
-    const gemm::MatrixSource<T> matrix(weight, c.weight_out, 1);
-    const WeightSource<T> gathered{c, weight};
+    const WeightSource<T> weights(c, g);
     const GridSink<T> sink(c, g);
-    gemm::gemm<T>({m, n, k, plain ? gemm::source<T>(matrix) : gemm::source<T>(gathered),
-                   gemm::source<T>(patches), gemm::sink<T>(sink)});
+    gemm::gemm<T>(
+        {m, n, k, gemm::source<T>(weights), gemm::source<T>(patches), gemm::sink<T>(sink)});
   });
 }
 

@@ -4,8 +4,10 @@
 // runs then serve every channel. Nothing is computed per element.
 #include "ops/conv/kernel.h"
 
+#include "ops/conv/kernel_band.h"
 #include "ops/conv/kernel_direct.h"
 #include "ops/conv/kernel_patches.h"
+#include "ops/conv/kernel_winograd.h"
 
 namespace pyfast::PYFAST_ISA {
 
@@ -45,8 +47,11 @@ void gather_rows(const Patches<T>& p, T* out, std::int64_t stride, std::int64_t 
 
 template <class T>
 const ConvKernels<T>& conv_kernels() {
-  static constexpr ConvKernels<T> table{&pack_columns<T>, &gather_rows<T>,    &fill_band<T>,
-                                        &direct<T>,       &direct_weights<T>, &sum<T>};
+  static constexpr ConvKernels<T> table{
+      &winograd_input<T>, &winograd_weights<T>,  &winograd_output<T>,
+      &fill_planes<T>,    band_micro_table<T>(), &pack_columns<T>,
+      &gather_rows<T>,    &fill_band<T>,         &direct<T>,
+      &copy_masked<T>,    &direct_weights<T>,    &sum<T>};
   return table;
 }
 

@@ -27,10 +27,62 @@ struct DirectRows {
   std::int64_t rows, cols;
   const std::int64_t* offsets;  // of every tap, in the band
   int taps;
+  // Of a dense kernel of as many rows as columns, in the band's order: its size (else 0), and the
+  // stride down.
+  int square = 0, stride = 1;
+};
+
+// Filling a band: the source under a block of the grid, padded with zeros and cut by row and column
+// residue modulo the strides into planes, in which every tap is a shift.
+struct BandAxis {
+  std::int64_t first, stride,
+      size;                    // coordinate of entry 0; step to the next; extent of the source
+  std::int64_t phases, count;  // planes, and entries of each
+};
+
+template <class T>
+struct BandFill {
+  const T* source;                            // first channel of the first sample
+  std::int64_t sample, channel, row, column;  // strides
+  BandAxis y, x;
+  std::int64_t samples, channels;
+  // Where entry (c, phase y, phase x, sample, i, j) goes: c channel_pitch + phase plane + ...
+  std::int64_t channel_pitch, plane, sample_pitch, pitch;
+};
+
+// tile[r * cols + c] (+)= sum over d of a[d * rows + r] * band[offsets[d] + c]
+template <class T>
+using BandMicro = void (*)(std::int64_t depth, const T* a, const T* band,
+                           const std::int64_t* offsets, T* tile, bool accumulate);
+
+// Winograd's F(2 x 2, 3 x 3): the input's tiles of 4 x 4 under `runs`, each some tiles of one row.
+struct TileRun {
+  std::int64_t from, to;  // in a channel of the band, and in a row of the transform
+  int count;
+};
+template <class T>
+struct WinogradInput {
+  const T* band;
+  std::int64_t channel_pitch, channels;
+  const std::int64_t* offsets;  // of a tile's 16 elements
+  const TileRun* runs;
+  std::int64_t run_count;
+  T* transform;  // frequency f, channel c: transform + f frequency + c pitch
+  std::int64_t frequency, pitch;
 };
 
 template <class T>
 struct ConvKernels {
+  void (*winograd_input)(const WinogradInput<T>& input);
+  // u[f * frequency + c * rows + r] from the 3 x 3 weights g[(c * 9 + tap) * rows + r]
+  void (*winograd_weights)(const T* g, T* u, std::int64_t frequency, int rows,
+                           std::int64_t channels);
+  // The output's 2 x 2 tiles of `rows` channels from m[f * frequency + r * cols + i], i < cols:
+  // upper[r * pitch + 2 i] and [2 i + 1], lower alike.
+  void (*winograd_output)(const T* m, std::int64_t frequency, int rows, int cols, T* upper,
+                          T* lower, std::int64_t pitch);
+  void (*fill_planes)(const BandFill<T>& fill, T* band);
+  const BandMicro<T>* band_micro;  // by tile size, as GemmKernels::micro
   // gemm::Source::pack: columns of the patch matrix as the panel's rows
   void (*pack_columns)(const Patches<T>& patches, T* panel, std::int64_t column, int cols, int tile,
                        std::int64_t k, std::int64_t depth);
@@ -45,6 +97,9 @@ struct ConvKernels {
   // for kDirectSlack elements behind its end.
   void (*direct)(const DirectRows<T>& source, const T* weights, T bias, bool accumulate, T* out,
                  std::int64_t out_stride);
+  // out[t * stride + i] = x[i] where mask[t * n + i] has all bits set, 0 where none, t < copies
+  void (*copy_masked)(T* out, std::int64_t stride, const T* x, const T* mask, std::int64_t copies,
+                      std::int64_t n);
   // sums[tap] += sum over y, x of grad[y, x] * source under that tap
   void (*direct_weights)(const DirectRows<T>& source, const T* grad, std::int64_t grad_stride,
                          double* sums);

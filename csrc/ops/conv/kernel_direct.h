@@ -2,6 +2,7 @@
 // of a register block of outputs, straight from the padded band. Included by kernel.cpp only.
 #pragma once
 
+#include "gemm/kernel_micro.h"
 #include "ops/conv/kernel.h"
 #include "ops/conv/kernel_rows.h"
 #include "simd/vec.h"
@@ -12,6 +13,7 @@ namespace {
 
 template <class T>
 void fill_band(const Patches<T>& p, T* band) {
+  constexpr std::int64_t line = 64 / static_cast<std::int64_t>(sizeof(T)), page = 64 * line;
   for (std::int64_t phase = 0; phase < p.x.taps; ++phase) {
     const std::int64_t x = p.x.offset + phase;
     const Inside inside(x, p.x.stride, p.x.source, p.x.grid);
@@ -22,6 +24,10 @@ void fill_band(const Patches<T>& p, T* band) {
         zero_row(band, p.x.grid);
         continue;
       }
+      // The hardware's prefetching ends with a page; this reaches into the next.
+      if (phase == 0 && p.column == 1)
+        for (std::int64_t j = 0; j < p.row; j += line)
+          __builtin_prefetch(first + y * p.row + page + j);
       zero_row(band, inside.begin);
       copy_row(band + inside.begin, first + y * p.row, inside.end - inside.begin,
                p.x.stride * p.column);
@@ -50,32 +56,117 @@ PYFAST_INLINE void direct_block(const DirectRows<T>& s, const T* band, const T* 
     for (int v = 0; v < V; ++v) sums[r][v].store(out + r * out_stride + v * w, cols);
 }
 
-// All columns of R rows: four vectors at a time, then one by one.
+// All columns of R rows: `wide` vectors at a time, the last few together.
 template <int R, class T>
 PYFAST_INLINE void direct_rows(const DirectRows<T>& s, const T* band, const T* weights, T bias,
                                bool accumulate, T* out, std::int64_t out_stride) {
-  constexpr int w = vec<T>::size, wide = 4 / R;
+  constexpr int w = vec<T>::size, wide = 8 / R;
   std::int64_t x = 0;
-  if constexpr (wide > 1)
-    for (; x + wide * w <= s.cols; x += wide * w)
-      direct_block<R, wide>(s, band + x, weights, bias, accumulate, out + x, out_stride, w);
+  for (; x + wide * w <= s.cols; x += wide * w)
+    direct_block<R, wide>(s, band + x, weights, bias, accumulate, out + x, out_stride, w);
+  if constexpr (wide >= 4)
+    for (; x + 2 * w <= s.cols; x += 2 * w)
+      direct_block<R, 2>(s, band + x, weights, bias, accumulate, out + x, out_stride, w);
   for (; x < s.cols; x += w) {
     const int cols = s.cols - x < w ? static_cast<int>(s.cols - x) : w;
     direct_block<R, 1>(s, band + x, weights, bias, accumulate, out + x, out_stride, cols);
   }
 }
 
+// A dense K x K kernel, S the stride down: R rows by V vectors of outputs, of which each row of the
+// band is loaded once. The last vector has `cols` columns.
+template <int K, int S, int R, int V, class T>
+PYFAST_INLINE void square_block(const DirectRows<T>& s, const T* band, const vec<T>* weights,
+                                T bias, bool accumulate, T* out, std::int64_t out_stride,
+                                int cols) {
+  constexpr int w = vec<T>::size;
+  vec<T> sums[R][V];
+  unroll<R * V>([&](auto i) PYFAST_INLINED {
+    constexpr int r = i / V, v = i % V;
+    const T* at = out + r * out_stride + v * w;
+    sums[r][v] = !accumulate  ? vec<T>(bias)
+                 : v + 1 == V ? vec<T>::load(at, cols)
+                              : vec<T>::load(at);
+  });
+  const std::int64_t row = s.band_stride / S;
+  unroll<(R - 1) * S + K>([&](auto q) PYFAST_INLINED {
+    unroll<K * V>([&](auto i) PYFAST_INLINED {
+      constexpr int kx = i / V, v = i % V;
+      const vec<T> x = vec<T>::load(band + q * row + s.offsets[kx] + v * w);
+      unroll<R>([&](auto r) PYFAST_INLINED {
+        constexpr int ky = q - r * S;
+        if constexpr (ky >= 0 && ky < K) sums[r][v] = fma(weights[ky * K + kx], x, sums[r][v]);
+      });
+    });
+  });
+  unroll<R * V>([&](auto i) PYFAST_INLINED {
+    constexpr int r = i / V, v = i % V;
+    T* at = out + r * out_stride + v * w;
+    if constexpr (v + 1 == V)
+      sums[r][v].store(at, cols);
+    else
+      sums[r][v].store(at);
+  });
+}
+
+template <int K, int S, int R, class T>
+PYFAST_INLINE void square_rows(const DirectRows<T>& s, const T* band, const vec<T>* weights, T bias,
+                               bool accumulate, T* out, std::int64_t out_stride) {
+  constexpr int w = vec<T>::size;
+  std::int64_t x = 0;
+  for (; x + 2 * w < s.cols + w; x += 2 * w) {
+    const int cols = s.cols - x < 2 * w ? static_cast<int>(s.cols - x - w) : w;
+    square_block<K, S, R, 2>(s, band + x, weights, bias, accumulate, out + x, out_stride, cols);
+  }
+  if (x < s.cols)
+    square_block<K, S, R, 1>(s, band + x, weights, bias, accumulate, out + x, out_stride,
+                             static_cast<int>(s.cols - x));
+}
+
+template <int K, int S, class T>
+void square(const DirectRows<T>& s, const T* weights, T bias, bool accumulate, T* out,
+            std::int64_t out_stride) {
+  constexpr int rows = 4;
+  vec<T> w[K * K];
+  for (int t = 0; t < K * K; ++t) w[t] = vec<T>(weights[t]);
+  std::int64_t y = 0;
+  for (; y + rows <= s.rows; y += rows)
+    square_rows<K, S, rows>(s, s.band + y * s.band_stride, w, bias, accumulate,
+                            out + y * out_stride, out_stride);
+  for (; y < s.rows; ++y)
+    square_rows<K, S, 1>(s, s.band + y * s.band_stride, w, bias, accumulate, out + y * out_stride,
+                         out_stride);
+}
+
 template <class T>
 void direct(const DirectRows<T>& s, const T* weights, T bias, bool accumulate, T* out,
             std::int64_t out_stride) {
+  if (s.square == 3 && s.stride == 1)
+    return square<3, 1>(s, weights, bias, accumulate, out, out_stride);
+  if (s.square == 3 && s.stride == 2)
+    return square<3, 2>(s, weights, bias, accumulate, out, out_stride);
   std::int64_t y = 0;
-  if (s.cols < 4 * vec<T>::size)  // narrow: blocks of rows, so that enough sums are in flight
+  if (s.cols < 8 * vec<T>::size)  // narrow: blocks of rows, so that enough sums are in flight
     for (; y + 4 <= s.rows; y += 4)
       direct_rows<4>(s, s.band + y * s.band_stride, weights, bias, accumulate, out + y * out_stride,
                      out_stride);
   for (; y < s.rows; ++y)
     direct_rows<1>(s, s.band + y * s.band_stride, weights, bias, accumulate, out + y * out_stride,
                    out_stride);
+}
+
+// out[t * stride + i] = x[i] where mask[t * n + i] has all bits set, else 0, for t < copies.
+template <class T>
+void copy_masked(T* out, std::int64_t stride, const T* x, const T* mask, std::int64_t copies,
+                 std::int64_t n) {
+  constexpr int w = vec<T>::size;
+  for (std::int64_t i = 0; i < n; i += w) {
+    const int count = n - i < w ? static_cast<int>(n - i) : w;
+    const auto from = bits<T>::of(load(x + i, count));
+    for (std::int64_t t = 0; t < copies; ++t)
+      pyfast::PYFAST_ISA::store(bits<T>::to(from & bits<T>::of(load(mask + t * n + i, count))),
+                                out + t * stride + i, count);
+  }
 }
 
 // N taps from `offsets` on, over the whole plane.

@@ -1,40 +1,130 @@
 #include "core/python.h"
+#include "ops/optimizer/gradient.h"
 #include "ops/optimizer/optimizer.h"
 
 namespace pyfast {
 
 namespace {
 
+// A group of an optimizer, as Python keeps it, read by name.
+class Settings {
+ public:
+  Settings(const char* op, const py::handle& group) : op_(op) {
+    if (!py::isinstance<py::dict>(group))
+      throw TypeError(concat(op, ": settings must be a list of dicts"));
+    group_ = py::reinterpret_borrow<py::dict>(group);
+  }
+  double number(const char* name) const { return to_double(item(name), {op_, name}); }
+  bool flag(const char* name) const { return py::cast<bool>(py::bool_(item(name))); }
+  double beta(std::size_t i) const {
+    const py::object betas = item("betas");
+    if (!py::isinstance<py::sequence>(betas) || py::len(betas) != 2)
+      throw ValueError(concat(op_, ": betas must be two numbers"));
+    return to_double(betas[py::int_(i)], {op_, "betas"});
+  }
+
+ private:
+  py::object item(const char* name) const {
+    if (!group_.contains(name)) throw ValueError(concat(op_, ": settings lack ", name));
+    return group_[name];
+  }
+  const char* op_;
+  py::dict group_;
+};
+
+void read(const Settings& s, SgdParams& p) {
+  p = {s.number("lr"),           s.number("momentum"), s.number("dampening"),
+       s.number("weight_decay"), s.flag("nesterov"),   s.flag("maximize")};
+}
+void read(const Settings& s, AdagradParams& p) {
+  p = {s.number("lr"), s.number("lr_decay"), s.number("weight_decay"), s.number("eps"),
+       s.flag("maximize")};
+}
+void read(const Settings& s, RmspropParams& p) {
+  p = {s.number("lr"),       s.number("alpha"),  s.number("eps"),   s.number("weight_decay"),
+       s.number("momentum"), s.flag("centered"), s.flag("maximize")};
+}
+void read(const Settings& s, AdadeltaParams& p) {
+  p = {s.number("lr"), s.number("rho"), s.number("eps"), s.number("weight_decay"),
+       s.flag("maximize")};
+}
+void read(const Settings& s, AdamParams& p) {
+  p = {s.number("lr"),
+       s.beta(0),
+       s.beta(1),
+       s.number("eps"),
+       s.number("weight_decay"),
+       s.flag("amsgrad"),
+       s.flag("maximize"),
+       s.flag("decoupled_weight_decay")};
+}
+void read(const Settings& s, AdamaxParams& p) {
+  p = {s.number("lr"),           s.beta(0),         s.beta(1), s.number("eps"),
+       s.number("weight_decay"), s.flag("maximize")};
+}
+void read(const Settings& s, NadamParams& p) {
+  p = {s.number("lr"),
+       s.beta(0),
+       s.beta(1),
+       s.number("eps"),
+       s.number("weight_decay"),
+       s.number("momentum_decay"),
+       s.flag("maximize"),
+       s.flag("decoupled_weight_decay")};
+}
+void read(const Settings& s, RadamParams& p) {
+  p = {s.number("lr"),
+       s.beta(0),
+       s.beta(1),
+       s.number("eps"),
+       s.number("weight_decay"),
+       s.flag("maximize"),
+       s.flag("decoupled_weight_decay")};
+}
+
+template <class Params>
+std::vector<Params> read_groups(const char* op, const py::list& settings) {
+  std::vector<Params> groups;
+  for (const py::handle& group : settings) read(Settings(op, group), groups.emplace_back());
+  return groups;
+}
+
 // The arrays of a step, kept alive together with the slots that view them.
 class Operands {
  public:
-  Operands(const char* op, const py::list& params, const py::list& grads,
-           std::initializer_list<py::list> states, int needed, const py::list& steps)
+  Operands(const char* op, const py::list& params, const py::list& grads, const py::list& states,
+           const py::list& steps, const py::list& groups)
       : op_(op) {
     require_length(grads, params.size(), "grads");
+    require_length(states, params.size(), "states");
     require_length(steps, params.size(), "steps");
+    require_length(groups, params.size(), "groups");
     for (std::size_t i = 0; i < params.size(); ++i) {
       OptimizerSlot slot;
       slot.parameter = written(params[i], "params");
       slot.gradient = keep(Input(grads[i], {op, "grads"}));
       slot.step = to_double(steps[i], {op, "steps"});
-      int s = 0;
-      for (const py::list& state : states) {
-        if (!state.empty()) require_length(state, params.size(), "state");
-        if (!state.empty()) slot.state[s] = written(state[i], "state");
-        ++s;
-      }
+      slot.group = static_cast<std::size_t>(to_int(groups[i], {op, "groups"}));
+      read_states(states[i], slot);
       slots.push_back(slot);
     }
-    check_optimizer_slots(op, slots, needed);
+  }
+  void require_length(const py::list& list, std::size_t n, const char* argument) const {
+    if (list.size() != n)
+      throw ValueError(concat(op_, ": ", argument, " must have one entry per parameter (", n,
+                              "), got ", list.size()));
   }
   OptimizerSlots slots;
 
  private:
-  void require_length(const py::list& list, std::size_t n, const char* argument) {
-    if (list.size() != n)
-      throw ValueError(concat(op_, ": ", argument, " must have one entry per parameter (", n,
-                              "), got ", list.size()));
+  void read_states(py::handle states, OptimizerSlot& slot) {
+    if (!py::isinstance<py::tuple>(states) || py::len(states) > 3)
+      throw TypeError(concat(op_, ": states must be tuples of at most 3 arrays"));
+    int s = 0;
+    for (const py::handle& state : py::reinterpret_borrow<py::tuple>(states)) {
+      if (!state.is_none()) slot.state[s] = written(state, "states");
+      ++s;
+    }
   }
   TensorView keep(Input input) {
     inputs_.push_back(std::move(input));
@@ -50,36 +140,88 @@ class Operands {
   std::vector<Input> inputs_;
 };
 
-void sgd(const py::list& params, const py::list& grads, const py::list& momentum,
-         const py::list& steps, double lr, double momentum_factor, double dampening,
-         double weight_decay, bool nesterov, bool maximize) {
-  const int needed = momentum_factor != 0 ? 1 : 0;
-  const Operands operands("sgd_step", params, grads, {momentum}, needed, steps);
-  const SgdParams p{lr, momentum_factor, dampening, weight_decay, nesterov, maximize};
-  run(sgd_step, reference::sgd_step, p, operands.slots);
+template <class Params>
+void step(const char* op, const Operands& operands, const py::list& settings) {
+  const std::vector<Params> groups = read_groups<Params>(op, settings);
+  std::vector<unsigned> masks;
+  for (const Params& p : groups) masks.push_back(p.states());
+  check_optimizer_slots(op, operands.slots, masks);
+  if (!operands.slots.empty())
+    run(optimizer_step<Params>, reference::optimizer_step<Params>, groups, operands.slots);
 }
 
-void adam(const py::list& params, const py::list& grads, const py::list& exp_avg,
-          const py::list& exp_avg_sq, const py::list& max_exp_avg_sq, const py::list& steps,
-          double lr, double beta1, double beta2, double eps, double weight_decay, bool maximize,
-          bool decoupled) {
-  const bool amsgrad = !max_exp_avg_sq.empty();
-  const Operands operands("adam_step", params, grads, {exp_avg, exp_avg_sq, max_exp_avg_sq},
-                          amsgrad ? 3 : 2, steps);
-  const AdamParams p{lr, beta1, beta2, eps, weight_decay, amsgrad, maximize, decoupled};
-  run(adam_step, reference::adam_step, p, operands.slots);
+// m.def(op, ...) for a rule whose state is arrays and a step count.
+template <class Params>
+void define(py::module_& m, const char* op) {
+  using py::arg;
+  m.def(
+      op,
+      [op](const py::list& params, const py::list& grads, const py::list& states,
+           const py::list& steps, const py::list& groups, const py::list& settings) {
+        step<Params>(op, Operands(op, params, grads, states, steps, groups), settings);
+      },
+      arg("params"), arg("grads"), arg("states"), arg("steps"), arg("groups"), arg("settings"));
+}
+
+void nadam(const py::list& params, const py::list& grads, const py::list& states,
+           const py::list& steps, const py::list& groups, const py::list& settings,
+           const py::list& mu_products) {
+  Operands operands("nadam_step", params, grads, states, steps, groups);
+  operands.require_length(mu_products, params.size(), "mu_products");
+  for (std::size_t i = 0; i < operands.slots.size(); ++i)
+    operands.slots[i].mu_product = to_double(mu_products[i], {"nadam_step", "mu_products"});
+  step<NadamParams>("nadam_step", operands, settings);
+}
+
+// Gradients in any number, written where `write` is set.
+std::vector<Input> read_gradients(const char* op, const py::list& grads, bool write) {
+  std::vector<Input> inputs;
+  for (const py::handle& g : grads) {
+    inputs.emplace_back(g, Where{op, "grads"});
+    if (write) inputs.back().require_writable({op, "grads"});
+  }
+  return inputs;
+}
+
+double gradient_norm(const py::list& grads, double norm_type) {
+  const std::vector<Input> inputs = read_gradients("gradient_norm", grads, false);
+  const std::vector<TensorView> views(inputs.begin(), inputs.end());
+  check_norm_type("gradient_norm", norm_type);
+  double norm = 0;
+  run(norm_of, reference::norm_of, views, norm_type, &norm);
+  return norm;
+}
+
+void scale_gradients(const py::list& grads, double factor) {
+  const std::vector<Input> inputs = read_gradients("scale_gradients", grads, true);
+  const std::vector<TensorView> views(inputs.begin(), inputs.end());
+  check_written_gradients("scale_gradients", views);
+  run(scale, reference::scale, views, factor);
+}
+
+void clamp_gradients(const py::list& grads, double limit) {
+  const std::vector<Input> inputs = read_gradients("clamp_gradients", grads, true);
+  const std::vector<TensorView> views(inputs.begin(), inputs.end());
+  check_written_gradients("clamp_gradients", views);
+  run(clamp, reference::clamp, views, limit);
 }
 
 }  // namespace
 
 void register_optimizer(py::module_& m) {
   using py::arg;
-  m.def("sgd_step", &sgd, arg("params"), arg("grads"), arg("momentum_buffers"), arg("steps"),
-        arg("lr"), arg("momentum"), arg("dampening"), arg("weight_decay"), arg("nesterov"),
-        arg("maximize"));
-  m.def("adam_step", &adam, arg("params"), arg("grads"), arg("exp_avg"), arg("exp_avg_sq"),
-        arg("max_exp_avg_sq"), arg("steps"), arg("lr"), arg("beta1"), arg("beta2"), arg("eps"),
-        arg("weight_decay"), arg("maximize"), arg("decoupled"));
+  define<SgdParams>(m, "sgd_step");
+  define<AdagradParams>(m, "adagrad_step");
+  define<RmspropParams>(m, "rmsprop_step");
+  define<AdadeltaParams>(m, "adadelta_step");
+  define<AdamParams>(m, "adam_step");
+  define<AdamaxParams>(m, "adamax_step");
+  define<RadamParams>(m, "radam_step");
+  m.def("nadam_step", &nadam, arg("params"), arg("grads"), arg("states"), arg("steps"),
+        arg("groups"), arg("settings"), arg("mu_products"));
+  m.def("gradient_norm", &gradient_norm, arg("grads"), arg("norm_type"));
+  m.def("scale_gradients", &scale_gradients, arg("grads"), arg("factor"));
+  m.def("clamp_gradients", &clamp_gradients, arg("grads"), arg("limit"));
 }
 
 }  // namespace pyfast

@@ -11,24 +11,29 @@ void require_writable_layout(Where where, const TensorView& x) {
         concat(where, " must be C-contiguous, got strides ", x.strides, " for shape ", x.shape));
 }
 
+void check_state(const char* op, const TensorView& state, const TensorView& parameter) {
+  if (!state.defined)
+    throw ValueError(concat(op, ": states must be given for every parameter, got None"));
+  require_same_dtype({op, "states"}, state, "params", parameter);
+  require_shape({op, "states"}, state, parameter.shape);
+  require_writable_layout({op, "states"}, state);
+}
+
 }  // namespace
 
-void check_optimizer_slots(const char* op, const OptimizerSlots& slots, int states) {
+void check_optimizer_slots(const char* op, const OptimizerSlots& slots,
+                           const std::vector<unsigned>& masks) {
   for (const OptimizerSlot& slot : slots) {
     require_floating({op, "params"}, slot.parameter);
     require_writable_layout({op, "params"}, slot.parameter);
     require_same_dtype({op, "grads"}, slot.gradient, "params", slot.parameter);
     require_shape({op, "grads"}, slot.gradient, slot.parameter.shape);
-    for (int i = 0; i < 3; ++i) {
-      if (!slot.state[i].defined && i < states)
-        throw ValueError(concat(op, ": state must be given for every parameter"));
-      if (!slot.state[i].defined) continue;
-      require_same_dtype({op, "state"}, slot.state[i], "params", slot.parameter);
-      require_shape({op, "state"}, slot.state[i], slot.parameter.shape);
-      require_writable_layout({op, "state"}, slot.state[i]);
-    }
+    if (slot.group >= masks.size())
+      throw IndexError(concat(op, ": groups must be in [0, ", masks.size(), "), got ", slot.group));
+    for (unsigned i = 0; i < 3; ++i)
+      if (masks[slot.group] >> i & 1u) check_state(op, slot.state[i], slot.parameter);
     if (!(slot.step >= 1))
-      throw ValueError(concat(op, ": step must be at least 1, got ", slot.step));
+      throw ValueError(concat(op, ": steps must be at least 1, got ", slot.step));
   }
 }
 

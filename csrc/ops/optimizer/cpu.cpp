@@ -2,29 +2,12 @@
 
 #include "core/copy.h"
 #include "core/parallel.h"
+#include "ops/optimizer/blocks.h"
 #include "ops/optimizer/constants.h"
 
 namespace pyfast {
 
 namespace {
-
-constexpr std::int64_t kBlock = 1 << 14;  // elements a chunk takes of one tensor
-
-// body(slot, begin, n) for blocks of every tensor, all tensors in one parallel_for.
-template <class Body>
-void for_each_block(const OptimizerSlots& slots, Body body) {
-  std::vector<std::int64_t> first{0};  // first block of each slot
-  for (const OptimizerSlot& slot : slots)
-    first.push_back(first.back() + (slot.parameter.numel() + kBlock - 1) / kBlock);
-  parallel_for(first.back(), 1, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t block = begin; block < end; ++block) {
-      const auto next = std::upper_bound(first.begin(), first.end(), block);
-      const std::size_t index = static_cast<std::size_t>(next - first.begin()) - 1;
-      const std::int64_t at = (block - first[index]) * kBlock;
-      body(index, at, std::min(kBlock, slots[index].parameter.numel() - at));
-    }
-  });
-}
 
 template <class T>
 std::vector<Contiguous<T>> gradients(const OptimizerSlots& slots) {
@@ -35,44 +18,83 @@ std::vector<Contiguous<T>> gradients(const OptimizerSlots& slots) {
 }
 
 template <class T>
-T* at(const TensorView& x, std::int64_t i) {
-  return x.defined ? x.as<T>() + i : nullptr;
+OptimizerArrays<T> arrays_at(const OptimizerSlot& slot, const T* gradient, unsigned states,
+                             std::int64_t i) {
+  OptimizerArrays<T> arrays{slot.parameter.as<T>() + i, gradient + i, {}};
+  for (unsigned s = 0; s < 3; ++s)
+    if (states >> s & 1u) arrays.state[s] = slot.state[s].as<T>() + i;
+  return arrays;
 }
 
-// run(typed kernels, slots of that dtype) for the float32 and the float64 slots.
-template <class F>
-void by_dtype(const OptimizerSlots& slots, F run) {
-  for (const DType dtype : {DType::f32, DType::f64}) {
-    OptimizerSlots same;
-    for (const OptimizerSlot& slot : slots)
-      if (slot.parameter.dtype == dtype) same.push_back(slot);
-    if (!same.empty()) visit(dtype, [&]<class T>() { run(T{}, same); });
+// Which kernel of the table steps by which settings.
+template <class T>
+auto kernel_for(const OptimizerKernels<T>& k, const SgdParams&) {
+  return k.sgd;
+}
+template <class T>
+auto kernel_for(const OptimizerKernels<T>& k, const AdagradParams&) {
+  return k.adagrad;
+}
+template <class T>
+auto kernel_for(const OptimizerKernels<T>& k, const RmspropParams&) {
+  return k.rmsprop;
+}
+template <class T>
+auto kernel_for(const OptimizerKernels<T>& k, const AdadeltaParams&) {
+  return k.adadelta;
+}
+template <class T>
+auto kernel_for(const OptimizerKernels<T>& k, const AdamParams&) {
+  return k.adam;
+}
+template <class T>
+auto kernel_for(const OptimizerKernels<T>& k, const AdamaxParams&) {
+  return k.adamax;
+}
+template <class T>
+auto kernel_for(const OptimizerKernels<T>& k, const NadamParams&) {
+  return k.nadam;
+}
+template <class T>
+auto kernel_for(const OptimizerKernels<T>& k, const RadamParams&) {
+  return k.radam;
+}
+
+// The slots of one dtype.
+template <class T, class Params>
+void step_all(const std::vector<Params>& groups, const OptimizerSlots& slots) {
+  const auto kernel = kernel_for(optimizer_kernels<T>(), groups.front());
+  const auto g = gradients<T>(slots);
+  std::vector<decltype(constants(groups.front(), slots.front()))> c;
+  std::vector<std::int64_t> sizes;
+  for (const OptimizerSlot& slot : slots) {
+    c.push_back(constants(groups[slot.group], slot));
+    sizes.push_back(slot.parameter.numel());
   }
+  for_each_block(sizes, [&](std::size_t s, std::int64_t i, std::int64_t n) {
+    kernel(c[s], arrays_at<T>(slots[s], g[s].data(), groups[slots[s].group].states(), i), n);
+  });
 }
 
 }  // namespace
 
-void sgd_step(const SgdParams& params, const OptimizerSlots& slots) {
-  by_dtype(slots, [&]<class T>(T, const OptimizerSlots& same) {
-    const auto g = gradients<T>(same);
-    const auto& kernels = optimizer_kernels<T>();
-    for_each_block(same, [&](std::size_t s, std::int64_t i, std::int64_t n) {
-      kernels.sgd(constants(params, same[s]), at<T>(same[s].parameter, i), g[s].data() + i,
-                  at<T>(same[s].state[0], i), n);
-    });
-  });
+template <class Params>
+void optimizer_step(const std::vector<Params>& groups, const OptimizerSlots& slots) {
+  for (const DType dtype : {DType::f32, DType::f64}) {
+    OptimizerSlots same;
+    for (const OptimizerSlot& slot : slots)
+      if (slot.parameter.dtype == dtype) same.push_back(slot);
+    if (!same.empty()) visit(dtype, [&]<class T>() { step_all<T>(groups, same); });
+  }
 }
 
-void adam_step(const AdamParams& params, const OptimizerSlots& slots) {
-  by_dtype(slots, [&]<class T>(T, const OptimizerSlots& same) {
-    const auto g = gradients<T>(same);
-    const auto& kernels = optimizer_kernels<T>();
-    for_each_block(same, [&](std::size_t s, std::int64_t i, std::int64_t n) {
-      const OptimizerSlot& slot = same[s];
-      kernels.adam(constants(params, slot), at<T>(slot.parameter, i), g[s].data() + i,
-                   at<T>(slot.state[0], i), at<T>(slot.state[1], i), at<T>(slot.state[2], i), n);
-    });
-  });
-}
+template void optimizer_step(const std::vector<SgdParams>&, const OptimizerSlots&);
+template void optimizer_step(const std::vector<AdagradParams>&, const OptimizerSlots&);
+template void optimizer_step(const std::vector<RmspropParams>&, const OptimizerSlots&);
+template void optimizer_step(const std::vector<AdadeltaParams>&, const OptimizerSlots&);
+template void optimizer_step(const std::vector<AdamParams>&, const OptimizerSlots&);
+template void optimizer_step(const std::vector<AdamaxParams>&, const OptimizerSlots&);
+template void optimizer_step(const std::vector<NadamParams>&, const OptimizerSlots&);
+template void optimizer_step(const std::vector<RadamParams>&, const OptimizerSlots&);
 
 }  // namespace pyfast

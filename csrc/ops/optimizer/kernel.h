@@ -7,24 +7,64 @@
 
 namespace pyfast {
 
-// Everything that is constant over one tensor, computed once in double.
+// Everything that is constant over one tensor, computed once in double. Every rule begins with
+// p *= shrink (decoupled weight decay) and g = sign g + coupled p (sign = -1 maximizes).
+struct DecayConstants {
+  double sign, coupled, shrink;
+};
 struct SgdConstants {
-  double lr, momentum, keep, weight_decay, sign;  // keep = 1 - dampening; sign = -1 maximizes
+  DecayConstants decay;
+  double lr, momentum, keep;  // keep = 1 - dampening
   bool first, nesterov;
 };
+struct AdagradConstants {
+  DecayConstants decay;
+  double lr, eps;
+};
+struct RmspropConstants {
+  DecayConstants decay;
+  double lr, alpha, eps, momentum;
+};
+struct AdadeltaConstants {
+  DecayConstants decay;
+  double lr, rho, eps;
+};
 struct AdamConstants {
-  double decay;         // p *= decay (decoupled)
-  double weight_decay;  // g += weight_decay p (coupled)
-  double sign, beta1, beta2, step_size, root_correction, eps;
+  DecayConstants decay;
+  double beta1, beta2, step_size, root_scale, eps;  // p -= step_size m / (root_scale sqrt(v) + eps)
+};
+struct AdamaxConstants {
+  DecayConstants decay;
+  double beta1, beta2, step_size, eps;
+};
+struct NadamConstants {
+  DecayConstants decay;
+  double beta1, beta2, from_gradient, from_mean, root_scale, eps;
+};
+struct RadamConstants {
+  DecayConstants decay;
+  double beta1, beta2, step_size, eps;
+  bool adaptive;  // divide by sqrt(v) + eps
+};
+
+template <class T>
+struct OptimizerArrays {
+  T* parameter;
+  const T* gradient;
+  T* state[3];  // null where the rule keeps none
 };
 
 template <class T>
 struct OptimizerKernels {
-  // momentum may be null
-  void (*sgd)(const SgdConstants& c, T* p, const T* g, T* momentum, std::int64_t n);
-  // largest (AMSGrad) may be null
-  void (*adam)(const AdamConstants& c, T* p, const T* g, T* mean, T* square, T* largest,
-               std::int64_t n);
+  using Arrays = const OptimizerArrays<T>&;
+  void (*sgd)(const SgdConstants& c, Arrays a, std::int64_t n);
+  void (*adagrad)(const AdagradConstants& c, Arrays a, std::int64_t n);
+  void (*rmsprop)(const RmspropConstants& c, Arrays a, std::int64_t n);
+  void (*adadelta)(const AdadeltaConstants& c, Arrays a, std::int64_t n);
+  void (*adam)(const AdamConstants& c, Arrays a, std::int64_t n);
+  void (*adamax)(const AdamaxConstants& c, Arrays a, std::int64_t n);
+  void (*nadam)(const NadamConstants& c, Arrays a, std::int64_t n);
+  void (*radam)(const RadamConstants& c, Arrays a, std::int64_t n);
 };
 
 PYFAST_KERNEL_TABLE(OptimizerKernels, optimizer_kernels)

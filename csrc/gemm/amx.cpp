@@ -1,0 +1,343 @@
+// Blocks as in plan.h: the operand with fewer rows is shared and packed once, by all threads; the
+// other's rows are cut into chunks, and whoever takes a chunk packs it. A step of the depth, `kc`,
+// is summed in the tiles; the sums of several steps wait in memory.
+#include "gemm/amx.h"
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "core/isa.h"
+#include "core/memory.h"
+#include "core/precision.h"
+#include "gemm/amx_kernel.h"
+
+#if defined(__linux__) && defined(__x86_64__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
+
+namespace pyfast::gemm {
+
+namespace {
+
+constexpr int kTile = 2 * kAmxTile;          // rows or columns of a whole panel
+constexpr std::int64_t kDepthBlock = 512;    // 96 KiB of a panel of three parts
+constexpr std::int64_t kSharedDepth = 2048;  // beyond it, sums of a pass are held in memory
+constexpr std::int64_t kSharedBytes = 16 << 20;
+constexpr std::int64_t kPrivateBytes = 1 << 20;
+constexpr std::int64_t kPassBytes = 4 << 20;
+constexpr std::int64_t kChunks = 4;
+constexpr double kMinChunk = 2e6;  // multiply-adds
+
+std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
+std::int64_t round_up(std::int64_t v, std::int64_t unit) { return ceil_div(v, unit) * unit; }
+
+struct Range {
+  std::int64_t begin, end;
+  std::int64_t size() const { return end - begin; }
+};
+Range cut(std::int64_t begin, std::int64_t size, std::int64_t end) {
+  return {begin, std::min(begin + size, end)};
+}
+
+struct Plan {
+  int parts;
+  bool share_left;
+  std::int64_t kc, ks;                                     // depth of a block, and packed at a time
+  std::int64_t shared_block, private_block, private_pass;  // rows
+};
+
+Plan make_plan(std::int64_t m, std::int64_t n, std::int64_t k) {
+  Plan p{};
+  p.parts = amx_parts();
+  p.share_left = m < n;
+  const std::int64_t shared = p.share_left ? m : n, other = p.share_left ? n : m;
+  const auto even = [](std::int64_t total, std::int64_t limit, std::int64_t unit) {
+    limit = std::max(limit / unit, std::int64_t{1}) * unit;
+    return round_up(ceil_div(total, ceil_div(total, limit)), unit);
+  };
+  p.kc = even(k, kDepthBlock, kAmxDepth);
+  p.ks = std::min(round_up(k, p.kc), std::max(kSharedDepth / p.kc, std::int64_t{1}) * p.kc);
+  const std::int64_t item = 2 * p.parts;  // bytes
+  p.shared_block = even(shared, kSharedBytes / (p.ks * item), kTile);
+  const std::int64_t most = kPrivateBytes / (p.kc * item);
+  const double row_cost =
+      static_cast<double>(p.shared_block) * static_cast<double>(std::min(k, p.ks));
+  const std::int64_t least = static_cast<std::int64_t>(kMinChunk / row_cost) + 1;
+  p.private_block = even(other, std::min(most, std::max(least, other / kChunks)), kTile);
+  p.private_pass = other;
+  if (k > p.ks) p.private_pass = even(other, kPassBytes / (4 * p.shared_block), p.private_block);
+  return p;
+}
+
+// An operand as panels of 32 rows, the last of 16 where that is enough.
+class Operand {
+ public:
+  Operand(const Source<float>& source, std::int64_t size, bool left, int parts)
+      : source_(source), size_(size), left_(left), parts_(parts) {}
+
+  std::int64_t size() const { return size_; }
+  int width(std::int64_t row) const { return size_ - row > kAmxTile ? kTile : kAmxTile; }
+  // Items of a panel of the given width.
+  std::int64_t panel_items(int width, std::int64_t depth) const {
+    return width * parts_ * round_up(depth, kAmxDepth);
+  }
+
+  void pack(std::uint16_t* panel, std::int64_t row, Range depths, Magnitudes& seen) const {
+    const int wide = width(row), rows = static_cast<int>(std::min<std::int64_t>(wide, size_ - row));
+    const auto& kernels = amx::kernels();
+    const auto split = left_ ? kernels.split_left : kernels.split_right;
+    if (left_ && source_.along)
+      return kernels.split_rows(panel, source_.along + row * source_.stride + depths.begin,
+                                source_.stride, rows, wide, depths.size(), parts_, seen);
+    if (source_.across)
+      return split(panel, source_.across + row + depths.begin * source_.stride, source_.stride,
+                   rows, wide, depths.size(), parts_, seen);
+    constexpr std::int64_t kStretch = 128;
+    alignas(64) float buffer[kTile * kStretch];
+    for (std::int64_t k = depths.begin; k < depths.end; k += kStretch) {
+      const std::int64_t depth = std::min(kStretch, depths.end - k);
+      source_.pack(source_.context, buffer, row, rows, wide, k, depth);
+      split(panel, buffer, wide, wide, wide, depth, parts_, seen);
+      panel += panel_items(wide, depth);
+    }
+  }
+  const Source<float>& source() const { return source_; }
+
+ private:
+  Source<float> source_;
+  std::int64_t size_;
+  bool left_;
+  int parts_;
+};
+
+// An operand from a row and a depth on.
+struct Shifted {
+  const Source<float>& source;
+  std::int64_t row0, k0;
+  void pack(float* panel, std::int64_t row, int rows, int tile, std::int64_t k,
+            std::int64_t depth) const {
+    source.pack(source.context, panel, row0 + row, rows, tile, k0 + k, depth);
+  }
+};
+
+class Engine {
+ public:
+  Engine(const Problem<float>& problem, const Plan& plan)
+      : plan_(plan),
+        depth_(problem.k),
+        sink_(problem.c),
+        a_(problem.a, problem.m, true, plan.parts),
+        b_(problem.b, problem.n, false, plan.parts),
+        shared_(plan.share_left ? a_ : b_),
+        private_(plan.share_left ? b_ : a_) {}
+
+  void run() const {
+    for (std::int64_t s = 0; s < shared_.size(); s += plan_.shared_block)
+      for (std::int64_t p = 0; p < private_.size(); p += plan_.private_pass)
+        run_pass(cut(s, plan_.shared_block, shared_.size()),
+                 cut(p, plan_.private_pass, private_.size()));
+  }
+
+ private:
+  // The packed shared block: depth block after depth block, each as all its panels, and what
+  // was seen of each depth block.
+  struct Packed {
+    Range rows, depths;
+    Workspace<std::uint16_t> items;
+    Workspace<Magnitudes> seen;
+  };
+
+  std::int64_t rounded(std::int64_t rows) const { return round_up(rows, kTile); }
+  std::int64_t chunk_sums(Range shared) const {
+    return rounded(plan_.private_block) * rounded(shared.size());
+  }
+
+  void run_pass(Range shared, Range rows) const {
+    const std::int64_t chunks = ceil_div(rows.size(), plan_.private_block);
+    const bool held = depth_ > plan_.ks;
+    const Workspace<float> sums(held ? chunks * chunk_sums(shared) : 0);
+    for (std::int64_t k = 0; k < depth_; k += plan_.ks) {
+      const Packed packed = pack_shared(shared, cut(k, plan_.ks, depth_));
+      parallel_for(chunks, 1, [&](std::int64_t chunk, std::int64_t) {
+        run_chunk(packed,
+                  cut(rows.begin + chunk * plan_.private_block, plan_.private_block, rows.end),
+                  held ? sums.data() + chunk * chunk_sums(shared) : nullptr);
+      });
+    }
+  }
+
+  Packed pack_shared(Range rows, Range depths) const {
+    const std::int64_t panels = ceil_div(rows.size(), kTile);
+    const std::int64_t blocks = ceil_div(depths.size(), plan_.kc);
+    const std::int64_t block = shared_.panel_items(kTile, plan_.kc);
+    Packed packed{rows, depths, Workspace<std::uint16_t>(blocks * panels * block),
+                  Workspace<Magnitudes>(blocks)};
+    const Workspace<Magnitudes> each(blocks * panels);
+    parallel_for(blocks * panels, grain_for(8 * plan_.kc * kTile),
+                 [&](std::int64_t begin, std::int64_t end) {
+                   for (std::int64_t i = begin; i < end; ++i) {
+                     const Range now =
+                         cut(depths.begin + i / panels * plan_.kc, plan_.kc, depths.end);
+                     each[i] = {};
+                     shared_.pack(packed.items.data() + i * block, rows.begin + i % panels * kTile,
+                                  now, each[i]);
+                   }
+                 });
+    for (std::int64_t d = 0; d < blocks; ++d) {
+      packed.seen[d] = {};
+      for (std::int64_t i = 0; i < panels; ++i)
+        packed.seen[d] = join(packed.seen[d], each[d * panels + i]);
+    }
+    return packed;
+  }
+
+  void run_chunk(const Packed& packed, Range mine, float* sums) const {
+    const std::int64_t panels = ceil_div(mine.size(), kTile);
+    const std::int64_t panel = private_.panel_items(kTile, plan_.kc);
+    const Workspace<std::uint16_t> scratch(panels * panel);
+    const bool blocks = !sums && packed.depths.size() > plan_.kc;
+    const Workspace<float> own(blocks ? chunk_sums(packed.rows) : 0);
+    if (blocks) sums = own.data();
+    const AmxTiles tiles;
+    std::int64_t block = 0;
+    for (std::int64_t k = packed.depths.begin; k < packed.depths.end; k += plan_.kc, ++block) {
+      const Range now = cut(k, plan_.kc, packed.depths.end);
+      Magnitudes seen;
+      for (std::int64_t p = 0; p < panels; ++p)
+        private_.pack(scratch.data() + p * panel, mine.begin + p * kTile, now, seen);
+      const std::uint16_t* shared = packed.items.data() + block *
+                                                              ceil_div(packed.rows.size(), kTile) *
+                                                              shared_.panel_items(kTile, plan_.kc);
+      Block b{packed.rows, mine, now, shared, scratch.data(), sums};
+      if (!plan_.share_left) {
+        std::swap(b.rows, b.cols);
+        std::swap(b.a, b.b);
+      }
+      if (amx_fits(seen, packed.seen[block], now.size()))
+        multiply(b);
+      else
+        multiply_by_fma(b);
+    }
+  }
+
+  // One depth block of a piece of C: rows x cols.
+  struct Block {
+    Range rows, cols, depths;
+    const std::uint16_t* a;
+    const std::uint16_t* b;
+    float* sums;  // a slot of 32 x 32 per pair of panels, or null
+    bool first() const { return depths.begin == 0; }
+  };
+
+  // While A's panels pass by a panel of B, the next panel of B comes into L2.
+  void multiply(const Block& block) const {
+    const std::int64_t steps = ceil_div(block.depths.size(), kAmxDepth);
+    const auto& kernels = amx::kernels();
+    const std::int64_t a_panel = a_.panel_items(kTile, plan_.kc);
+    const std::int64_t b_panel = b_.panel_items(kTile, plan_.kc);
+    const std::int64_t share = round_up(2 * b_panel / ceil_div(block.rows.size(), kTile), 64);
+    each_tile(block, [&](std::int64_t r, std::int64_t c, float* tile) {
+      const std::int64_t row = block.rows.begin + r, col = block.cols.begin + c;
+      const std::uint16_t* b = block.b + c / kTile * b_panel;
+      const bool last = c + kTile >= block.cols.size();
+      const int a_tiles = a_.width(row) / kAmxTile, b_tiles = b_.width(col) / kAmxTile;
+      kernels.multiply(steps,
+                       AmxOperand::panel(block.a + r / kTile * a_panel, a_tiles, plan_.parts),
+                       a_tiles, AmxOperand::panel(b, b_tiles, plan_.parts), b_tiles, plan_.parts,
+                       tile, !block.first(), b + b_panel + r / kTile * share / 2, last ? 0 : share);
+    });
+  }
+
+  void multiply_by_fma(const Block& block) const {
+    const std::int64_t ld = block.cols.size();
+    const Workspace<float> product(block.rows.size() * ld);
+    const Shifted a{a_.source(), block.rows.begin, block.depths.begin};
+    const Shifted b{b_.source(), block.cols.begin, block.depths.begin};
+    Epilogue<float> plain;
+    plain.c = product.data();
+    plain.row_stride = ld;
+    const MatrixSink<float> c(plain);
+    fma_gemm<float>({block.rows.size(), ld, block.depths.size(), gemm::source<float>(a),
+                     gemm::source<float>(b), gemm::sink<float>(c)});
+    each_tile(block, [&](std::int64_t r, std::int64_t c, float* tile) {
+      const int width = b_.width(block.cols.begin + c);
+      const std::int64_t rows = std::min<std::int64_t>(kTile, block.rows.size() - r);
+      const std::int64_t cols = std::min<std::int64_t>(width, block.cols.size() - c);
+      for (std::int64_t i = 0; i < rows; ++i)
+        for (std::int64_t j = 0; j < cols; ++j) {
+          float& sum = tile[i * width + j];
+          sum = (block.first() ? 0.0f : sum) + product[(r + i) * ld + c + j];
+        }
+    });
+  }
+
+  // work(r, c, tile) for every pair of panels; what is finished goes to the sink.
+  template <class Work>
+  void each_tile(const Block& block, Work work) const {
+    alignas(64) float one_tile[kTile * kTile];
+    float* slot = block.sums;
+    for (std::int64_t c = 0; c < block.cols.size(); c += kTile)
+      for (std::int64_t r = 0; r < block.rows.size(); r += kTile) {
+        float* tile = block.sums ? slot : one_tile;
+        work(r, c, tile);
+        const int width = b_.width(block.cols.begin + c);
+        if (block.depths.end == depth_)
+          sink_.store(sink_.context, tile, width, block.rows.begin + r,
+                      std::min<std::int64_t>(kTile, block.rows.size() - r), block.cols.begin + c,
+                      std::min<std::int64_t>(width, block.cols.size() - c));
+        slot += kTile * kTile;
+      }
+  }
+
+  Plan plan_;
+  std::int64_t depth_;
+  Sink<float> sink_;
+  Operand a_, b_;
+  const Operand &shared_, &private_;
+};
+
+bool request_tiles() {
+#if defined(__linux__) && defined(__x86_64__)
+  constexpr int kRequestPermission = 0x1023,
+                kTileData = 18;  // ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA
+  return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+#else
+  return false;
+#endif
+}
+
+}  // namespace
+
+bool amx_ready() {
+  static const bool ready = active_isa() == Isa::amx && request_tiles();
+  return ready;
+}
+
+int amx_parts() { return 3 - static_cast<int>(matmul_precision()); }
+
+// What suits the tiles: no infinity or NaN, no sum of products beyond float32 at 2^80 times its
+// size, no pair of factors whose product the split would lose bits of (they are gone below 2^-126).
+bool amx_fits(const Magnitudes& a, const Magnitudes& b, std::int64_t depth) {
+  const auto exponent = [](std::uint32_t bits) { return static_cast<int>(bits >> 23) - 127; };
+  const int high_a = exponent(a.largest), high_b = exponent(b.largest);
+  if (a.largest == 0 || b.largest == 0) return std::max(high_a, high_b) < 128;
+  const int low_a = exponent(a.smallest + 1), low_b = exponent(b.smallest + 1);
+  const int depth_bits = std::ilogb(static_cast<double>(depth)) + 1;
+  return std::max(high_a, high_b) <= 85 && high_a + high_b + depth_bits <= 43 &&
+         std::min(low_a, low_b) >= -126 && low_a + low_b >= -172;
+}
+
+// Packing an element costs as much as some 25 products on the FMAs, and that many more are gained
+// only beyond twice that.
+bool amx_pays(std::int64_t m, std::int64_t n, std::int64_t k) {
+  const double uses = static_cast<double>(m) * static_cast<double>(n) / static_cast<double>(m + n);
+  return uses >= (matmul_precision() == MatmulPrecision::highest ? 48 : 24) && k >= kAmxDepth;
+}
+
+void amx_gemm(const Problem<float>& problem) {
+  Engine(problem, make_plan(problem.m, problem.n, problem.k)).run();
+}
+
+}  // namespace pyfast::gemm

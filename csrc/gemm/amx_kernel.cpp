@@ -1,0 +1,361 @@
+// The AMX microkernel: 2 x 2 tiles of C, 32 x 32 floats, stay in tile registers.
+//
+// A step of 32 in depth takes 24 tile products (6 per tile of C). With four tiles left for the
+// operands, the order x1y3, x1y2, x2y2, x2y1, x3y1, x1y1 changes one operand's part at a time: 14
+// tile loads, which hide behind the products (16 cycles each). Where C has fewer than four tiles,
+// the products take turns among copies of it, since each depends on its tile's last for 52 cycles.
+//
+// Instructions are written out: GCC's intrinsics tell the compiler nothing of the memory they read
+// (GCC bug 122446).
+#include "gemm/amx_kernel.h"
+
+#include <immintrin.h>
+
+#include <algorithm>
+#include <iterator>
+#include <utility>
+
+namespace pyfast::amx {
+
+namespace {
+
+#define PYFAST_AMX_INLINE __attribute__((always_inline)) inline
+
+// Tile registers: 0-3 hold C, 4-5 A, 6-7 B.
+template <int tile>
+PYFAST_AMX_INLINE void tile_zero() {
+  asm volatile("tilezero %%tmm%c0" : : "i"(tile));
+}
+template <int tile>
+PYFAST_AMX_INLINE void tile_load(const void* from, std::int64_t row) {
+  asm volatile("tileloadd (%1,%2,1), %%tmm%c0" : : "i"(tile), "r"(from), "r"(row) : "memory");
+}
+template <int tile>
+PYFAST_AMX_INLINE void tile_store(void* to) {
+  asm volatile("tilestored %%tmm%c0, (%1,%2,1)"
+               :
+               : "i"(tile), "r"(to), "r"(std::int64_t{64})
+               : "memory");
+}
+template <int c, int a, int b>
+PYFAST_AMX_INLINE void tile_multiply() {
+  asm volatile("tdpbf16ps %%tmm%c2, %%tmm%c1, %%tmm%c0" : : "i"(c), "i"(a), "i"(b));
+}
+
+void begin() {
+  struct alignas(64) Config {
+    std::uint8_t palette = 1, start_row = 0, reserved[14] = {};
+    std::uint16_t row_bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
+    std::uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
+  };
+  const Config config;
+  asm volatile("ldtilecfg %0" : : "m"(config));
+}
+void end() { asm volatile("tilerelease"); }
+
+// ---- the product
+
+struct Product {
+  int a, b;  // parts
+};
+template <int parts>
+inline constexpr Product kProducts[1] = {{0, 0}};
+template <>
+inline constexpr Product kProducts<2>[3] = {{0, 1}, {0, 0}, {1, 0}};
+template <>
+inline constexpr Product kProducts<3>[6] = {{0, 2}, {0, 1}, {1, 1}, {1, 0}, {2, 0}, {0, 0}};
+
+// body(0), ..., body(n - 1) with constant arguments.
+template <class Body, int... i>
+PYFAST_AMX_INLINE void unrolled(std::integer_sequence<int, i...>, Body body) {
+  (body(std::integral_constant<int, i>()), ...);
+}
+template <int n, class Body>
+PYFAST_AMX_INLINE void unroll(Body body) {
+  unrolled(std::make_integer_sequence<int, n>(), body);
+}
+
+// Product p of a step: all tiles of C, operands loaded where their part is not the last product's.
+template <int parts, int a_tiles, int b_tiles, int p>
+PYFAST_AMX_INLINE void product(const AmxOperand& x, const char* a, const AmxOperand& y,
+                               const char* b) {
+  constexpr auto& order = kProducts<parts>;
+  constexpr int copies = 4 / (a_tiles * b_tiles), last = p > 0 ? p - 1 : 0;
+  if constexpr (p == 0 || order[p].a != order[last].a)
+    unroll<a_tiles>([&](auto i) { tile_load<4 + i>(a + order[p].a * x.part + i * x.tile, x.row); });
+  if constexpr (p == 0 || order[p].b != order[last].b)
+    unroll<b_tiles>([&](auto j) { tile_load<6 + j>(b + order[p].b * y.part + j * y.tile, y.row); });
+  unroll<b_tiles>([&](auto j) {
+    unroll<a_tiles>(
+        [&](auto i) { tile_multiply<((p % copies) * a_tiles + i) * b_tiles + j, 4 + i, 6 + j>(); });
+  });
+}
+
+constexpr float kScale = 0x1p40f, kUnscale = 0x1p-80f;
+
+PYFAST_AMX_INLINE const char* at_step(const AmxOperand& x, std::int64_t step) {
+  return static_cast<const char*>(x.data) + (x.offsets ? x.offsets[step] : step * x.step);
+}
+
+struct Ahead {
+  const char* from;
+  std::int64_t lines;
+};
+
+template <int parts, int a_tiles, int b_tiles>
+void multiply(std::int64_t steps, const AmxOperand& left, const AmxOperand& right, float* tile,
+              bool accumulate, Ahead ahead) {
+  constexpr int products = static_cast<int>(std::size(kProducts<parts>));
+  const AmxOperand x = left, y = right;
+  unroll<4>([](auto c) { tile_zero<c>(); });
+  if (accumulate)
+    for (int i = 0; i < a_tiles * b_tiles * 16; ++i) __builtin_prefetch(tile + i * 16);
+  for (std::int64_t s = 0; s < steps; ++s) {
+    const char *a = at_step(x, s), *b = at_step(y, s);
+    for (std::int64_t i = ahead.lines * s / steps; i < ahead.lines * (s + 1) / steps; ++i)
+      __builtin_prefetch(ahead.from + i * 64, 0, 2);
+    unroll<products>([&](auto p) { product<parts, a_tiles, b_tiles, p>(x, a, y, b); });
+  }
+  alignas(64) float sums[4][kAmxTile][16];
+  unroll<4>([&](auto c) { tile_store<c>(sums[c]); });
+  constexpr int here = a_tiles * b_tiles;
+  for (int r = 0; r < a_tiles * kAmxTile; ++r)
+    unroll<b_tiles>([&](auto j) {
+      const int c = r / kAmxTile * b_tiles + j;
+      __m512 sum = _mm512_load_ps(sums[c][r % kAmxTile]);
+      for (int copy = c + here; copy < 4; copy += here)
+        sum = _mm512_add_ps(sum, _mm512_load_ps(sums[copy][r % kAmxTile]));
+      float* to = tile + (r * b_tiles + j) * 16;
+      const __m512 before = accumulate ? _mm512_loadu_ps(to) : _mm512_setzero_ps();
+      _mm512_storeu_ps(to, _mm512_fmadd_ps(sum, _mm512_set1_ps(kUnscale), before));
+    });
+}
+
+template <int parts>
+void multiply(std::int64_t steps, const AmxOperand& a, int a_tiles, const AmxOperand& b,
+              int b_tiles, float* tile, bool accumulate, Ahead ahead) {
+  const auto run = a_tiles == 2 ? (b_tiles == 2 ? multiply<parts, 2, 2> : multiply<parts, 2, 1>)
+                                : (b_tiles == 2 ? multiply<parts, 1, 2> : multiply<parts, 1, 1>);
+  run(steps, a, b, tile, accumulate, ahead);
+}
+
+void multiply_any(std::int64_t steps, const AmxOperand& a, int a_tiles, const AmxOperand& b,
+                  int b_tiles, int parts, float* tile, bool accumulate, const void* ahead,
+                  std::int64_t bytes) {
+  const auto run = parts == 3 ? multiply<3> : parts == 2 ? multiply<2> : multiply<1>;
+  run(steps, a, a_tiles, b, b_tiles, tile, accumulate,
+      {static_cast<const char*>(ahead), bytes / 64});
+}
+
+// ---- the split
+
+struct Seen {
+  __m512i largest = _mm512_setzero_si512(), smallest = _mm512_set1_epi32(-1);
+
+  PYFAST_AMX_INLINE void add(__m512 x) {
+    const __m512i bits = _mm512_and_si512(_mm512_castps_si512(x), _mm512_set1_epi32(0x7fffffff));
+    largest = _mm512_max_epu32(largest, bits);
+    smallest = _mm512_min_epu32(smallest, _mm512_sub_epi32(bits, _mm512_set1_epi32(1)));
+  }
+  void into(Magnitudes& m) const {
+    m.largest = std::max(m.largest, _mm512_reduce_max_epu32(largest));
+    m.smallest = std::min(m.smallest, _mm512_reduce_min_epu32(smallest));
+  }
+};
+
+// The parts of 2^40 x, each in the high half of its lane, what stands below it of no account in the
+// last. A part is rounded, half away from zero; what it leaves is exact, and so is a third part.
+template <int parts>
+struct Parts {
+  __m512i part[parts];
+
+  PYFAST_AMX_INLINE explicit Parts(__m512 x) {
+    x = _mm512_mul_ps(x, _mm512_set1_ps(kScale));
+    unroll<parts>([&](auto i) {
+      part[i] = _mm512_castps_si512(x);
+      if constexpr (i < 2) part[i] = _mm512_add_epi32(part[i], _mm512_set1_epi32(0x8000));
+      if constexpr (i + 1 < parts) {
+        part[i] = _mm512_and_si512(part[i], _mm512_set1_epi32(-0x10000));
+        x = _mm512_sub_ps(x, _mm512_castsi512_ps(part[i]));
+      }
+    });
+  }
+};
+
+// A lane of 32 bits: the first's bfloat16 below the second's.
+PYFAST_AMX_INLINE __m512i pair(__m512i first, __m512i second) {
+  constexpr int kSecondMaskedOrFirst = 0xf8;  // a | (b & c)
+  return _mm512_ternarylogic_epi32(_mm512_srli_epi32(first, 16), second,
+                                   _mm512_set1_epi32(-0x10000), kSecondMaskedOrFirst);
+}
+
+// All of the first's bfloat16, then all of the second's.
+PYFAST_AMX_INLINE __m512i join(__m512i first, __m512i second) {
+  alignas(64) static constexpr std::int16_t kOddWords[32] = {
+      1,  3,  5,  7,  9,  11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31,
+      33, 35, 37, 39, 41, 43, 45, 47, 49, 51, 53, 55, 57, 59, 61, 63};
+  return _mm512_permutex2var_epi16(first, _mm512_load_si512(kOddWords), second);
+}
+
+__mmask16 first_lanes(std::int64_t n) {
+  return static_cast<__mmask16>(n >= 16 ? 0xffff : n <= 0 ? 0 : (1 << n) - 1);
+}
+
+// One step of one tile of A: 16 rows of 32.
+template <int parts>
+PYFAST_AMX_INLINE void split_tile(std::uint16_t* to, std::int64_t part_stride, const float* rows,
+                                  std::int64_t row_stride, int count, std::int64_t depth,
+                                  Seen& seen) {
+  const __mmask16 low = first_lanes(depth), high = first_lanes(depth - 16);
+  for (int r = 0; r < kAmxTile; ++r) {
+    const bool there = r < count;
+    const __m512 x0 = _mm512_maskz_loadu_ps(there ? low : 0, rows + r * row_stride);
+    const __m512 x1 = _mm512_maskz_loadu_ps(there ? high : 0, rows + r * row_stride + 16);
+    seen.add(x0), seen.add(x1);
+    const Parts<parts> p0(x0), p1(x1);
+    unroll<parts>([&](auto i) {
+      _mm512_storeu_si512(to + i * part_stride + r * kAmxDepth, join(p0.part[i], p1.part[i]));
+    });
+  }
+}
+
+template <int parts>
+void split_rows(std::uint16_t* panel, const float* rows, std::int64_t row_stride, int count,
+                int width, std::int64_t depth, Magnitudes& magnitudes) {
+  const std::int64_t part_stride = width * kAmxDepth;
+  Seen seen;
+  for (std::int64_t d = 0; d < depth; d += kAmxDepth, panel += parts * part_stride)
+    for (int t = 0; t < width; t += kAmxTile)
+      split_tile<parts>(panel + t * kAmxDepth, part_stride, rows + t * row_stride + d, row_stride,
+                        count - t, depth - d, seen);
+  seen.into(magnitudes);
+}
+
+// 16 x 16 floats turned, to[j][i] = from[i][j], zeros beyond what is there.
+PYFAST_AMX_INLINE void transpose(float* to, std::int64_t to_stride, const float* from,
+                                 std::int64_t from_stride, std::int64_t rows, __mmask16 columns) {
+  __m512 x[16], y[16];
+  for (int i = 0; i < 16; ++i)
+    x[i] = _mm512_maskz_loadu_ps(i < rows ? columns : __mmask16{0}, from + i * from_stride);
+  for (int i = 0; i < 16; i += 2) {
+    y[i] = _mm512_unpacklo_ps(x[i], x[i + 1]);
+    y[i + 1] = _mm512_unpackhi_ps(x[i], x[i + 1]);
+  }
+  for (int i = 0; i < 16; i += 4)
+    for (int j = 0; j < 2; ++j) {
+      x[i + 2 * j] = _mm512_shuffle_ps(y[i + j], y[i + 2 + j], 0x44);
+      x[i + 2 * j + 1] = _mm512_shuffle_ps(y[i + j], y[i + 2 + j], 0xee);
+    }
+  for (int i = 0; i < 16; i += 8)
+    for (int j = 0; j < 4; ++j) {
+      y[i + j] = _mm512_shuffle_f32x4(x[i + j], x[i + 4 + j], 0x88);
+      y[i + 4 + j] = _mm512_shuffle_f32x4(x[i + j], x[i + 4 + j], 0xdd);
+    }
+  for (int j = 0; j < 8; ++j) {
+    x[j] = _mm512_shuffle_f32x4(y[j], y[8 + j], 0x88);
+    x[8 + j] = _mm512_shuffle_f32x4(y[j], y[8 + j], 0xdd);
+  }
+  for (int j = 0; j < 16; ++j) _mm512_storeu_ps(to + j * to_stride, x[j]);
+}
+
+template <int parts>
+void split_left(std::uint16_t* panel, const float* source, std::int64_t stride, int count,
+                int width, std::int64_t depth, Magnitudes& magnitudes) {
+  const std::int64_t part_stride = width * kAmxDepth;
+  alignas(64) float rows[kAmxTile * kAmxDepth];
+  Seen seen;
+  for (std::int64_t d = 0; d < depth; d += kAmxDepth, panel += parts * part_stride)
+    for (int t = 0; t < width; t += kAmxTile) {
+      for (int half = 0; half < kAmxDepth; half += 16)
+        transpose(rows + half, kAmxDepth, source + (d + half) * stride + t, stride,
+                  depth - d - half, first_lanes(count - t));
+      split_tile<parts>(panel + t * kAmxDepth, part_stride, rows, kAmxDepth, kAmxTile, depth - d,
+                        seen);
+    }
+  seen.into(magnitudes);
+}
+
+template <int parts>
+void split_right(std::uint16_t* panel, const float* source, std::int64_t stride, int count,
+                 int width, std::int64_t depth, Magnitudes& magnitudes) {
+  const std::int64_t part_stride = width * kAmxDepth;
+  Seen seen;
+  for (std::int64_t d = 0; d < depth; d += kAmxDepth, panel += parts * part_stride)
+    for (int row = 0; row < kAmxTile; ++row) {
+      const std::int64_t at = d + 2 * row;
+      const float* from = source + at * stride;
+      for (int t = 0; t < width; t += kAmxTile) {
+        const __mmask16 lanes = first_lanes(count - t);
+        const __m512 x0 = _mm512_maskz_loadu_ps(at < depth ? lanes : __mmask16{0}, from + t);
+        const __m512 x1 =
+            _mm512_maskz_loadu_ps(at + 1 < depth ? lanes : __mmask16{0}, from + stride + t);
+        __builtin_prefetch(from + t + width);  // likely the next panel's
+        __builtin_prefetch(from + t + width + stride);
+        seen.add(x0), seen.add(x1);
+        const Parts<parts> p0(x0), p1(x1);
+        unroll<parts>([&](auto i) {
+          _mm512_storeu_si512(panel + i * part_stride + (t + row) * kAmxDepth,
+                              pair(p0.part[i], p1.part[i]));
+        });
+      }
+    }
+  seen.into(magnitudes);
+}
+
+template <int parts>
+void split_pairs(std::uint32_t* dwords, std::int64_t pitch, const float* rows, std::int64_t stride,
+                 std::int64_t count, std::int64_t pairs, std::int64_t entries,
+                 Magnitudes& magnitudes) {
+  Seen seen;
+  for (std::int64_t p = 0; p < pairs; ++p) {
+    const bool first = 2 * p < count, second = 2 * p + 1 < count;
+    const float* from = rows + 2 * p * stride;
+    for (std::int64_t i = 0; i < entries; i += 16) {
+      const __mmask16 lanes = first_lanes(entries - i);
+      const __m512 x0 = _mm512_maskz_loadu_ps(first ? lanes : __mmask16{0}, from + i);
+      const __m512 x1 = _mm512_maskz_loadu_ps(second ? lanes : __mmask16{0}, from + stride + i);
+      __builtin_prefetch(from + 2 * stride + i);
+      __builtin_prefetch(from + 3 * stride + i);
+      seen.add(x0), seen.add(x1);
+      const Parts<parts> p0(x0), p1(x1);
+      unroll<parts>([&](auto k) {
+        _mm512_mask_storeu_epi32(dwords + (k * pairs + p) * pitch + i, lanes,
+                                 pair(p0.part[k], p1.part[k]));
+      });
+    }
+  }
+  seen.into(magnitudes);
+}
+
+void split_pairs_any(std::uint32_t* dwords, std::int64_t pitch, const float* rows,
+                     std::int64_t stride, std::int64_t count, std::int64_t pairs,
+                     std::int64_t entries, int parts, Magnitudes& seen) {
+  const auto run = parts == 3 ? split_pairs<3> : parts == 2 ? split_pairs<2> : split_pairs<1>;
+  run(dwords, pitch, rows, stride, count, pairs, entries, seen);
+}
+void split_rows_any(std::uint16_t* panel, const float* source, std::int64_t stride, int count,
+                    int width, std::int64_t depth, int parts, Magnitudes& seen) {
+  const auto run = parts == 3 ? split_rows<3> : parts == 2 ? split_rows<2> : split_rows<1>;
+  run(panel, source, stride, count, width, depth, seen);
+}
+void split_left_any(std::uint16_t* panel, const float* source, std::int64_t stride, int count,
+                    int width, std::int64_t depth, int parts, Magnitudes& seen) {
+  const auto run = parts == 3 ? split_left<3> : parts == 2 ? split_left<2> : split_left<1>;
+  run(panel, source, stride, count, width, depth, seen);
+}
+void split_right_any(std::uint16_t* panel, const float* source, std::int64_t stride, int count,
+                     int width, std::int64_t depth, int parts, Magnitudes& seen) {
+  const auto run = parts == 3 ? split_right<3> : parts == 2 ? split_right<2> : split_right<1>;
+  run(panel, source, stride, count, width, depth, seen);
+}
+
+}  // namespace
+
+const AmxKernels& kernels() {
+  static constexpr AmxKernels table{
+      &begin,           &end,         &split_rows_any, &split_left_any, &split_right_any,
+      &split_pairs_any, &multiply_any};
+  return table;
+}
+
+}  // namespace pyfast::amx

@@ -1,0 +1,84 @@
+// float32 products on AMX tiles: each operand is split into bfloat16 parts, x = x1 + x2 + x3.
+//
+// Three parts hold all 24 bits of a float; the six products x1 y1, x1 y2, x2 y1, x2 y2, x1 y3 and
+// x3 y1 leave out no more than one rounding of float32 does, and the tiles sum in float32. Two
+// parts and three products keep about 16 bits, one part and one product 8.
+//
+// Parts are split from 2^40 x, so that the last part of a small number is not lost to the tiles,
+// which flush what lies below 2^-126; sums are scaled back by 2^-80. What still does not fit
+// (Magnitudes tell) is the caller's to compute otherwise.
+//
+// Panels. A panel is 16 or 32 rows (of A) or columns (of B) deep as the block, in steps of 32:
+// step after step, in a step part after part, in a part tile after tile, 1 KiB each, as the
+// instruction reads it: A by rows of 32 neighbours in depth; B by pairs of neighbours in depth, 16
+// columns side by side.
+#pragma once
+
+#include <cstdint>
+
+namespace pyfast {
+
+inline constexpr int kAmxTile = 16;                         // rows or columns of a tile
+inline constexpr int kAmxDepth = 32;                        // depth of a step
+inline constexpr int kAmxTileItems = kAmxTile * kAmxDepth;  // bfloat16 in a tile
+
+// The range of what has been split: bits of absolute values.
+struct Magnitudes {
+  std::uint32_t largest = 0;
+  std::uint32_t smallest = 0xffffffffu;  // less one, of those that are not zero
+};
+
+// Where the tiles of an operand lie, distances in bytes: a panel, or anything that has pairs of
+// neighbours in depth (of B: 16 columns of them) side by side.
+struct AmxOperand {
+  const void* data;
+  std::int64_t row;                       // between the rows of a tile
+  std::int64_t tile;                      // between neighbouring tiles
+  std::int64_t part;                      // between the parts
+  std::int64_t step;                      // between the steps,
+  const std::int64_t* offsets = nullptr;  // or each step's own
+
+  static AmxOperand panel(const std::uint16_t* data, int tiles, int parts) {
+    constexpr std::int64_t kBytes = 2 * kAmxTileItems;
+    return {data, 64, kBytes, tiles * kBytes, parts * tiles * kBytes};
+  }
+};
+
+struct AmxKernels {
+  // Around any use of the others, on each thread.
+  void (*begin)();
+  void (*end)();
+
+  // panel = the parts of `count` <= width rows of A, `stride` apart, each along the depth; zeros
+  // beyond them and beyond `depth`. width: 16 or 32.
+  void (*split_rows)(std::uint16_t* panel, const float* rows, std::int64_t stride, int count,
+                     int width, std::int64_t depth, int parts, Magnitudes& seen);
+  // The same for an A, or a B, that lies depth after depth: source[d * stride + r].
+  void (*split_left)(std::uint16_t* panel, const float* source, std::int64_t stride, int count,
+                     int width, std::int64_t depth, int parts, Magnitudes& seen);
+  void (*split_right)(std::uint16_t* panel, const float* source, std::int64_t stride, int count,
+                      int width, std::int64_t depth, int parts, Magnitudes& seen);
+
+  // `pairs` pairs of rows, each `entries` long: dwords[(part * pairs + p) * pitch + i] = the part
+  // of rows 2 p (low half) and 2 p + 1; zeros where row >= count.
+  void (*split_pairs)(std::uint32_t* dwords, std::int64_t pitch, const float* rows,
+                      std::int64_t stride, std::int64_t count, std::int64_t pairs,
+                      std::int64_t entries, int parts, Magnitudes& seen);
+
+  // tile[r * width of B + c] (+)= A B over `steps` steps; a_tiles, b_tiles: 1 or 2. Meanwhile
+  // `bytes` of what will be read next are fetched from `ahead` into L2.
+  void (*multiply)(std::int64_t steps, const AmxOperand& a, int a_tiles, const AmxOperand& b,
+                   int b_tiles, int parts, float* tile, bool accumulate, const void* ahead,
+                   std::int64_t bytes);
+};
+
+namespace amx {
+// Only where amx_ready() (gemm/amx.h).
+#if defined(__x86_64__) || defined(_M_X64)
+const AmxKernels& kernels();
+#else
+inline const AmxKernels& kernels() { __builtin_unreachable(); }
+#endif
+}  // namespace amx
+
+}  // namespace pyfast

@@ -1,0 +1,171 @@
+#include <cmath>
+#include <limits>
+
+#include "ops/attention/cut.h"
+#include "ops/attention/heads.h"
+
+namespace pyfast {
+
+namespace {
+
+// How forward is cut: by shape alone.
+struct ForwardPlan {
+  std::int64_t rows;    // queries of a task, a multiple of the panel
+  std::int64_t blocks;  // tasks per head and split
+  std::int64_t keys;    // keys of a split
+  std::int64_t splits;
+
+  ForwardPlan(const AttentionLayout& a, std::int64_t batch) {
+    constexpr std::int64_t panel = kAttentionPanel;
+    const std::int64_t width = a.width + a.value_width;
+    const std::int64_t panels = ceil_div(a.queries, panel);
+    const std::int64_t shared = std::min({kAttentionPanels, batch * panels / (2 * kTasks),
+                                          items_within_task(panel * a.keys * width)});
+    blocks = std::max<std::int64_t>(1, ceil_div(panels, std::max<std::int64_t>(1, shared)));
+    rows = panel * ceil_div(panels, blocks);  // of nearly the same size
+    blocks = ceil_div(a.queries, rows);
+    const std::int64_t wanted =
+        std::min(ceil_div(kTasks, batch * blocks), ceil_div(a.keys, kLeastKeys));
+    const std::int64_t needed = ceil_div(a.keys, 4 * items_within_task(rows * width));
+    splits = std::max<std::int64_t>({1, wanted, needed});
+    keys = round_up(ceil_div(std::max<std::int64_t>(1, a.keys), splits), kAttentionKeys);
+    splits = std::max<std::int64_t>(1, ceil_div(a.keys, keys));
+  }
+};
+
+// Combines what each split found on its own keys: a mean weighted by exp(lse).
+template <class T>
+void combine_row(const T* outputs, const T* lses, std::int64_t splits, std::int64_t row,
+                 std::int64_t rows, std::int64_t width, T* output, T* lse) {
+  T top = -std::numeric_limits<T>::infinity(), sum = 0;
+  for (std::int64_t s = 0; s < splits; ++s) top = std::max(top, lses[s * rows + row]);
+  if (std::isinf(top) && top < 0) top = 0;
+  for (std::int64_t s = 0; s < splits; ++s) sum += std::exp(lses[s * rows + row] - top);
+  std::fill_n(output + row * width, width, T{0});
+  lse[row] = top + std::log(sum);
+  if (sum == 0) return;
+  for (std::int64_t s = 0; s < splits; ++s) {
+    const T weight = std::exp(lses[s * rows + row] - top) / sum;
+    if (weight == 0) continue;
+    const T* from = outputs + (s * rows + row) * width;
+    for (std::int64_t d = 0; d < width; ++d) output[row * width + d] += weight * from[d];
+  }
+}
+
+// Where tasks write: the results themselves, or one copy of them for each split of the keys.
+template <class T>
+class Results {
+ public:
+  Results(const TensorView& output, const TensorView& lse, std::int64_t splits, std::int64_t width)
+      : output_(output.as<T>()),
+        lse_(lse.as<T>()),
+        splits_(splits),
+        rows_(lse.numel()),
+        width_(width),
+        copies_(splits > 1 ? splits * rows_ * (width + 1) : 0) {}
+  T* output(std::int64_t split, std::int64_t row) const {
+    return (splits_ > 1 ? copies_.data() : output_) + (split * rows_ + row) * width_;
+  }
+  T* lse(std::int64_t split, std::int64_t row) const {
+    return (splits_ > 1 ? copies_.data() + splits_ * rows_ * width_ : lse_) + split * rows_ + row;
+  }
+  void combine() const {
+    if (splits_ == 1) return;
+    parallel_for(
+        rows_, attention_grain(splits_ * (width_ + 1)), [&](std::int64_t begin, std::int64_t end) {
+          for (std::int64_t row = begin; row < end; ++row)
+            combine_row(output(0, 0), lse(0, 0), splits_, row, rows_, width_, output_, lse_);
+        });
+  }
+
+ private:
+  T *output_, *lse_;
+  std::int64_t splits_, rows_, width_;
+  Workspace<T> copies_;
+};
+
+template <class T>
+void forward(const AttentionParams& params, const AttentionLayout& a, const AttentionInputs& inputs,
+             const TensorView& output, const TensorView& lse) {
+  const std::int64_t batch = a.batch.numel();
+  const auto& kernels = attention_forward_kernels<T>();
+  const AttentionHeads<T> heads(params, a, inputs);
+  const ForwardPlan plan(a, batch);
+  const Results<T> results(output, lse, plan.splits, a.value_width);
+  const std::int64_t work = plan.rows * std::min(plan.keys, a.keys) * (a.width + a.value_width);
+  parallel_for(
+      batch * plan.blocks * plan.splits, attention_grain(work),
+      [&](std::int64_t begin, std::int64_t end) {
+        const Workspace<T> scratch(kernels.scratch(heads[0]));
+        for (std::int64_t task = begin; task < end; ++task) {
+          const std::int64_t s = task % plan.splits, block = task / plan.splits;
+          const std::int64_t b = block / plan.blocks;
+          const std::int64_t i = block % plan.blocks * plan.rows, j = s * plan.keys;
+          kernels.forward(
+              heads[b], {i, std::min(i + plan.rows, a.queries), j, std::min(j + plan.keys, a.keys)},
+              results.output(s, b * a.queries), results.lse(s, b * a.queries), scratch.data());
+        }
+      });
+  results.combine();
+}
+
+// Few queries: reading keys and values is all the work, and packing them would double it.
+bool is_decoding(const AttentionParams& params, const AttentionLayout& a,
+                 const AttentionInputs& inputs) {
+  return a.queries <= 8 && params.dropout_p == 0 && inputs.key.strides.back() == 1;
+}
+
+// Heads along the last axis of the batch when they share keys and values.
+std::int64_t sharing_heads(const AttentionLayout& a) {
+  const bool shared = a.batch.rank() > 0 && a.key.back() == 0 && a.value.back() == 0;
+  return shared ? a.batch.back() : 1;
+}
+
+template <class T>
+AttentionGroup<T> group_at(const AttentionParams& params, const AttentionLayout& a,
+                           const AttentionInputs& inputs, std::int64_t heads, std::int64_t index) {
+  const bool several = heads > 1;
+  return {head_at<T>(params, a, inputs, index * heads), heads, several ? a.query.back() : 0,
+          several && inputs.mask.defined ? a.mask.back() : 0};
+}
+
+template <class T>
+void decode(const AttentionParams& params, const AttentionLayout& a, const AttentionInputs& inputs,
+            const TensorView& output, const TensorView& lse) {
+  const std::int64_t heads = sharing_heads(a), groups = a.batch.numel() / heads;
+  const std::int64_t rows = heads * a.queries;
+  const auto& kernels = attention_decode_kernels<T>();
+  const std::int64_t wanted = std::min(ceil_div(kTasks, groups), ceil_div(a.keys, kLeastKeys));
+  const std::int64_t most = items_within_task(rows * (a.width + a.value_width));
+  const std::int64_t keys = round_up(
+      std::min(ceil_div(std::max<std::int64_t>(1, a.keys), std::max<std::int64_t>(1, wanted)),
+               most),
+      kAttentionKeys);
+  const std::int64_t splits = std::max<std::int64_t>(1, ceil_div(a.keys, keys));
+  const Results<T> results(output, lse, splits, a.value_width);
+  // Memory-bound: a multiply-add costs what reading its operand does.
+  const std::int64_t work = (std::min(keys, a.keys) * (a.width + a.value_width)) * (8 + rows);
+  parallel_for(groups * splits, attention_grain(work), [&](std::int64_t begin, std::int64_t end) {
+    const Workspace<T> scratch(kernels.scratch(group_at<T>(params, a, inputs, heads, 0)));
+    for (std::int64_t task = begin; task < end; ++task) {
+      const std::int64_t s = task % splits, g = task / splits, j = s * keys;
+      kernels.decode(group_at<T>(params, a, inputs, heads, g), j, std::min(j + keys, a.keys),
+                     results.output(s, g * rows), results.lse(s, g * rows), scratch.data());
+    }
+  });
+  results.combine();
+}
+
+}  // namespace
+
+void attention_forward(const AttentionParams& params, const AttentionLayout& layout,
+                       const AttentionInputs& inputs, const TensorView& output,
+                       const TensorView& lse) {
+  if (layout.batch.numel() * layout.queries == 0) return;
+  visit(inputs.query.dtype, [&]<class T>() {
+    const auto run = is_decoding(params, layout, inputs) ? decode<T> : forward<T>;
+    run(params, layout, inputs, output, lse);
+  });
+}
+
+}  // namespace pyfast

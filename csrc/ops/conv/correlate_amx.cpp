@@ -1,0 +1,283 @@
+// correlate_band on AMX tiles: the band holds pairs of channels, split into bfloat16 parts once
+// (gemm/amx_kernel.h), and every tap reads its tiles from there. A step of the product is one tap
+// of 32 channels.
+#include "core/parallel.h"
+#include "gemm/amx.h"
+#include "gemm/kernel.h"
+#include "ops/conv/band_plan.h"
+#include "ops/conv/band_sink.h"
+#include "ops/conv/correlate.h"
+#include "ops/conv/weights.h"
+
+namespace pyfast {
+
+namespace {
+
+constexpr std::int64_t kTile = 2 * kAmxTile;
+constexpr std::int64_t kDepth = 576, kMostChannels = 256;  // of a stretch of the sum
+constexpr std::int64_t kBandBytes = 400 << 10;             // of a stretch, in L2 beside a panel
+constexpr std::int64_t kSumsBytes = 768 << 10;
+// Items that keep several threads busy, if none computes fewer output channels than it takes to pay
+// for filling its band.
+constexpr std::int64_t kItems = 8, kLeastOut = 128;
+constexpr double kMostProducts = 256e6;  // of an item
+
+std::int64_t round_up(std::int64_t n, std::int64_t unit) { return ceil_div(n, unit) * unit; }
+
+class AmxBand {
+ public:
+  explicit AmxBand(const Correlation<float>& c)
+      : c_(c),
+        parts_(gemm::amx_parts()),
+        taps_in_order_(c.y.tap_step == 1 && c.x.tap_step == 1 && c.tap_offset(0, 0) == 0 &&
+                       (c.y.taps == 1 || c.kernel_width == c.x.taps)),
+        channels_(stretch_channels(c)),
+        plan_(c.y, c.x, c.batch,
+              std::clamp<std::int64_t>(kBandBytes / (channels_ * 2 * parts_), 128, 1024)),
+        stretches_(ceil_div(c.in, channels_)),
+        panels_(ceil_div(c.out, kTile)),
+        steps_(channels_ / kAmxDepth * c.taps()),
+        panel_(kTile * kAmxDepth * parts_ * steps_),
+        offsets_(steps_) {
+    const std::int64_t group = kAmxDepth / 2 * parts_ * plan_.channel_pitch();
+    for (std::int64_t s = 0; s < steps_; ++s)
+      offsets_[s] = 4 * (s / c.taps() * group + plan_.offset(0, s % c.taps()));
+    cut_output();
+  }
+
+  void run() const {
+    const Weights weights = pack();
+    const std::int64_t out_parts = ceil_div(c_.out, part_), blocks = plan_.blocks();
+    const std::int64_t cost = std::min(part_, c_.out) * plan_.widest() * c_.in * c_.taps();
+    parallel_for(c_.groups * blocks * out_parts, grain_for(cost / 64 + 1),
+                 [&](std::int64_t begin, std::int64_t end) {
+                   const gemm::AmxTiles tiles;
+                   for (std::int64_t i = begin; i < end; ++i) {
+                     const std::int64_t first = i % out_parts * part_;
+                     compute({i / out_parts / blocks, plan_.block(i / out_parts % blocks), first,
+                              std::min(part_, c_.out - first)},
+                             weights);
+                   }
+                 });
+  }
+
+ private:
+  struct Item {
+    std::int64_t group;
+    BandBlock block;
+    std::int64_t first, out;  // output channels of the group
+  };
+  // Panels of 32 output channels, by (group, stretch, panel), and what was seen of each stretch.
+  struct Weights {
+    Workspace<std::uint16_t> items;
+    Workspace<Magnitudes> seen;
+  };
+
+  static std::int64_t stretch_channels(const Correlation<float>& c) {
+    const std::int64_t most = std::min(kMostChannels, kDepth / c.taps()) / kAmxDepth;
+    return kAmxDepth * even_pieces(ceil_div(c.in, kAmxDepth), most);
+  }
+
+  void cut_output() {
+    std::int64_t part = c_.out;
+    if (stretches_ > 1) part = kSumsBytes / (4 * round_up(plan_.widest(), kTile));
+    const double products = static_cast<double>(plan_.widest() * c_.in * c_.taps());
+    part = std::min(part, static_cast<std::int64_t>(kMostProducts / products));
+    const std::int64_t wanted = ceil_div(kItems, plan_.blocks() * c_.groups);
+    part = std::min(part, std::max(kLeastOut, ceil_div(c_.out, wanted)));
+    part_ = kTile * even_pieces(panels_, part / kTile);
+  }
+
+  // ---- weights
+
+  Weights pack() const {
+    const std::int64_t stretches = c_.groups * stretches_;
+    Weights w{Workspace<std::uint16_t>(stretches * panels_ * panel_),
+              Workspace<Magnitudes>(stretches)};
+    const Workspace<Magnitudes> each(stretches * panels_);
+    parallel_for(stretches * panels_, grain_for(2 * kTile * kAmxDepth * steps_),
+                 [&](std::int64_t begin, std::int64_t end) {
+                   const Workspace<float> rows(c_.taps() * kTile * kAmxDepth);
+                   for (std::int64_t i = begin; i < end; ++i) {
+                     each[i] = {};
+                     pack_panel(i / panels_ / stretches_, i / panels_ % stretches_,
+                                i % panels_ * kTile, rows.data(), w.items.data() + i * panel_,
+                                each[i]);
+                   }
+                 });
+    for (std::int64_t k = 0; k < stretches; ++k) {
+      w.seen[k] = {};
+      for (std::int64_t p = 0; p < panels_; ++p)
+        w.seen[k] = gemm::join(w.seen[k], each[k * panels_ + p]);
+    }
+    return w;
+  }
+
+  int panel_width(std::int64_t row) const { return c_.out - row > kAmxTile ? kTile : kAmxTile; }
+
+  void pack_panel(std::int64_t group, std::int64_t stretch, std::int64_t row, float* rows,
+                  std::uint16_t* panel, Magnitudes& seen) const {
+    const int width = panel_width(row);
+    const std::int64_t count = std::min<std::int64_t>(width, c_.out - row);
+    const float* weight = c_.weight + group * c_.weight_group + row * c_.weight_out;
+    const std::int64_t end = std::min(c_.in, (stretch + 1) * channels_);
+    for (std::int64_t k = 0; k < channels_ / kAmxDepth; ++k) {
+      const std::int64_t i = stretch * channels_ + k * kAmxDepth;
+      const std::int64_t depth = std::clamp<std::int64_t>(end - i, 0, kAmxDepth);
+      for (std::int64_t r = 0; r < count && depth > 0; ++r)
+        gather(weight + r * c_.weight_out + i * c_.weight_in, static_cast<int>(depth),
+               rows + r * c_.taps() * kAmxDepth);
+      for (std::int64_t t = 0; t < c_.taps(); ++t, panel += width * kAmxDepth * parts_)
+        amx::kernels().split_rows(panel, rows + t * kAmxDepth, c_.taps() * kAmxDepth,
+                                  depth > 0 ? static_cast<int>(count) : 0, width, kAmxDepth, parts_,
+                                  seen);
+    }
+  }
+
+  // Of one output channel: to[tap * 32 + i], zeros from `depth` on.
+  void gather(const float* weight, int depth, float* to) const {
+    if (taps_in_order_)
+      return gemm_kernels<float>().pack(to, weight, c_.weight_in, 1, depth, kAmxDepth, c_.taps());
+    for (std::int64_t ty = 0; ty < c_.y.taps; ++ty)
+      for (std::int64_t tx = 0; tx < c_.x.taps; ++tx, to += kAmxDepth)
+        for (int i = 0; i < kAmxDepth; ++i)
+          to[i] = i < depth ? weight[i * c_.weight_in + c_.tap_offset(ty, tx)] : 0.0f;
+  }
+
+  // ---- an item
+
+  void compute(const Item& item, const Weights& weights) const {
+    const std::int64_t group = kAmxDepth / 2 * parts_ * plan_.channel_pitch();
+    const Workspace<std::uint32_t> band(channels_ / kAmxDepth * group + 2 * kTile);
+    const std::int64_t cols = ceil_div(plan_.width(item.block), kTile);
+    const Workspace<float> sums(stretches_ > 1 ? ceil_div(item.out, kTile) * cols * kTile * kTile
+                                               : kTile * kTile);
+    for (std::int64_t k = 0; k < stretches_; ++k) {
+      Magnitudes seen;
+      fill(item, k * channels_, band.data(), seen);
+      const std::int64_t at = item.group * stretches_ + k;
+      if (gemm::amx_fits(weights.seen[at], seen, channels_ * c_.taps()))
+        multiply(item, k, weights.items.data() + at * panels_ * panel_, band.data(), sums.data());
+      else
+        multiply_by_fma(item, k, sums.data());
+    }
+  }
+
+  Image<const float> channels_from(const Item& item, std::int64_t channel) const {
+    Image<const float> s = c_.source;
+    s.data += (item.group * c_.in + channel) * s.channel;
+    return s;
+  }
+
+  // The band under the stretch that begins at `channel`.
+  void fill(const Item& item, std::int64_t channel, std::uint32_t* band, Magnitudes& seen) const {
+    const std::int64_t pitch = plan_.channel_pitch(), end = std::min(c_.in, channel + channels_);
+    const bool direct = lies_as_needed();
+    const Workspace<float> plain(direct ? 0 : kAmxDepth * pitch);
+    for (std::int64_t i = channel; i < channel + channels_; i += kAmxDepth) {
+      const std::int64_t count = std::clamp<std::int64_t>(end - i, 0, kAmxDepth);
+      const Image<const float> s = channels_from(item, i);
+      const BandBlock& b = item.block;
+      const float* rows = direct ? s.data + b.n * s.sample + b.x : plain.data();
+      if (!direct && count > 0)
+        conv_kernels<float>().fill_planes(plan_.fill(s, count, b), plain.data());
+      amx::kernels().split_pairs(band, pitch, rows, direct ? s.channel : pitch, count,
+                                 kAmxDepth / 2, direct ? b.cols : pitch, parts_, seen);
+      band += kAmxDepth / 2 * parts_ * pitch;
+    }
+  }
+  // A 1 x 1 kernel over one long row (flattened()): the image is the band.
+  bool lies_as_needed() const {
+    return c_.taps() == 1 && c_.y.grid == 1 && c_.y.offset == 0 && c_.x.offset == 0 &&
+           c_.x.stride == 1 && c_.source.column == 1 && plan_.block(0).samples == 1 &&
+           c_.x.grid == c_.x.source;
+  }
+
+  float* slot(float* sums, std::int64_t r, std::int64_t c, std::int64_t cols) const {
+    return stretches_ > 1 ? sums + (r / kTile * ceil_div(cols, kTile) + c / kTile) * kTile * kTile
+                          : sums;
+  }
+
+  // work(r, c, columns of the tile, tile) for every pair of panels; what is finished is stored.
+  template <class Work>
+  void each_tile(const Item& item, std::int64_t stretch, float* sums, Work work) const {
+    const auto sink = band_sink(c_, item.block, item.group * c_.out + item.first, plan_.pitch(),
+                                plan_.sample_pitch());
+    const std::int64_t width = plan_.width(item.block);
+    const bool last = stretch + 1 == stretches_;
+    for (std::int64_t r = 0; r < item.out; r += kTile)
+      for (std::int64_t c = 0; c < width; c += kTile) {
+        const std::int64_t rows = std::min(kTile, item.out - r), cols = std::min(kTile, width - c);
+        const int wide = cols > kAmxTile ? kTile : kAmxTile;
+        float* tile = slot(sums, r, c, width);
+        if (last) sink.prefetch(r, rows, c, cols);
+        work(r, c, wide, tile);
+        if (last) sink.store(tile, wide, r, rows, c, cols);
+      }
+  }
+
+  void multiply(const Item& item, std::int64_t stretch, const std::uint16_t* panels,
+                const std::uint32_t* band, float* sums) const {
+    const std::int64_t row = 4 * plan_.channel_pitch();
+    AmxOperand b{band, row, 64, kAmxDepth / 2 * row, 0, offsets_.data()};
+    each_tile(item, stretch, sums, [&](std::int64_t r, std::int64_t c, int cols, float* tile) {
+      const int a_tiles = panel_width(item.first + r) / kAmxTile;
+      const auto* a = panels + (item.first + r) / kTile * panel_;
+      b.data = band + c;
+      amx::kernels().multiply(steps_, AmxOperand::panel(a, a_tiles, parts_), a_tiles, b,
+                              cols / kAmxTile, parts_, tile, stretch > 0, nullptr, 0);
+    });
+  }
+
+  // As correlate_band does, into the same tiles.
+  void multiply_by_fma(const Item& item, std::int64_t stretch, float* sums) const {
+    const auto& gemm = gemm_kernels<float>();
+    const auto& kernels = conv_kernels<float>();
+    const std::int64_t channel = stretch * channels_;
+    const std::int64_t count = std::min(channels_, c_.in - channel), depth = count * c_.taps();
+    const Workspace<float> band(count * plan_.channel_pitch() + 2 * kMaxTile);
+    std::fill_n(band.data() + count * plan_.channel_pitch(), 2 * kMaxTile, 0.0f);
+    kernels.fill_planes(plan_.fill(channels_from(item, channel), count, item.block), band.data());
+    const Workspace<std::int64_t> offsets(depth);
+    for (std::int64_t d = 0; d < depth; ++d)
+      offsets[d] = plan_.offset(d / c_.taps(), d % c_.taps());
+    const Workspace<float> panel(gemm.rows * depth);
+    const WeightSource<float> weights(c_, item.group);
+    each_tile(item, stretch, sums, [&](std::int64_t r, std::int64_t c, int cols, float* tile) {
+      const std::int64_t rows = std::min(kTile, item.out - r), step = gemm.vectors * gemm.width;
+      for (std::int64_t i = 0; i < rows; i += gemm.rows) {
+        const int here = static_cast<int>(std::min<std::int64_t>(gemm.rows, rows - i));
+        weights.pack(panel.data(), item.first + r + i, here, here, channel * c_.taps(), depth);
+        static_assert(kTile <= 2 * kAmxTile);
+        const auto micro = kernels.band_micro[(here - 1) * gemm.vectors + cols / gemm.width - 1];
+        if (cols <= step)
+          micro(depth, panel.data(), band.data() + c, offsets.data(), tile + i * cols, stretch > 0);
+      }
+    });
+  }
+
+  const Correlation<float>& c_;
+  int parts_;
+  bool taps_in_order_;     // in the weights' memory
+  std::int64_t channels_;  // of a stretch, whole steps
+  BandPlan plan_;
+  std::int64_t stretches_, panels_, steps_, panel_;  // panel_: items of a panel in a stretch
+  Workspace<std::int64_t> offsets_;                  // of a stretch's steps in the band, in bytes
+  std::int64_t part_ = 0;                            // output channels of an item
+};
+
+}  // namespace
+
+bool prefers_amx(const Correlation<float>& c) {
+  constexpr std::int64_t kUses = 96;  // of a weight that pay for splitting it
+  const std::int64_t padded = round_up(c.in, kAmxDepth);
+  return c.in >= 24 && 4 * padded <= 6 * c.in && c.out >= 24 && c.taps() <= kDepth / kAmxDepth &&
+         c.batch * c.grid() >= kUses && prefers_band(c) && gemm::amx_ready();
+}
+
+void correlate_amx(const Correlation<float>& correlation) {
+  const Correlation<float> c = flattened(correlation);
+  AmxBand(c).run();
+}
+
+}  // namespace pyfast

@@ -1,0 +1,88 @@
+"""Attention heads: one projection cut into heads, and heads joined again; and their rotation.
+
+Heads are views, which :func:`pyfast.ops.scaled_dot_product_attention` reads in place.
+"""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import numpy as np
+
+from ..autograd import Function
+
+__all__ = ["MergeHeads", "Rotate", "SplitHeads"]
+
+
+def _head_axes(batch_first: bool) -> tuple[int, int, int, int]:
+    """From (batch, length, head, feature) or (length, batch, ...) to (batch, head, length, ...)."""
+    return (0, 2, 1, 3) if batch_first else (1, 2, 0, 3)
+
+
+class SplitHeads(Function):
+    """(N, L, H D) as views (N, H_i, L, D), one for each group of heads H_i."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Any, groups: tuple[int, ...], batch_first: bool) -> Any:
+        """`groups` counts the heads of each result: (8, 2, 2) for query, key, value."""
+        ctx.how = x.shape, groups, batch_first
+        apart = x.reshape(*x.shape[:2], sum(groups), -1).transpose(_head_axes(batch_first))
+        ends = itertools.accumulate(groups)
+        return tuple([apart[:, end - n : end] for n, end in zip(groups, ends, strict=True)])
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> Any:
+        """Each gradient is copied once, to where its heads came from."""
+        shape, groups, batch_first = ctx.how
+        full = np.empty(shape, grads[0].dtype)
+        apart = full.reshape(*shape[:2], sum(groups), -1).transpose(_head_axes(batch_first))
+        for grad, n, end in zip(grads, groups, itertools.accumulate(groups), strict=True):
+            apart[:, end - n : end] = grad
+        return full, None, None
+
+
+class MergeHeads(Function):
+    """(N, H, L, D) as (N, L, H D), or (L, N, H D)."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Any, batch_first: bool) -> Any:
+        """A copy."""
+        ctx.how = x.shape[1], batch_first
+        apart = x.transpose(np.argsort(_head_axes(batch_first)))
+        return apart.reshape(*apart.shape[:2], -1)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Any) -> Any:
+        """A view."""
+        heads, batch_first = ctx.how
+        apart = grad.reshape(*grad.shape[:2], heads, -1)
+        return apart.transpose(_head_axes(batch_first)), None
+
+
+class Rotate(Function):
+    """Pairs of features turned by an angle: features i and i + D/2, or neighbours."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Any, cos: Any, sin: Any, interleaved: bool) -> Any:
+        """`cos` and `sin` broadcast to (..., L, D / 2)."""
+        ctx.angle = cos, sin, interleaved
+        return _rotated(x, cos, sin, interleaved)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Any) -> Any:
+        """Turned back: a rotation's transpose is its inverse."""
+        cos, sin, interleaved = ctx.angle
+        return _rotated(grad, cos, -sin, interleaved), None, None, None
+
+
+def _rotated(x: Any, cos: Any, sin: Any, interleaved: bool) -> Any:
+    half = x.shape[-1] // 2
+    parts: list[Any] = [np.s_[..., 0::2], np.s_[..., 1::2]]
+    if not interleaved:
+        parts = [np.s_[..., :half], np.s_[..., half:]]
+    first, second = (x[part] for part in parts)
+    turned = np.empty(x.shape, x.dtype)
+    turned[parts[0]] = first * cos - second * sin
+    turned[parts[1]] = second * cos + first * sin
+    return turned

@@ -1,0 +1,137 @@
+"""float32 products on AMX tiles: as exact as multiply-adds wherever float32 reaches."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from oracle import threads
+
+import pyfast as pf
+from pyfast import _core
+
+Array = np.ndarray[Any, Any]
+
+pytestmark = pytest.mark.skipif(
+    _core.isa() != "amx", reason=f"needs AMX and PYFAST_ISA to allow it; runs on {_core.isa()}"
+)
+
+# Whole and ragged tiles; one depth block, several, and more than is packed at a time.
+SHAPES = [
+    (128, 96, 64),
+    (97, 113, 33),
+    (129, 140, 513),
+    (112, 100, 1100),
+    (100, 650, 2600),
+    (1500, 96, 700),
+]
+
+
+def normal(shape: tuple[int, int], seed: int) -> Array:
+    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+
+
+def exact(a: Array, b: Array) -> Array:
+    return a.astype(np.float64) @ b.astype(np.float64)
+
+
+def assert_as_exact_as_fma(c: Array, a: Array, b: Array) -> None:
+    """Within what float32 multiply-adds reach on such data: roundings of the sum of magnitudes."""
+    magnitudes = np.abs(a).astype(np.float64) @ np.abs(b).astype(np.float64)
+    depth = a.shape[1]
+    tolerance = 2.0**-24 * (6 + 0.3 * np.sqrt(depth)) * magnitudes + depth * 2.0**-149
+    reachable = magnitudes < np.finfo(np.float32).max
+    error = np.abs(c - exact(a, b))
+    assert reachable.any()
+    assert np.all(error[reachable] <= tolerance[reachable])
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_every_way_a_product_is_cut(shape: tuple[int, int, int]) -> None:
+    m, n, k = shape
+    a, b = normal((m, k), 0), normal((k, n), 1)
+    for left in (a, np.asfortranarray(a), np.repeat(a, 2, axis=1)[:, ::2]):
+        for right in (b, np.asfortranarray(b), np.repeat(b, 2, axis=1)[:, ::2]):
+            assert_as_exact_as_fma(pf.ops.matmul(left, right), a, b)
+
+
+def test_more_exact_than_multiply_adds() -> None:
+    a, b = normal((256, 1024), 2), normal((1024, 256), 3)
+    error = np.linalg.norm(pf.ops.matmul(a, b) - exact(a, b)) / np.linalg.norm(exact(a, b))
+    assert error < 2.0**-24 * np.sqrt(1024) / 3
+
+
+RANGES = [(low, high) for low in (-38, -30, -20, -10) for high in (-30, -10, 0, 10, 18, 38)]
+
+
+@pytest.mark.parametrize(("low", "high"), [r for r in RANGES if r[0] <= r[1]])
+def test_magnitudes(low: int, high: int) -> None:
+    r = np.random.default_rng(4)
+    for m, n, k in [(100, 110, 70), (96, 96, 600)]:
+        a = normal((m, k), 5) * np.float32(10) ** r.uniform(low, high, (m, k)).astype(np.float32)
+        b = normal((k, n), 6) * np.float32(10) ** r.uniform(low, high, (k, n)).astype(np.float32)
+        b[:, 0] = 0
+        with np.errstate(over="ignore", invalid="ignore"):
+            assert_as_exact_as_fma(pf.ops.matmul(a, b), a, b)
+            assert_as_exact_as_fma(pf.ops.matmul(a, np.ones_like(b)), a, np.ones_like(b))
+
+
+@pytest.mark.parametrize("value", [2.0**-149, 2.0**-126, 2.0**-100, 2.0**63, 2.0**127])
+def test_one_value_alone(value: float) -> None:
+    """A tile of nothing but powers of two has exact results."""
+    a = np.zeros((96, 64), np.float32)
+    b = np.zeros((64, 96), np.float32)
+    a[3, 5], b[5, 7] = value, 1.5
+    a[50, 6], b[6, 90] = 1.25, value
+    expected = np.zeros((96, 96))
+    expected[3, 7], expected[50, 90] = value * 1.5, value * 1.25
+    np.testing.assert_array_equal(pf.ops.matmul(a, b), expected.astype(np.float32))
+
+
+def test_mixed_magnitudes_in_one_row_lose_nothing() -> None:
+    a = np.ones((96, 64), np.float32)
+    a[:, ::2] = 1e-30
+    b = np.zeros((64, 96), np.float32)
+    b[::2] = 1e-7  # only the small factors count: 32 products of 1e-37
+    np.testing.assert_allclose(pf.ops.matmul(a, b), exact(a, b), rtol=1e-6)
+
+
+def test_infinities_and_nans() -> None:
+    a, b = normal((100, 600), 7), normal((600, 100), 8)
+    a[3, 5] = np.inf
+    a[60, 590] = np.nan
+    b[7, 9] = -np.inf
+    with np.errstate(invalid="ignore"):
+        c, expected = pf.ops.matmul(a, b), exact(a, b)
+    np.testing.assert_array_equal(np.isnan(c), np.isnan(expected))
+    infinite = np.isinf(expected)
+    np.testing.assert_array_equal(c[infinite], expected[infinite])
+    finite = np.isfinite(expected)
+    np.testing.assert_allclose(c[finite], expected[finite], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("precision", "least", "most"),
+    [("highest", 0, 1e-6), ("high", 1e-7, 2e-5), ("medium", 5e-4, 1e-2)],
+)
+def test_precision_modes(precision: Any, least: float, most: float) -> None:
+    a, b = normal((200, 300), 9), normal((300, 200), 10)
+    with pf.set_float32_matmul_precision(precision):
+        c = pf.ops.matmul(a, b)
+    error = np.linalg.norm(c - exact(a, b)) / np.linalg.norm(exact(a, b))
+    assert least <= error <= most
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_any_number_of_threads(shape: tuple[int, int, int]) -> None:
+    m, n, k = shape
+    a, b = normal((m, k), 11), normal((k, n), 12)
+    a[0, 0] = 1e-40  # with the next line: one block is computed by multiply-adds
+    b[0, 0] = 1e-30
+    results = []
+    for count in (1, 2, 3, 7):
+        with threads(count):
+            results.append(pf.ops.matmul(a, b))
+    for result in results[1:]:
+        np.testing.assert_array_equal(result, results[0])
