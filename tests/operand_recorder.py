@@ -105,6 +105,8 @@ def run_core(recorder: Recorder) -> None:
     a = np.ones((2, 3), np.float32)
     two, three = a[:, 0].copy(), a[0].copy()
     _core.simd_evaluate("exp", a)
+    _core.binary("divide", a, three)
+    _core.elementary("log1p", a)
     _core.gemm(a, a.T, row_scale=two, row_bias=two, col_bias=two, residual=a[:, :2].copy())
     _core.gemm(a.T, a, alpha=0.5, row_bias=three, activation="gelu", column_major=True)
 

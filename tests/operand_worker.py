@@ -44,6 +44,8 @@ FREE = {
     "matmul_backward": {"input an axis", "other an axis"},
     "max_pool1d_backward": ALONE,
     "max_pool2d_backward": ALONE,
+    "max_pool1d_taps_backward": ALONE,
+    "max_pool2d_taps_backward": ALONE,
     "pad_backward": ALONE,
     "scaled_dot_product_attention_backward": {"attn_mask a", "query a", "key a", "value a"},
 }

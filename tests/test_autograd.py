@@ -276,6 +276,53 @@ def test_graphs_of_several_threads_do_not_meet() -> None:
         np.testing.assert_allclose(result, np.full(4, i * 1.01**200))
 
 
+def test_a_gradient_that_somebody_else_holds_is_copied() -> None:
+    kept: list[Any] = []
+
+    class Stash(pf.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, x: Any) -> Any:
+            return x * 2
+
+        @staticmethod
+        def backward(ctx: Any, grad: Any) -> Any:
+            kept.append(grad * 2)
+            return kept[-1]
+
+    x = pf.Tensor(np.ones(3), requires_grad=True)
+    seed = np.ones(3)
+    Stash.apply(x).backward(seed)
+    x.grad.numpy()[:] = 7  # type: ignore[union-attr]
+    np.testing.assert_array_equal(kept[0], [2, 2, 2])
+    y = pf.Tensor(np.ones(3), requires_grad=True)
+    (y + 0).backward(seed)
+    y.grad.numpy()[:] = 7  # type: ignore[union-attr]
+    np.testing.assert_array_equal(seed, [1, 1, 1])
+    a, b = (pf.Tensor(np.ones(3), requires_grad=True) for _ in range(2))
+    (a + b).sum().backward()  # both are handed one array
+    a.grad.numpy()[:] = 7  # type: ignore[union-attr]
+    np.testing.assert_array_equal(b.grad.numpy(), [1, 1, 1])  # type: ignore[union-attr]
+
+
+def test_a_gradient_that_nobody_else_holds_is_kept() -> None:
+    x = pf.Tensor(np.ones(1 << 16, np.float32), requires_grad=True)
+    kept: list[int] = []
+
+    class Fresh(pf.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, x: Any) -> Any:
+            return x * 2
+
+        @staticmethod
+        def backward(ctx: Any, grad: Any) -> Any:
+            fresh = pf.ops.relu(grad)
+            kept.append(fresh.ctypes.data)
+            return fresh
+
+    Fresh.apply(x).sum().backward()
+    assert x.grad.numpy().ctypes.data == kept[0]  # type: ignore[union-attr]
+
+
 def test_a_gradient_nobody_else_sees_is_not_copied() -> None:
     made: list[int] = []
 

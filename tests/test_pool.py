@@ -84,6 +84,66 @@ def test_saved_indices_are_not_trusted(spatial: int) -> None:
 
 
 @pytest.mark.parametrize("spatial", DIMENSIONS)
+def test_saved_taps_are_not_trusted(spatial: int) -> None:
+    forward = getattr(_core, f"max_pool{spatial}d_taps")
+    backward = getattr(_core, f"max_pool{spatial}d_taps_backward")
+    shape, windows = (2, 3, 7, 7)[: spatial + 2], (3, 2, 1, 1, False)
+    y, taps = forward(np.ones(shape, np.float32), *windows)
+    assert taps.dtype == np.uint8
+    assert backward(y, taps, shape, *windows).sum() == y.size
+    first = (0,) * (spatial + 2)
+    for reference in (False, True):
+        _core.use_reference(reference)
+        try:
+            for place, tap in ((first, 0), (first, 3**spatial), ((-1,) * (spatial + 2), 255)):
+                wrong = taps.copy()
+                wrong[place] = tap
+                with pytest.raises(IndexError, match="taps must"):
+                    backward(y, wrong, shape, *windows)
+        finally:
+            _core.use_reference(False)
+    with pytest.raises(ValueError, match="grad must have shape"):
+        backward(y[1:], taps, shape, *windows)
+    with pytest.raises(ValueError, match="taps must have shape"):
+        backward(y, taps[1:], shape, *windows)
+    with pytest.raises(TypeError, match="taps must be a uint8 array"):
+        backward(y, taps.astype(np.int64), shape, *windows)
+
+
+def test_windows_of_more_taps_than_a_byte_numbers_train_too() -> None:
+    x = np.random.default_rng(6).standard_normal((1, 2, 40, 40))
+    assert _core.max_pool2d_taps(x, 16, 8, 8, 1, False)[1].dtype == np.int64
+    ours = pf.Tensor(x, requires_grad=True)
+    theirs = torch.tensor(x, requires_grad=True)
+    pf.ops.max_pool2d(ours, 16, 8, 8).sum().backward()
+    torch.max_pool2d(theirs, 16, 8, 8).sum().backward()
+    np.testing.assert_array_equal(np.asarray(ours.grad), theirs.grad.numpy())
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_random_pooling_has_the_gradient_of_torch(dtype: Any) -> None:
+    rng = np.random.default_rng(5)
+    for i in range(150):
+        kernel = tuple(int(n) for n in rng.integers(1, 5, 2))
+        padding = tuple(int(rng.integers(0, k // 2 + 1)) for k in kernel)
+        stride = (int(rng.integers(1, 4)), int(rng.integers(1, 4)))
+        x = rng.standard_normal((2, 3, *(int(n) for n in rng.integers(4, 40, 2)))).astype(dtype)
+        for name in ("max_pool2d", "avg_pool2d"):
+            ours = pf.Tensor(x, requires_grad=True)
+            theirs = torch.tensor(x, requires_grad=True)
+            ceil = {"ceil_mode": bool(i % 2)}
+            y = getattr(pf.ops, name)(ours, kernel, stride, padding, **ceil)
+            g = rng.standard_normal(y.shape).astype(dtype)
+            y.backward(g)
+            getattr(torch.nn.functional, name)(theirs, kernel, stride, padding, **ceil).backward(
+                torch.from_numpy(g)
+            )
+            np.testing.assert_allclose(
+                np.asarray(ours.grad), theirs.grad.numpy(), rtol=1e-5, atol=1e-6
+            )
+
+
+@pytest.mark.parametrize("spatial", DIMENSIONS)
 def test_backward_operands_must_agree(spatial: int) -> None:
     backward = getattr(_core, f"max_pool{spatial}d_backward")
     shape, out = (2, 3, 4, 4)[: spatial + 2], (2, 3, 2, 2)[: spatial + 2]

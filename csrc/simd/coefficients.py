@@ -84,24 +84,25 @@ def report(name: str, g: Function, weight: Function, low: float, high: float, de
     print("   ", ", ".join(f"{float(c)!r}" for c in coefficients))
 
 
-def report_table(name: str, g: Function, end: float, degree: int) -> None:
-    """Print the coefficients of 16 fits of g around multiples of end / 15, a line per power.
+def report_table(name: str, g: Function, size: int, end: float, degree: int) -> None:
+    """Print the coefficients of fits of g around the multiples of a step up to end, a line a power.
 
-    Their argument is the distance in units of end / 15. The second row is what rounding took from
-    the first, the constants. The last constant is raised by half an ulp, so that x g(x), which
+    Their argument is the distance in steps, end / (size - 1). The second row is what rounding took
+    from the first, the constants. The last constant is raised by half an ulp, so that x g(x), which
     table.h bounds by 1, reaches 1.
     """
-    step, fits, worst = mpf(end) / 15, [], mpf(0)
-    for i in range(16):
+    last = size - 1
+    step, fits, worst = mpf(end) / last, [], mpf(0)
+    for i in range(size):
 
         def value(u: mpf, i: int = i) -> mpf:
             return g(step * (i + u))
 
-        low, high = (mpf(-0.5) if i else mpf(0)), (mpf(0.5) if i < 15 else mpf(0.01))
+        low, high = (mpf(-0.5) if i else mpf(0)), (mpf(0.5) if i < last else mpf(0.01))
         fit, error = remez(value, lambda u: 1 / value(u), low, high, degree, points=200)
         worst = max(worst, error)
         fits.append(fit)
-    fits[15][0] *= 1 + mpf(2) ** -24
+    fits[last][0] *= 1 + mpf(2) ** -24
     print(f"{name}: degree {degree}, end {end}, error 2^{float(log(worst, 2)):.1f}")
     high = [mpf(float(np.float32(float(f[0])))) for f in fits]
     low = [f[0] - h for f, h in zip(fits, high, strict=True)]
@@ -153,8 +154,8 @@ def main() -> None:
         report(
             "erf, large", lambda x: -log(erfc(x)), lambda x: erfc(x) / erf(x), split, end, degree
         )
-    report_table("erf, table", lambda x: erf(x) / x if x else 2 / sqrt(pi), 4.0, 5)
-    report_table("tanh, table", lambda x: tanh(x) / x if x else mpf(1), 15 / 1.625, 7)
+    report_table("erf, table", lambda x: erf(x) / x if x else 2 / sqrt(pi), 16, 4.0, 5)
+    report_table("tanh, table", lambda x: tanh(x) / x if x else mpf(1), 32, 31 / 3.375, 5)
 
 
 if __name__ == "__main__":

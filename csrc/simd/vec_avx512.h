@@ -149,9 +149,13 @@ PYFAST_INLINE __m512 narrow(__m512d low, __m512d high) {
   return _mm512_insertf32x8(_mm512_castps256_ps512(_mm512_cvtpd_ps(low)), _mm512_cvtpd_ps(high), 1);
 }
 
-// Only here, for table.h: table[i mod 16], i the bits of each lane.
-PYFAST_INLINE __m512 lookup(const float* table, __m512 bits) {
+// Only here, for table.h: table[i mod its size], i the bits of each lane.
+PYFAST_INLINE __m512 lookup(const float (&table)[16], __m512 bits) {
   return _mm512_permutexvar_ps(_mm512_castps_si512(bits), _mm512_load_ps(table));
+}
+PYFAST_INLINE __m512 lookup(const float (&table)[32], __m512 bits) {
+  return _mm512_permutex2var_ps(_mm512_load_ps(table), _mm512_castps_si512(bits),
+                                _mm512_load_ps(table + 16));
 }
 
 // Only here, for exp and log: x 2^n, with n = +-inf giving inf and 0 whatever x, NaN giving NaN;

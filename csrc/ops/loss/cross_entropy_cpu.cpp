@@ -47,15 +47,16 @@ struct Rows {
 };
 
 template <class T>
-T row_loss(const Rows<T>& rows, const LossKernels<T>& kernels, std::int64_t i, T lse) {
+T row_loss(const Rows<T>& rows, const LossKernels<T>& kernels, std::int64_t i, double exact_lse) {
   const CrossEntropyParams& p = rows.p;
   if (rows.ignored(i)) return T{0};
   const T* x = rows.row(i);
+  const T lse = static_cast<T>(exact_lse);
   if (p.soft)
     return kernels.soft_target(x, rows.soft.data() + i * p.classes, rows.weight.data(), lse,
                                rows.keep, rows.smooth, p.classes);
   const std::int64_t c = rows.label.data()[i];
-  const T hard = rows.weight_of(c) * (lse - x[c]);
+  const T hard = rows.weight_of(c) * static_cast<T>(exact_lse - double{x[c]});
   if (p.label_smoothing == 0) return hard;
   return rows.keep * hard + rows.smooth * kernels.smoothing(x, rows.weight.data(), lse, p.classes);
 }
@@ -123,9 +124,11 @@ void cross_entropy_forward(const CrossEntropyParams& params, const TensorView& i
     parallel_for(n, grain, [&](std::int64_t begin, std::int64_t end) {
       double sum = 0;
       for (std::int64_t i = begin; i < end; ++i) {
-        T lse{0};
-        if (!params.log_probabilities)
-          log_sum_exp.as<T>()[i] = lse = kernels.log_sum_exp(rows.row(i), params.classes);
+        double lse = 0;
+        if (!params.log_probabilities) {
+          lse = kernels.log_sum_exp(rows.row(i), params.classes);
+          log_sum_exp.as<T>()[i] = static_cast<T>(lse);
+        }
         const T loss = row_loss(rows, kernels, i, lse);
         sum += static_cast<double>(loss);
         if (params.reduction == Reduction::none) output.as<T>()[i] = loss;

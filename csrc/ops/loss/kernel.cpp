@@ -161,19 +161,34 @@ void pointwise_backward(Loss loss, double scale, PointwiseOperands<T> in, const 
   });
 }
 
+constexpr int kSums = 4;  // vectors in flight
+
+// step(k, i, lanes) for every vector of n values, k < kSums naming the partial result to add to.
+template <class T, class Step>
+PYFAST_INLINE void in_flight(std::int64_t n, Step step) {
+  constexpr int w = vec<T>::size;
+  std::int64_t i = 0;
+  for (; i + kSums * w <= n; i += kSums * w)
+#pragma GCC unroll 4
+    for (int k = 0; k < kSums; ++k) step(k, i + k * w, w);
+  for (; i + w <= n; i += w) step(0, i, w);
+  if (i < n) step(1, i, static_cast<int>(n - i));
+}
+
 template <class T>
-T log_sum_exp(const T* x, std::int64_t n) {
+double log_sum_exp(const T* x, std::int64_t n) {
   const T lowest = -static_cast<T>(__builtin_inf());
-  vec<T> top(lowest);
-  for_each_vector<T>(
-      n, [&](std::int64_t i, int lanes) { top = max_nan(top, load(x + i, lanes, lowest)); });
-  const T best = reduce_max(top);
-  vec<T> sum(T{0});
-  for_each_vector<T>(
-      n, [&](std::int64_t i, int lanes) { sum += exp(load(x + i, lanes, lowest) - vec<T>(best)); });
+  vec<T> top[kSums] = {vec<T>(lowest), vec<T>(lowest), vec<T>(lowest), vec<T>(lowest)};
+  in_flight<T>(n, [&](int k, std::int64_t i, int lanes)
+                      PYFAST_INLINED { top[k] = max_nan(top[k], load(x + i, lanes, lowest)); });
+  const T best = reduce_max(max_nan(max_nan(top[0], top[1]), max_nan(top[2], top[3])));
+  vec<T> sums[kSums];
+  in_flight<T>(n, [&](int k, std::int64_t i, int lanes) PYFAST_INLINED {
+    sums[k] += exp(load(x + i, lanes, lowest) - vec<T>(best));
+  });
   T result[vec<T>::size];
-  log(vec<T>(reduce_add(sum))).store(result);
-  return best + result[0];
+  log(vec<T>(reduce_add((sums[0] + sums[1]) + (sums[2] + sums[3])))).store(result);
+  return double{best} + double{result[0]};
 }
 
 template <class T>

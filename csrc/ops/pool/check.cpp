@@ -183,15 +183,6 @@ void check_max_pool_taps(const PoolParams& params, const TensorView& grad, const
                             " elements, got ", params.rows.kernel, " x ", params.cols.kernel));
 }
 
-void check_pool_taps(const PoolParams& params, const std::uint8_t* taps, std::int64_t n) {
-  const std::int64_t most = params.rows.kernel * params.cols.kernel - 1;
-  std::uint8_t largest = 0;
-  for (std::int64_t i = 0; i < n; ++i) largest = taps[i] > largest ? taps[i] : largest;
-  if (largest > most)
-    throw IndexError(
-        concat(params.op, ": taps must be in [0, ", most + 1, "), got ", int{largest}));
-}
-
 std::int64_t position_of_tap(const PoolParams& params, std::int64_t row, std::int64_t col,
                              std::int64_t tap) {
   const PoolAxis &rows = params.rows, &cols = params.cols;
@@ -201,6 +192,26 @@ std::int64_t position_of_tap(const PoolParams& params, std::int64_t row, std::in
     throw IndexError(concat(params.op, ": taps must not lie in the padding, got ", tap,
                             " for output (", row, ", ", col, ")"));
   return r * cols.in + c;
+}
+
+void check_pool_taps(const PoolParams& params, const std::uint8_t* taps) {
+  const PoolAxis &rows = params.rows, &cols = params.cols;
+  const std::int64_t most = rows.kernel * cols.kernel - 1;
+  std::uint8_t largest = 0;
+  for (std::int64_t i = 0; i < params.output_plane(); ++i)
+    largest = taps[i] > largest ? taps[i] : largest;
+  if (largest > most)
+    throw IndexError(
+        concat(params.op, ": taps must be in [0, ", most + 1, "), got ", int{largest}));
+  // Only windows at the border have taps in the padding.
+  for (std::int64_t row = 0; row < rows.out; ++row) {
+    const bool inner = row >= rows.inner_begin && row < rows.inner_end;
+    const std::int64_t begin = inner ? cols.inner_begin : 0, end = inner ? cols.inner_end : 0;
+    for (std::int64_t col = 0; col < begin; ++col)
+      position_of_tap(params, row, col, taps[row * cols.out + col]);
+    for (std::int64_t col = end; col < cols.out; ++col)
+      position_of_tap(params, row, col, taps[row * cols.out + col]);
+  }
 }
 
 void check_pool_indices(const char* op, const std::int64_t* indices, std::int64_t n,

@@ -72,7 +72,7 @@ void by_taps(const PoolParams& params, const T* g, const std::uint8_t* taps, T* 
     for (std::int64_t p = first; p < first + planes; ++p) {
       const T* from = g + p * outputs;
       const std::uint8_t* numbers = taps + p * outputs;
-      check_pool_taps(params, numbers, outputs);
+      check_pool_taps(params, numbers);
       if (gathers)
         kernels.max_plane(dx + p * size, from, numbers, params.rows, params.cols, scratch.data());
       else

@@ -61,8 +61,8 @@ inline constexpr std::int64_t kMostTaps = 255;
 bool has_taps(const PoolParams& params);  // whether it does
 // As check_max_pool_backward, for uint8 indices and the windows of the forward call.
 void check_max_pool_taps(const PoolParams& params, const TensorView& grad, const TensorView& taps);
-// IndexError unless all n taps belong to a window.
-void check_pool_taps(const PoolParams& params, const std::uint8_t* taps, std::int64_t n);
+// IndexError unless all taps of a plane belong to their window and lie in the image.
+void check_pool_taps(const PoolParams& params, const std::uint8_t* taps);
 // The flat input position of a tap of output (row, col); IndexError where it is in the padding.
 std::int64_t position_of_tap(const PoolParams& params, std::int64_t row, std::int64_t col,
                              std::int64_t tap);
