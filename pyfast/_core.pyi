@@ -8,7 +8,10 @@ import typing
 
 __all__: list[str] = [
     "PackedWeight",
+    "adadelta_step",
+    "adagrad_step",
     "adam_step",
+    "adamax_step",
     "adaptive_avg_pool1d",
     "adaptive_avg_pool1d_backward",
     "adaptive_avg_pool2d",
@@ -21,8 +24,10 @@ __all__: list[str] = [
     "avg_pool2d_backward",
     "batch_norm",
     "batch_norm_backward",
+    "binary",
     "celu",
     "celu_backward",
+    "clamp_gradients",
     "conv1d",
     "conv1d_backward",
     "conv2d",
@@ -36,6 +41,7 @@ __all__: list[str] = [
     "cross_entropy_backward",
     "dropout",
     "dropout_backward",
+    "elementary",
     "elu",
     "elu_backward",
     "embedding",
@@ -51,6 +57,7 @@ __all__: list[str] = [
     "gemm_plan",
     "glu",
     "glu_backward",
+    "gradient_norm",
     "group_norm",
     "group_norm_backward",
     "hardshrink",
@@ -79,11 +86,17 @@ __all__: list[str] = [
     "matmul_backward",
     "max_pool1d",
     "max_pool1d_backward",
+    "max_pool1d_taps",
+    "max_pool1d_taps_backward",
     "max_pool2d",
     "max_pool2d_backward",
+    "max_pool2d_taps",
+    "max_pool2d_taps_backward",
     "mish",
     "mish_backward",
+    "nadam_step",
     "num_threads",
+    "owns_memory",
     "pad",
     "pad_backward",
     "philox4x32",
@@ -94,12 +107,15 @@ __all__: list[str] = [
     "pool_statistics",
     "prelu",
     "prelu_backward",
+    "radam_step",
     "relu",
     "relu6",
     "relu6_backward",
     "relu_backward",
     "rms_norm",
     "rms_norm_backward",
+    "rmsprop_step",
+    "scale_gradients",
     "scaled_dot_product_attention",
     "scaled_dot_product_attention_backward",
     "selu",
@@ -138,20 +154,37 @@ class PackedWeight:
     @property
     def shape(self) -> tuple[int, int]: ...
 
+def adadelta_step(
+    params: list[typing.Any],
+    grads: list[typing.Any],
+    states: list[typing.Any],
+    steps: list[typing.Any],
+    groups: list[typing.Any],
+    settings: list[typing.Any],
+) -> None: ...
+def adagrad_step(
+    params: list[typing.Any],
+    grads: list[typing.Any],
+    states: list[typing.Any],
+    steps: list[typing.Any],
+    groups: list[typing.Any],
+    settings: list[typing.Any],
+) -> None: ...
 def adam_step(
     params: list[typing.Any],
     grads: list[typing.Any],
-    exp_avg: list[typing.Any],
-    exp_avg_sq: list[typing.Any],
-    max_exp_avg_sq: list[typing.Any],
+    states: list[typing.Any],
     steps: list[typing.Any],
-    lr: typing.SupportsFloat | typing.SupportsIndex,
-    beta1: typing.SupportsFloat | typing.SupportsIndex,
-    beta2: typing.SupportsFloat | typing.SupportsIndex,
-    eps: typing.SupportsFloat | typing.SupportsIndex,
-    weight_decay: typing.SupportsFloat | typing.SupportsIndex,
-    maximize: bool,
-    decoupled: bool,
+    groups: list[typing.Any],
+    settings: list[typing.Any],
+) -> None: ...
+def adamax_step(
+    params: list[typing.Any],
+    grads: list[typing.Any],
+    states: list[typing.Any],
+    steps: list[typing.Any],
+    groups: list[typing.Any],
+    settings: list[typing.Any],
 ) -> None: ...
 def adaptive_avg_pool1d(input: typing.Any, output_size: typing.Any) -> typing.Any: ...
 def adaptive_avg_pool1d_backward(
@@ -229,8 +262,12 @@ def batch_norm_backward(
     weight_gradient: bool,
     bias_gradient: bool,
 ) -> typing.Any: ...
+def binary(operation: typing.Any, a: typing.Any, b: typing.Any) -> typing.Any: ...
 def celu(input: typing.Any, alpha: typing.Any) -> typing.Any: ...
 def celu_backward(grad: typing.Any, saved: typing.Any, alpha: typing.Any) -> typing.Any: ...
+def clamp_gradients(
+    grads: list[typing.Any], limit: typing.SupportsFloat | typing.SupportsIndex
+) -> None: ...
 def conv1d(
     input: typing.Any,
     weight: typing.Any,
@@ -366,6 +403,7 @@ def dropout_backward(
     span: typing.SupportsInt | typing.SupportsIndex,
     alpha: bool,
 ) -> typing.Any: ...
+def elementary(function: typing.Any, input: typing.Any) -> typing.Any: ...
 def elu(input: typing.Any, alpha: typing.Any) -> typing.Any: ...
 def elu_backward(grad: typing.Any, saved: typing.Any, alpha: typing.Any) -> typing.Any: ...
 def embedding(input: typing.Any, weight: typing.Any) -> typing.Any: ...
@@ -410,6 +448,9 @@ def gemm_plan(
 ) -> dict[str, typing.Any]: ...
 def glu(input: typing.Any, dim: typing.Any) -> typing.Any: ...
 def glu_backward(grad: typing.Any, input: typing.Any, dim: typing.Any) -> typing.Any: ...
+def gradient_norm(
+    grads: list[typing.Any], norm_type: typing.SupportsFloat | typing.SupportsIndex
+) -> float: ...
 def group_norm(
     input: typing.Any,
     num_groups: typing.Any,
@@ -509,6 +550,24 @@ def max_pool1d(
 def max_pool1d_backward(
     grad: typing.Any, indices: typing.Any, input_shape: typing.Any
 ) -> typing.Any: ...
+def max_pool1d_taps(
+    input: typing.Any,
+    kernel_size: typing.Any,
+    stride: typing.Any,
+    padding: typing.Any,
+    dilation: typing.Any,
+    ceil_mode: bool,
+) -> typing.Any: ...
+def max_pool1d_taps_backward(
+    grad: typing.Any,
+    taps: typing.Any,
+    input_shape: typing.Any,
+    kernel_size: typing.Any,
+    stride: typing.Any,
+    padding: typing.Any,
+    dilation: typing.Any,
+    ceil_mode: bool,
+) -> typing.Any: ...
 def max_pool2d(
     input: typing.Any,
     kernel_size: typing.Any,
@@ -521,9 +580,37 @@ def max_pool2d(
 def max_pool2d_backward(
     grad: typing.Any, indices: typing.Any, input_shape: typing.Any
 ) -> typing.Any: ...
+def max_pool2d_taps(
+    input: typing.Any,
+    kernel_size: typing.Any,
+    stride: typing.Any,
+    padding: typing.Any,
+    dilation: typing.Any,
+    ceil_mode: bool,
+) -> typing.Any: ...
+def max_pool2d_taps_backward(
+    grad: typing.Any,
+    taps: typing.Any,
+    input_shape: typing.Any,
+    kernel_size: typing.Any,
+    stride: typing.Any,
+    padding: typing.Any,
+    dilation: typing.Any,
+    ceil_mode: bool,
+) -> typing.Any: ...
 def mish(input: typing.Any) -> typing.Any: ...
 def mish_backward(grad: typing.Any, saved: typing.Any) -> typing.Any: ...
+def nadam_step(
+    params: list[typing.Any],
+    grads: list[typing.Any],
+    states: list[typing.Any],
+    steps: list[typing.Any],
+    groups: list[typing.Any],
+    settings: list[typing.Any],
+    mu_products: list[typing.Any],
+) -> None: ...
 def num_threads() -> int: ...
+def owns_memory(array: typing.Any) -> bool: ...
 def pad(input: typing.Any, pad: typing.Any, mode: typing.Any, value: typing.Any) -> typing.Any: ...
 def pad_backward(
     grad: typing.Any, input_shape: typing.Any, pad: typing.Any, mode: typing.Any
@@ -565,6 +652,14 @@ def prelu(input: typing.Any, weight: typing.Any) -> typing.Any: ...
 def prelu_backward(
     grad: typing.Any, input: typing.Any, weight: typing.Any
 ) -> tuple[typing.Any, ...]: ...
+def radam_step(
+    params: list[typing.Any],
+    grads: list[typing.Any],
+    states: list[typing.Any],
+    steps: list[typing.Any],
+    groups: list[typing.Any],
+    settings: list[typing.Any],
+) -> None: ...
 def relu(input: typing.Any) -> typing.Any: ...
 def relu6(input: typing.Any) -> typing.Any: ...
 def relu6_backward(grad: typing.Any, saved: typing.Any) -> typing.Any: ...
@@ -587,6 +682,17 @@ def rms_norm_backward(
     weight_gradient: bool,
     bias_gradient: bool,
 ) -> typing.Any: ...
+def rmsprop_step(
+    params: list[typing.Any],
+    grads: list[typing.Any],
+    states: list[typing.Any],
+    steps: list[typing.Any],
+    groups: list[typing.Any],
+    settings: list[typing.Any],
+) -> None: ...
+def scale_gradients(
+    grads: list[typing.Any], factor: typing.SupportsFloat | typing.SupportsIndex
+) -> None: ...
 def scaled_dot_product_attention(
     query: typing.Any,
     key: typing.Any,
@@ -598,6 +704,7 @@ def scaled_dot_product_attention(
     enable_gqa: bool = False,
     seed: typing.SupportsInt | typing.SupportsIndex = 0,
     offset: typing.SupportsInt | typing.SupportsIndex = 0,
+    window_size: typing.Any = None,
 ) -> tuple[typing.Any, ...]: ...
 def scaled_dot_product_attention_backward(
     grad: typing.Any,
@@ -617,6 +724,7 @@ def scaled_dot_product_attention_backward(
     need_key: bool,
     need_value: bool,
     need_mask: bool,
+    window_size: typing.Any = None,
 ) -> tuple[typing.Any, ...]: ...
 def selu(input: typing.Any) -> typing.Any: ...
 def selu_backward(grad: typing.Any, saved: typing.Any) -> typing.Any: ...
@@ -625,14 +733,10 @@ def set_num_threads(n: typing.Any) -> None: ...
 def sgd_step(
     params: list[typing.Any],
     grads: list[typing.Any],
-    momentum_buffers: list[typing.Any],
+    states: list[typing.Any],
     steps: list[typing.Any],
-    lr: typing.SupportsFloat | typing.SupportsIndex,
-    momentum: typing.SupportsFloat | typing.SupportsIndex,
-    dampening: typing.SupportsFloat | typing.SupportsIndex,
-    weight_decay: typing.SupportsFloat | typing.SupportsIndex,
-    nesterov: bool,
-    maximize: bool,
+    groups: list[typing.Any],
+    settings: list[typing.Any],
 ) -> None: ...
 def sigmoid(input: typing.Any) -> typing.Any: ...
 def sigmoid_backward(grad: typing.Any, saved: typing.Any) -> typing.Any: ...

@@ -26,33 +26,7 @@ PYFAST_INLINE typename lanes<T>::type every_second(typename lanes<T>::type a,
 #endif
 }
 
-// Lanes from `first` on of a and b in turn.
-template <class T, int first, int... i>
-PYFAST_INLINE typename lanes<T>::type in_turn(typename lanes<T>::type a, typename lanes<T>::type b,
-                                              std::integer_sequence<int, i...>) {
-  constexpr int size = static_cast<int>(sizeof...(i));
-#if defined(__clang__) || __GNUC__ >= 12
-  return __builtin_shufflevector(a, b, (first + i / 2 + (i % 2 == 0 ? 0 : size))...);
-#else
-  using word = typename lanes<T>::word;
-  typedef word order __attribute__((vector_size(kBytes)));
-  return __builtin_shuffle(a, b,
-                           order{static_cast<word>(first + i / 2 + (i % 2 == 0 ? 0 : size))...});
-#endif
-}
-
 }  // namespace backend
-
-// a[0], b[0], a[1], b[1], ...: the first half of the lanes, and the second.
-template <class T>
-PYFAST_INLINE vec<T> interleave_low(vec<T> a, vec<T> b) {
-  return vec<T>(backend::in_turn<T, 0>(a.v, b.v, std::make_integer_sequence<int, vec<T>::size>{}));
-}
-template <class T>
-PYFAST_INLINE vec<T> interleave_high(vec<T> a, vec<T> b) {
-  return vec<T>(backend::in_turn<T, vec<T>::size / 2>(
-      a.v, b.v, std::make_integer_sequence<int, vec<T>::size>{}));
-}
 
 // a[0], a[2], ..., b[0], b[2], ...
 template <class T>

@@ -135,7 +135,7 @@ def conv2d_large() -> list[Sample]:
         call((3, 40, 30, 31), (70, 40, 3, 3), 70, padding=1, activation="relu"),
         call((4, 48, 40, 40), (48, 1, 3, 3), 48, padding=1, groups=48, stride=2),
         call((2, 3, 64, 64), (24, 3, 7, 7), 24, padding=3, stride=2),
-        # Winograd: odd sizes, groups, little and much padding
+        # 3 x 3, stride 1: odd sizes, groups, little and much padding
         call((3, 33, 21, 30), (35, 33, 3, 3), 35, padding=1, activation="gelu"),
         call((2, 64, 15, 16), (72, 32, 3, 3), 72, padding=2, groups=2),
         call((4, 200, 13, 12), (32, 200, 3, 3), padding=(0, 1)),

@@ -69,12 +69,6 @@ bool prefers_band(const Correlation<T>& c);
 void correlate_amx(const Correlation<float>& c);
 bool prefers_amx(const Correlation<float>& c);
 
-// Winograd's F(2 x 2, 3 x 3), where its 4 products for 9 pay for the transforms.
-template <class T>
-void correlate_winograd(const Correlation<T>& c);
-template <class T>
-bool prefers_winograd(const Correlation<T>& c);
-
 // Plane by plane, for groups too small to fill a product's tile.
 template <class T>
 void correlate_direct(const Correlation<T>& c);
@@ -86,7 +80,6 @@ void correlate(const Correlation<T>& c) {
   if (prefers_direct(c)) return correlate_direct(c);
   if constexpr (std::is_same_v<T, float>)
     if (prefers_amx(c)) return correlate_amx(c);
-  if (prefers_winograd(c)) return correlate_winograd(c);
   prefers_band(c) ? correlate_band(c) : correlate_gemm(c);
 }
 

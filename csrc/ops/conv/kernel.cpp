@@ -7,7 +7,6 @@
 #include "ops/conv/kernel_band.h"
 #include "ops/conv/kernel_direct.h"
 #include "ops/conv/kernel_patches.h"
-#include "ops/conv/kernel_winograd.h"
 
 namespace pyfast::PYFAST_ISA {
 
@@ -48,10 +47,9 @@ void gather_rows(const Patches<T>& p, T* out, std::int64_t stride, std::int64_t 
 template <class T>
 const ConvKernels<T>& conv_kernels() {
   static constexpr ConvKernels<T> table{
-      &winograd_input<T>, &winograd_weights<T>,  &winograd_output<T>,
-      &fill_planes<T>,    band_micro_table<T>(), &pack_columns<T>,
-      &gather_rows<T>,    &fill_band<T>,         &direct<T>,
-      &copy_masked<T>,    &direct_weights<T>,    &sum<T>};
+
+      &fill_planes<T>, band_micro_table<T>(), &pack_columns<T>,   &gather_rows<T>, &fill_band<T>,
+      &direct<T>,      &copy_masked<T>,       &direct_weights<T>, &sum<T>};
   return table;
 }
 

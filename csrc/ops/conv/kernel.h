@@ -55,32 +55,8 @@ template <class T>
 using BandMicro = void (*)(std::int64_t depth, const T* a, const T* band,
                            const std::int64_t* offsets, T* tile, bool accumulate);
 
-// Winograd's F(2 x 2, 3 x 3): the input's tiles of 4 x 4 under `runs`, each some tiles of one row.
-struct TileRun {
-  std::int64_t from, to;  // in a channel of the band, and in a row of the transform
-  int count;
-};
-template <class T>
-struct WinogradInput {
-  const T* band;
-  std::int64_t channel_pitch, channels;
-  const std::int64_t* offsets;  // of a tile's 16 elements
-  const TileRun* runs;
-  std::int64_t run_count;
-  T* transform;  // frequency f, channel c: transform + f frequency + c pitch
-  std::int64_t frequency, pitch;
-};
-
 template <class T>
 struct ConvKernels {
-  void (*winograd_input)(const WinogradInput<T>& input);
-  // u[f * frequency + c * rows + r] from the 3 x 3 weights g[(c * 9 + tap) * rows + r]
-  void (*winograd_weights)(const T* g, T* u, std::int64_t frequency, int rows,
-                           std::int64_t channels);
-  // The output's 2 x 2 tiles of `rows` channels from m[f * frequency + r * cols + i], i < cols:
-  // upper[r * pitch + 2 i] and [2 i + 1], lower alike.
-  void (*winograd_output)(const T* m, std::int64_t frequency, int rows, int cols, T* upper,
-                          T* lower, std::int64_t pitch);
   void (*fill_planes)(const BandFill<T>& fill, T* band);
   const BandMicro<T>* band_micro;  // by tile size, as GemmKernels::micro
   // gemm::Source::pack: columns of the patch matrix as the panel's rows
