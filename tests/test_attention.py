@@ -375,3 +375,26 @@ print(peak() - before)
 def test_memory_does_not_grow_with_the_square_of_the_length() -> None:
     """Scores of this call would take 1 GiB, an expanded mask 256 MiB."""
     assert float(python("-c", MEMORY).stdout) < 64
+
+
+@pytest.mark.skipif(_core.isa() != "amx", reason="needs AMX")
+@pytest.mark.parametrize("junk", [1.0, np.nan, np.inf, 1e30, 1e-44])
+@pytest.mark.parametrize("width", [48, 64])
+@pytest.mark.parametrize("kind", ["full", "causal", "mask", "grouped"])
+def test_tiles_agree_with_registers(kind: str, width: int, junk: float) -> None:
+    q, k, v = (normal(2, 4, n, width, seed=i) for i, n in enumerate((203, 331, 331)))
+    k[1, 0, 200, 3] = v[1, 1, 210, 5] = q[0, 2, 17, 1] = junk
+    options: dict[str, Any] = {"is_causal": True} if kind == "causal" else {}
+    if kind == "mask":
+        options["attn_mask"] = np.random.default_rng(7).random((203, 331)) < 0.4
+        options["attn_mask"][:, [200, 210]] = False
+        options["attn_mask"][5] = False
+    if kind == "grouped":
+        k, v = k[:, :2], v[:, :2]
+        options["enable_gqa"] = True
+    turned = np.swapaxes(np.swapaxes(k, 2, 3).copy(), 2, 3)  # tiles want features side by side
+    tiles, registers = (
+        attention(*map(pf.Tensor, (q, x, v)), **options).numpy() for x in (k, turned)
+    )
+    assert junk != 1.0 or (tiles != registers).any()
+    np.testing.assert_allclose(tiles, registers, rtol=2e-5, atol=2e-6)

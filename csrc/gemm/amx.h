@@ -19,9 +19,6 @@ bool amx_pays(std::int64_t m, std::int64_t n, std::int64_t k);
 // suit the tiles, a block is computed by FMA.
 void amx_gemm(const Problem<float>& problem);
 
-// Whether products of operands so split lose nothing on the tiles.
-bool amx_fits(const Magnitudes& a, const Magnitudes& b, std::int64_t depth);
-
 inline Magnitudes join(Magnitudes a, const Magnitudes& b) {
   a.largest = a.largest > b.largest ? a.largest : b.largest;
   a.smallest = a.smallest < b.smallest ? a.smallest : b.smallest;

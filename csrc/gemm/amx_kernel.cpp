@@ -21,6 +21,8 @@ namespace {
 
 #define PYFAST_AMX_INLINE __attribute__((always_inline)) inline
 
+#define PYFAST_AMX_INLINED __attribute__((always_inline))
+
 // Tile registers: 0-3 hold C, 4-5 A, 6-7 B.
 template <int tile>
 PYFAST_AMX_INLINE void tile_zero() {
@@ -76,11 +78,11 @@ PYFAST_AMX_INLINE void unroll(Body body) {
 }
 
 // Product p of a step: all tiles of C, operands loaded where their part is not the last product's.
-template <int parts, int a_tiles, int b_tiles, int p>
+template <int parts, int a_tiles, int b_tiles, bool turns, int p>
 PYFAST_AMX_INLINE void product(const AmxOperand& x, const char* a, const AmxOperand& y,
                                const char* b) {
   constexpr auto& order = kProducts<parts>;
-  constexpr int copies = 4 / (a_tiles * b_tiles), last = p > 0 ? p - 1 : 0;
+  constexpr int copies = turns ? 4 / (a_tiles * b_tiles) : 1, last = p > 0 ? p - 1 : 0;
   if constexpr (p == 0 || order[p].a != order[last].a)
     unroll<a_tiles>([&](auto i) { tile_load<4 + i>(a + order[p].a * x.part + i * x.tile, x.row); });
   if constexpr (p == 0 || order[p].b != order[last].b)
@@ -102,20 +104,25 @@ struct Ahead {
   std::int64_t lines;
 };
 
-template <int parts, int a_tiles, int b_tiles>
-void multiply(std::int64_t steps, const AmxOperand& left, const AmxOperand& right, float* tile,
-              bool accumulate, Ahead ahead) {
+// `turns`: products take turns among copies of C; without them, an element's bits are the same
+// whatever tiles lie beside its own.
+template <int parts, int a_tiles, int b_tiles, bool turns>
+PYFAST_AMX_INLINE void multiply_steps(std::int64_t steps, const AmxOperand& left,
+                                      const AmxOperand& right, Ahead ahead) {
   constexpr int products = static_cast<int>(std::size(kProducts<parts>));
   const AmxOperand x = left, y = right;
   unroll<4>([](auto c) { tile_zero<c>(); });
-  if (accumulate)
-    for (int i = 0; i < a_tiles * b_tiles * 16; ++i) __builtin_prefetch(tile + i * 16);
   for (std::int64_t s = 0; s < steps; ++s) {
     const char *a = at_step(x, s), *b = at_step(y, s);
     for (std::int64_t i = ahead.lines * s / steps; i < ahead.lines * (s + 1) / steps; ++i)
       __builtin_prefetch(ahead.from + i * 64, 0, 2);
-    unroll<products>([&](auto p) { product<parts, a_tiles, b_tiles, p>(x, a, y, b); });
+    unroll<products>([&](auto p) { product<parts, a_tiles, b_tiles, turns, p>(x, a, y, b); });
   }
+}
+
+// store(r, j, sum): 16 columns of a row of the product.
+template <int a_tiles, int b_tiles, class Store>
+PYFAST_AMX_INLINE void each_sum(Store store) {
   alignas(64) float sums[4][kAmxTile][16];
   unroll<4>([&](auto c) { tile_store<c>(sums[c]); });
   constexpr int here = a_tiles * b_tiles;
@@ -125,10 +132,40 @@ void multiply(std::int64_t steps, const AmxOperand& left, const AmxOperand& righ
       __m512 sum = _mm512_load_ps(sums[c][r % kAmxTile]);
       for (int copy = c + here; copy < 4; copy += here)
         sum = _mm512_add_ps(sum, _mm512_load_ps(sums[copy][r % kAmxTile]));
-      float* to = tile + (r * b_tiles + j) * 16;
-      const __m512 before = accumulate ? _mm512_loadu_ps(to) : _mm512_setzero_ps();
-      _mm512_storeu_ps(to, _mm512_fmadd_ps(sum, _mm512_set1_ps(kUnscale), before));
+      store(r, static_cast<int>(j), sum);
     });
+}
+
+template <int parts, int a_tiles, int b_tiles>
+void multiply(std::int64_t steps, const AmxOperand& a, const AmxOperand& b, float* tile,
+              bool accumulate, Ahead ahead) {
+  if (accumulate)
+    for (int i = 0; i < a_tiles * b_tiles * 16; ++i) __builtin_prefetch(tile + i * 16);
+  multiply_steps<parts, a_tiles, b_tiles, true>(steps, a, b, ahead);
+  each_sum<a_tiles, b_tiles>([&](int r, int j, __m512 sum) PYFAST_AMX_INLINED {
+    float* to = tile + (r * b_tiles + j) * 16;
+    const __m512 before = accumulate ? _mm512_loadu_ps(to) : _mm512_setzero_ps();
+    _mm512_storeu_ps(to, _mm512_fmadd_ps(sum, _mm512_set1_ps(kUnscale), before));
+  });
+}
+
+template <int a_tiles, int b_tiles>
+void multiply_into(std::int64_t steps, const AmxOperand& a, const AmxOperand& b, float* c,
+                   std::int64_t ld, const float* factors) {
+  multiply_steps<3, a_tiles, b_tiles, false>(steps, a, b, {nullptr, 0});
+  each_sum<a_tiles, b_tiles>([&](int r, int j, __m512 sum) PYFAST_AMX_INLINED {
+    float* to = c + r * ld + j * 16;
+    sum = _mm512_mul_ps(sum, _mm512_set1_ps(kUnscale));
+    if (factors) sum = _mm512_fmadd_ps(_mm512_set1_ps(factors[r]), _mm512_loadu_ps(to), sum);
+    _mm512_storeu_ps(to, sum);
+  });
+}
+
+void multiply_into_any(std::int64_t steps, const AmxOperand& a, int a_tiles, const AmxOperand& b,
+                       int b_tiles, float* c, std::int64_t ld, const float* factors) {
+  const auto run = a_tiles == 2 ? (b_tiles == 2 ? multiply_into<2, 2> : multiply_into<2, 1>)
+                                : (b_tiles == 2 ? multiply_into<1, 2> : multiply_into<1, 1>);
+  run(steps, a, b, c, ld, factors);
 }
 
 template <int parts>
@@ -303,6 +340,31 @@ void split_right(std::uint16_t* panel, const float* source, std::int64_t stride,
 }
 
 template <int parts>
+void split_turned(std::uint16_t* panel, const float* source, std::int64_t stride, int count,
+                  int width, std::int64_t depth, Magnitudes& magnitudes) {
+  const std::int64_t part_stride = width * kAmxDepth;
+  alignas(64) float turned[kAmxDepth * kAmxTile];
+  Seen seen;
+  for (std::int64_t d = 0; d < depth; d += kAmxDepth, panel += parts * part_stride)
+    for (int t = 0; t < width; t += kAmxTile) {
+      for (int half = 0; half < kAmxDepth; half += 16)
+        transpose(turned + half * kAmxTile, kAmxTile, source + t * stride + d + half, stride,
+                  count - t, first_lanes(depth - d - half));
+      for (int row = 0; row < kAmxTile; ++row) {
+        const __m512 x0 = _mm512_load_ps(turned + 2 * row * kAmxTile);
+        const __m512 x1 = _mm512_load_ps(turned + (2 * row + 1) * kAmxTile);
+        seen.add(x0), seen.add(x1);
+        const Parts<parts> p0(x0), p1(x1);
+        unroll<parts>([&](auto i) {
+          _mm512_storeu_si512(panel + i * part_stride + (t + row) * kAmxDepth,
+                              pair(p0.part[i], p1.part[i]));
+        });
+      }
+    }
+  seen.into(magnitudes);
+}
+
+template <int parts>
 void split_pairs(std::uint32_t* dwords, std::int64_t pitch, const float* rows, std::int64_t stride,
                  std::int64_t count, std::int64_t pairs, std::int64_t entries,
                  Magnitudes& magnitudes) {
@@ -348,13 +410,24 @@ void split_right_any(std::uint16_t* panel, const float* source, std::int64_t str
   const auto run = parts == 3 ? split_right<3> : parts == 2 ? split_right<2> : split_right<1>;
   run(panel, source, stride, count, width, depth, seen);
 }
+void split_turned_any(std::uint16_t* panel, const float* source, std::int64_t stride, int count,
+                      int width, std::int64_t depth, int parts, Magnitudes& seen) {
+  const auto run = parts == 3 ? split_turned<3> : parts == 2 ? split_turned<2> : split_turned<1>;
+  run(panel, source, stride, count, width, depth, seen);
+}
 
 }  // namespace
 
 const AmxKernels& kernels() {
-  static constexpr AmxKernels table{
-      &begin,           &end,         &split_rows_any, &split_left_any, &split_right_any,
-      &split_pairs_any, &multiply_any};
+  static constexpr AmxKernels table{&begin,
+                                    &end,
+                                    &split_rows_any,
+                                    &split_left_any,
+                                    &split_right_any,
+                                    &split_turned_any,
+                                    &split_pairs_any,
+                                    &multiply_any,
+                                    &multiply_into_any};
   return table;
 }
 

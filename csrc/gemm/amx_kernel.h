@@ -59,6 +59,10 @@ struct AmxKernels {
   void (*split_right)(std::uint16_t* panel, const float* source, std::int64_t stride, int count,
                       int width, std::int64_t depth, int parts, Magnitudes& seen);
 
+  // A B whose columns lie along the depth, as rows of an A do: source[r * stride + d].
+  void (*split_turned)(std::uint16_t* panel, const float* source, std::int64_t stride, int count,
+                       int width, std::int64_t depth, int parts, Magnitudes& seen);
+
   // `pairs` pairs of rows, each `entries` long: dwords[(part * pairs + p) * pitch + i] = the part
   // of rows 2 p (low half) and 2 p + 1; zeros where row >= count.
   void (*split_pairs)(std::uint32_t* dwords, std::int64_t pitch, const float* rows,
@@ -70,7 +74,16 @@ struct AmxKernels {
   void (*multiply)(std::int64_t steps, const AmxOperand& a, int a_tiles, const AmxOperand& b,
                    int b_tiles, int parts, float* tile, bool accumulate, const void* ahead,
                    std::int64_t bytes);
+  // c[r * ld + j] = A B, or factors[r] * itself + A B, three parts; as many rows and columns as the
+  // tiles have. An element's bits do not depend on the number of tiles.
+  void (*multiply_into)(std::int64_t steps, const AmxOperand& a, int a_tiles, const AmxOperand& b,
+                        int b_tiles, float* c, std::int64_t ld, const float* factors);
 };
+
+namespace gemm {
+// Whether products of operands so split lose nothing on the tiles.
+bool amx_fits(const Magnitudes& a, const Magnitudes& b, std::int64_t depth);
+}  // namespace gemm
 
 namespace amx {
 // Only where amx_ready() (gemm/amx.h).

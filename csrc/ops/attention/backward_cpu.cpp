@@ -94,6 +94,7 @@ class Backward {
         parallel_for(
             groups * copies, attention_grain(work), [&](std::int64_t begin, std::int64_t end) {
               const Workspace<T> scratch(scratch_size());
+              const auto tiles = heads_.tiles();
               for (std::int64_t task = begin; task < end; ++task) {
                 const std::int64_t copy = task % copies, first = j + copy * range;
                 const AttentionRange here{i, std::min(i + rows, layout_.queries), first,
@@ -120,6 +121,7 @@ class Backward {
     parallel_for(
         heads.outer() * blocks, attention_grain(work), [&](std::int64_t begin, std::int64_t end) {
           const Workspace<T> scratch(scratch_size());
+          const auto tiles = heads_.tiles();
           for (std::int64_t task = begin; task < end; ++task) {
             const std::int64_t i = task % blocks % row_blocks * rows;
             const std::int64_t j = task % blocks / row_blocks * columns;

@@ -15,12 +15,14 @@ struct ForwardPlan {
   std::int64_t keys;    // keys of a split
   std::int64_t splits;
 
-  ForwardPlan(const AttentionLayout& a, std::int64_t batch) {
+  ForwardPlan(const AttentionLayout& a, std::int64_t batch, bool on_tiles) {
     constexpr std::int64_t panel = kAttentionPanel;
     const std::int64_t width = a.width + a.value_width;
     const std::int64_t panels = ceil_div(a.queries, panel);
-    const std::int64_t shared = std::min({kAttentionPanels, batch * panels / (2 * kTasks),
-                                          items_within_task(panel * a.keys * width)});
+    // Splitting keys and values costs more than packing them.
+    const std::int64_t tasks = on_tiles ? kTasks / 2 : 2 * kTasks;
+    const std::int64_t shared = std::min(
+        {kAttentionPanels, batch * panels / tasks, items_within_task(panel * a.keys * width)});
     blocks = std::max<std::int64_t>(1, ceil_div(panels, std::max<std::int64_t>(1, shared)));
     rows = panel * ceil_div(panels, blocks);  // of nearly the same size
     blocks = ceil_div(a.queries, rows);
@@ -90,13 +92,15 @@ void forward(const AttentionParams& params, const AttentionLayout& a, const Atte
   const std::int64_t batch = a.batch.numel();
   const auto& kernels = attention_forward_kernels<T>();
   const AttentionHeads<T> heads(params, a, inputs);
-  const ForwardPlan plan(a, batch);
+  const ForwardPlan plan(a, batch, heads.on_tiles());
   const Results<T> results(output, lse, plan.splits, a.value_width);
   const std::int64_t work = plan.rows * std::min(plan.keys, a.keys) * (a.width + a.value_width);
   parallel_for(
       batch * plan.blocks * plan.splits, attention_grain(work),
       [&](std::int64_t begin, std::int64_t end) {
         const Workspace<T> scratch(kernels.scratch(heads[0]));
+        std::optional<gemm::AmxTiles> tiles;
+        if (heads.on_tiles()) tiles.emplace();
         for (std::int64_t task = begin; task < end; ++task) {
           const std::int64_t s = task % plan.splits, block = task / plan.splits;
           const std::int64_t b = block / plan.blocks;

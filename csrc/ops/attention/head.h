@@ -39,6 +39,7 @@ struct AttentionHead {
   bool dropout;
   std::uint64_t seed, offset, first_block, threshold;
   T keep_scale;
+  bool tiles = false;  // products on AMX tiles
 };
 
 // Query heads that share keys and values, of which `head` is the first.

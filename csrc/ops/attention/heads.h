@@ -5,6 +5,7 @@
 
 #include "core/memory.h"
 #include "core/parallel.h"
+#include "gemm/amx.h"
 #include "ops/attention/kernel.h"
 #include "ops/attention/layout.h"
 
@@ -29,20 +30,45 @@ class SharedAxes {
   Dims outer_, inner_, strides_;
 };
 
+// Whether products are to be on AMX tiles: large enough to pay for the split.
+inline bool prefers_tiles(const AttentionLayout& a, const AttentionInputs& inputs) {
+  constexpr std::int64_t kLeast = 64, kLeastWidth = 32;
+  const auto fills = [](std::int64_t width) {
+    return width >= kLeastWidth &&
+           2 * ((width + kAmxDepth - 1) / kAmxDepth * kAmxDepth) <= 3 * width;
+  };
+  return inputs.query.dtype == DType::f32 && a.queries >= kLeast && a.keys >= kLeast &&
+         fills(a.width) && fills(a.value_width) && inputs.key.strides.back() == 1 &&
+         inputs.value.strides.back() == 1 && gemm::amx_ready();
+}
+
 template <class T>
 class AttentionHeads {
  public:
   AttentionHeads(const AttentionParams& params, const AttentionLayout& layout,
                  const AttentionInputs& inputs)
-      : params_(params), layout_(layout), inputs_(inputs) {
+      : params_(params),
+        layout_(layout),
+        inputs_(inputs),
+        on_tiles_(prefers_tiles(layout, inputs)) {
     if (inputs.mask.defined) classify();
   }
 
   AttentionHead<T> operator[](std::int64_t index) const {
     AttentionHead<T> head = head_at<T>(params_, layout_, inputs_, index);
+    head.tiles = on_tiles_;
     if (spans_) head.spans = spans_->data() + batch_offset(layout_.batch, span_strides_, index);
     return head;
   }
+  bool on_tiles() const { return on_tiles_; }
+  // To be held by a thread around the kernels.
+  struct Tiles {
+    explicit Tiles(bool wanted) {
+      if (wanted) held.emplace();
+    }
+    std::optional<gemm::AmxTiles> held;
+  };
+  Tiles tiles() const { return Tiles(on_tiles_); }
 
  private:
   void classify() {
@@ -70,6 +96,7 @@ class AttentionHeads {
   const AttentionParams& params_;
   const AttentionLayout& layout_;
   const AttentionInputs& inputs_;
+  bool on_tiles_;
   std::optional<Workspace<MaskSpan>> spans_;
   Dims span_strides_;  // along the batch
 };

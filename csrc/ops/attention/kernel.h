@@ -32,8 +32,8 @@ struct AttentionForwardKernels {
   // The spans of a mask's rows begin ... end, begin a multiple of kAttentionRows.
   void (*classify)(const AttentionHead<T>& head, std::int64_t begin, std::int64_t end,
                    MaskSpan* spans);
-  // At most kAttentionPanels panels. Writes output (C-ordered, all of the head) and lse for the
-  // queries of the range, as if its keys were all.
+  // At most kAttentionPanels panels; with AMX tiles this thread's (see gemm/amx.h). Writes output
+  // (C-ordered, all of the head) and lse for the queries of the range, as if its keys were all.
   void (*forward)(const AttentionHead<T>& head, const AttentionRange& range, T* output, T* lse,
                   T* scratch);
 };

@@ -6,7 +6,7 @@
 //
 // (Dao et al., 2022, algorithm 4). P and dS are tiles [query][key]: for dkey and dvalue, products
 // read them turned.
-#include "ops/attention/kernel_mask.h"
+#include "ops/attention/kernel_tiles.h"
 
 namespace pyfast::PYFAST_ISA {
 
@@ -18,7 +18,7 @@ class Backward {
   static std::int64_t scratch_size(const AttentionHead<T>& head) {
     const Index width = padded<T>(head.width), value_width = padded<T>(head.value_width);
     return kAttentionPanel * (2 * width + value_width + 2 * kAttentionKeys) +
-           kAttentionKeys * (3 * width + 2 * value_width);
+           kAttentionKeys * (3 * width + 2 * value_width) + TileProducts<T>::size(head, kRows, 0);
   }
 
   Backward(const AttentionHead<T>& head, const AttentionRange& range,
@@ -29,7 +29,9 @@ class Backward {
         to_(targets),
         masked_(is_masked(head)),
         width_(padded<T>(head.width)),
-        value_width_(padded<T>(head.value_width)) {
+        value_width_(padded<T>(head.value_width)),
+        tiles_(head, kRows, 0,
+               scratch + scratch_size(head) - TileProducts<T>::size(head, kRows, 0)) {
     const auto take = [&scratch](Index n) { return std::exchange(scratch, scratch + n); };
     query_ = take(kAttentionPanel * width_);
     grad_ = take(kAttentionPanel * value_width_);
@@ -61,6 +63,8 @@ class Backward {
 
  private:
   static constexpr Index w = vec<T>::size;
+  static constexpr Index kRows = 2 * kAmxTile * 2;  // whole tiles that a panel takes
+  static_assert(kRows >= kAttentionPanel);
   using Tile = Left<T>;
   using TurnedTile = Left<T, true>;
 
@@ -70,6 +74,7 @@ class Backward {
     pack_strips(keys_, keys, k.row, k.column, b.columns, head_.width);
     pack_strips(values_, values, v.row, v.column, b.columns, head_.value_width);
     if (to_.query) pack_strips(key_rows_, keys, k.column, k.row, head_.width, b.columns);
+    tiles_.open_block();
     fill(grad_keys_, b.columns * width_, T{0});
     fill(grad_values_, b.columns * value_width_, T{0});
     keys_finite_ = !masked_ || all_finite<T>({keys, k.row, k.column}, b.columns, head_.width);
@@ -108,10 +113,14 @@ class Backward {
       fill(weights_, b.rows * kAttentionKeys, T{0});
       fill(slopes_, b.rows * kAttentionKeys, T{0});
     }
+    tiles_.open({query_, width_}, b.rows);
+    const bool scored = tiles_.scores(b, 0, plain, weights_);
+    if (scored && !plain) tiles_.clear_unseen(b, weights_);
     for_spans(head_, b, !plain, [&](Index r, Index rows, Keys k) {
       const Index at = r * kAttentionKeys;
-      product_columns(Tile{query_ + r * width_, width_}, rows, k.begin, k.end, keys_, head_.width,
-                      b.columns, weights_ + at, kAttentionKeys);
+      if (!scored)
+        product_columns(Tile{query_ + r * width_, width_}, rows, k.begin, k.end, keys_, head_.width,
+                        b.columns, weights_ + at, kAttentionKeys);
       product_columns(Tile{grad_ + r * value_width_, value_width_}, rows, k.begin, k.end, values_,
                       head_.value_width, b.columns, slopes_ + at, kAttentionKeys);
       for (Index row = r; row < r + rows; ++row)
@@ -231,6 +240,7 @@ class Backward {
   T *keys_, *key_rows_, *values_, *grad_keys_,
       *grad_values_;  // the block: strips of keys, features, keys; rows
   bool keys_finite_ = true, panel_finite_ = true;  // no infinity or NaN in key; in query and grad
+  TileProducts<T> tiles_;
 };
 
 template <class T>

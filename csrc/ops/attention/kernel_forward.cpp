@@ -2,6 +2,7 @@
 // query key^T, their running softmax, and output = output * (what it is still worth) + weights
 // value.
 #include "ops/attention/kernel_softmax.h"
+#include "ops/attention/kernel_tiles.h"
 
 namespace pyfast::PYFAST_ISA {
 
@@ -13,7 +14,8 @@ class Forward {
   static std::int64_t scratch_size(const AttentionHead<T>& head) {
     const Index width = padded<T>(head.width), value_width = padded<T>(head.value_width);
     return kRows * (width + value_width) + kAttentionKeys * (width + value_width) +
-           kAttentionPanel * kAttentionKeys + RunningSoftmax<T>::size(kRows, kAttentionPanel);
+           kPanel * kAttentionKeys + RunningSoftmax<T>::size(kRows, kPanel) +
+           TileProducts<T>::size(head, kRows, kPanel);
   }
 
   Forward(const AttentionHead<T>& head, const AttentionRange& range, T* scratch)
@@ -29,19 +31,21 @@ class Forward {
         keys_(output_ + kRows * ld_output_),
         values_(keys_ + kAttentionKeys * ld_query_),
         scores_(values_ + kAttentionKeys * ld_output_),
-        softmax_(scores_ + kAttentionPanel * kAttentionKeys, kRows, kAttentionPanel) {}
+        softmax_(scores_ + kPanel * kAttentionKeys, kRows, kPanel),
+        tiles_(head, kRows, kPanel,
+               scores_ + kPanel * kAttentionKeys + RunningSoftmax<T>::size(kRows, kPanel)) {}
 
   void run(T* output, T* lse) {
     open();
     for (Index j = range_.key_begin; j < range_.key_end; j += kAttentionKeys) {
-      bool packed = false;
-      for (Index i = range_.query_begin; i < range_.query_end; i += kAttentionPanel) {
-        const Block b{i, least(kAttentionPanel, range_.query_end - i), j,
+      keys_packed_ = values_packed_ = false;
+      tiles_.open_block();
+      const Index panel = head_.tiles ? kPanel : kAttentionPanel;
+      for (Index i = range_.query_begin; i < range_.query_end; i += panel) {
+        const Block b{i, least(panel, range_.query_end - i), j,
                       least(kAttentionKeys, range_.key_end - j)};
         const Cover seen = cover_of(head_, b);
         if (seen == Cover::none) continue;
-        if (!packed) pack_block(b);
-        packed = true;
         attend(b, seen == Cover::all && b.columns % vec<T>::size == 0);
       }
     }
@@ -50,6 +54,7 @@ class Forward {
 
  private:
   static constexpr Index w = vec<T>::size, kRows = kAttentionPanels * kAttentionPanel;
+  static constexpr Index kPanel = 2 * kAttentionPanel;  // the most: whole tiles of AMX
 
   void open() {
     const Strided<T>& q = head_.query;
@@ -63,11 +68,20 @@ class Forward {
     }
     fill(output_, rows_ * ld_output_, T{0});
     softmax_.open(rows_);
+    tiles_.open(query_, rows_);
   }
 
-  void pack_block(const Block& b) {
-    const Strided<T>&k = head_.key, &v = head_.value;
+  void pack_keys(const Block& b) {
+    if (keys_packed_) return;
+    keys_packed_ = true;
+    const Strided<T>& k = head_.key;
     pack_strips(keys_, k.data + b.j * k.row, k.row, k.column, b.columns, head_.width);
+  }
+
+  void pack_values(const Block& b) {
+    if (values_packed_) return;
+    values_packed_ = true;
+    const Strided<T>& v = head_.value;
     const T* values = v.data + b.j * v.row;
     pack_strips(values_, values, v.column, v.row, head_.value_width, b.columns);
     finite_ = !masked_ || all_finite<T>({values, v.row, v.column}, b.columns, head_.value_width);
@@ -76,11 +90,23 @@ class Forward {
   // `plain`: no score of the block is masked, nor padding.
   void attend(const Block& b, bool plain) {
     const Index first = b.i - range_.query_begin;
+    if (!tiles_.scores(b, first, plain, scores_)) find_scores(b, first, plain);
+    soften(b, first, plain);
+    T* output = output_ + first * ld_output_;
+    if (!tiles_.add_values(b, plain, scores_, output, ld_output_, softmax_.factors()))
+      add_values(b, first, plain);
+  }
+
+  void find_scores(const Block& b, Index first, bool plain) {
+    pack_keys(b);
     for_spans(head_, b, !plain, [&](Index r, Index rows, Keys k) {
       product_columns(query_.from(first + r, 0), rows, k.begin, k.end, keys_, head_.width,
                       b.columns, scores(r), kAttentionKeys);
     });
-    soften(b, first, plain);
+  }
+
+  void add_values(const Block& b, Index first, bool plain) {
+    pack_values(b);
     if (!plain && !finite_) return add_values_carefully(b, first);
     for_spans(head_, b, !plain, [&](Index r, Index rows, Keys k) {
       product_strips<Into::rescale>(Left<T>{scores(r), kAttentionKeys}, rows, k.begin, k.end,
@@ -145,8 +171,10 @@ class Forward {
   const Index ld_query_, ld_output_;
   Left<T> query_{};              // in place or packed, negated for scale < 0
   T *packed_query_, *output_;    // rows of the task
-  T *keys_, *values_, *scores_;  // the packed block, and [kAttentionPanel][kAttentionKeys]
+  T *keys_, *values_, *scores_;  // the packed block, and [kPanel][kAttentionKeys]
   RunningSoftmax<T> softmax_;
+  TileProducts<T> tiles_;
+  bool keys_packed_ = false, values_packed_ = false;
   bool finite_ = true;  // no infinity or NaN in values_
 };
 
