@@ -59,7 +59,8 @@ def test_error_is_no_larger_than_torchs(case: OpCase, request: pytest.FixtureReq
     if case.name == "scaled_dot_product_attention":
         request.applymarker(
             pytest.mark.xfail(
-                reason="gradients of short sequences: 1.23, P comes from the log-sum-exp", strict=False
+                reason="gradients of short sequences: 1.23, P comes from the log-sum-exp",
+                strict=False,
             )
         )
     assert ratio(case) <= NOISE
