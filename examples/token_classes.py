@@ -3,14 +3,30 @@
 A Transformer encoder labels the pieces of the standard library's modules (words, runs of space,
 single signs) as space, name, keyword, number, string, comment or operator. The labels come from the
 standard tokenizer; a tenth of the files is held out. What is string or comment depends on all that
-stands before, so source is read in windows of whole lines whose first input says in which class
-the line before ended. At test time that is the model's own answer.
-
-A run without the positions by line reached 96.06 % of 204,657 held-out pieces after 203 s on one
-core, short of the 99 % aimed at; with them it has not been run in full yet.
+stands before, so source is read in windows of a few whole lines, and in front of each stand two
+inputs: the class in which the line before ended, at test time the model's own answer, and the last
+three quotes in a row before. A window is short on purpose: whether quotes are open is a count of
+quotes modulo two, easier to learn for few than for many.
 
     pip install 'pyfast-nn[examples]'
-    python examples/token_classes.py
+    python examples/token_classes.py --output docs/figures
+
+Result, Python 3.11.7, trained on 152 files for 354 s on one core, 16 other files held out:
+
+    99.27 % of 204,657 held-out pieces are right
+        space       99.67 % of 41,418
+        name        99.69 % of 21,426
+        keyword     99.79 % of  7,615
+        number      99.85 % of  1,301
+        string      98.50 % of 73,959
+        comment     99.72 % of 31,025
+        operator    99.76 % of 27,913
+
+The split is by file: no line of a held-out file was trained on. It is one run with one seed, and
+this design was measured on those files once. An earlier one (windows of 256 pieces, no quotes in
+front, no lines and columns) got 96.06 % of them; which of the changes did it was not taken apart.
+Three quarters of the mistakes are pieces of strings taken for something else, the longest runs of
+them in source quoted in docstrings, which nothing but the quotes far above tells from source.
 """
 
 from __future__ import annotations
