@@ -58,7 +58,10 @@ def ratio(case: OpCase) -> float:
 def test_error_is_no_larger_than_torchs(case: OpCase, request: pytest.FixtureRequest) -> None:
     if case.name == "scaled_dot_product_attention":
         request.applymarker(
-            pytest.mark.xfail(reason="1.23 times PyTorch on AVX-512 with the kernel as merged")
+            pytest.mark.xfail(
+                reason="gradients of short sequences: 1.23, P comes from the log-sum-exp",
+                strict=False,
+            )
         )
     assert ratio(case) <= NOISE
 
