@@ -23,7 +23,7 @@ def parser(prog: str = "python -m bench") -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(prog=prog, description=__doc__)
     p.add_argument("--filter", default="", help="only families and shapes that contain this text")
     p.add_argument("--threads", type=int, default=1, help="threads for everybody (default: 1)")
-    p.add_argument("--isa", help="upper bound for pyfast: scalar, avx2, avx512 (PYFAST_ISA)")
+    p.add_argument("--isa", help="upper bound for pyfast: scalar, avx2, avx512, amx (PYFAST_ISA)")
     p.add_argument("--peers", default=",".join(PEERS), help="comma-separated; default: all")
     p.add_argument("--rounds", type=int, default=9, help="samples per library (default: 9)")
     p.add_argument("--json", type=Path, help="write every figure to this file")

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
 from .family import Arrays, Call, Family
 
-PEERS = ("numpy", "torch", "torch-channels-last", "onnxruntime", "openvino", "jax")
-PACKAGES = {"torch-channels-last": "torch"}
+PEERS = (
+    "numpy", "torch", "torch-channels-last", "torch-compile", "onnxruntime", "openvino", "jax",
+)  # fmt: skip
+PACKAGES = {"torch-channels-last": "torch", "torch-compile": "torch"}
 
 
 def installed(peer: str) -> bool:
@@ -53,11 +55,13 @@ def prepare(
     if peer == "numpy":
         return family.numpy(arrays, params) if family.numpy else None
     if peer == "torch":
-        return _torch(family, arrays, params, threads, channels_last=False)
+        return _torch(family.torch, arrays, params, threads, channels_last=False)
+    if peer == "torch-compile":
+        return _torch(family.torch_compile, arrays, params, threads, channels_last=False)
     if peer == "torch-channels-last":
         if not family.channels_last:
             return None
-        return _torch(family, arrays, params, threads, channels_last=True)
+        return _torch(family.torch, arrays, params, threads, channels_last=True)
     if peer == "jax":
         return _jax(family, arrays, params)
     if family.onnx is None:
@@ -70,9 +74,13 @@ def prepare(
 
 
 def _torch(
-    family: Family, arrays: Arrays, params: Mapping[str, Any], threads: int, channels_last: bool
+    build: Callable[[Any, Mapping[str, Any]], Call] | None,
+    arrays: Arrays,
+    params: Mapping[str, Any],
+    threads: int,
+    channels_last: bool,
 ) -> Call | None:
-    if family.torch is None:
+    if build is None:
         return None
     import torch
 
@@ -83,7 +91,7 @@ def _torch(
             k: t.contiguous(memory_format=torch.channels_last) if t.ndim == 4 else t
             for k, t in tensors.items()
         }
-    return family.torch(tensors, params)
+    return build(tensors, params)
 
 
 def _jax(family: Family, arrays: Arrays, params: Mapping[str, Any]) -> Call | None:

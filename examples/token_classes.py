@@ -3,14 +3,30 @@
 A Transformer encoder labels the pieces of the standard library's modules (words, runs of space,
 single signs) as space, name, keyword, number, string, comment or operator. The labels come from the
 standard tokenizer; a tenth of the files is held out. What is string or comment depends on all that
-stands before, so source is read in windows of whole lines whose first input says in which class
-the line before ended. At test time that is the model's own answer.
-
-A run without the positions by line reached 96.06 % of 204,657 held-out pieces after 203 s on one
-core, short of the 99 % aimed at; with them it has not been run in full yet.
+stands before, so source is read in windows of a few whole lines, and in front of each stand two
+inputs: the class in which the line before ended, at test time the model's own answer, and the last
+three quotes in a row before. A window is short on purpose: whether quotes are open is a count of
+quotes modulo two, easier to learn for few than for many.
 
     pip install 'pyfast-nn[examples]'
-    python examples/token_classes.py
+    python examples/token_classes.py --output docs/figures
+
+Result, Python 3.11.7, trained on 152 files for 354 s on one core, 16 other files held out:
+
+    99.27 % of 204,657 held-out pieces are right
+        space       99.67 % of 41,418
+        name        99.69 % of 21,426
+        keyword     99.79 % of  7,615
+        number      99.85 % of  1,301
+        string      98.50 % of 73,959
+        comment     99.72 % of 31,025
+        operator    99.76 % of 27,913
+
+The split is by file: no line of a held-out file was trained on. It is one run with one seed, and
+this design was measured on those files once. An earlier one (windows of 256 pieces, no quotes in
+front, no lines and columns) got 96.06 % of them; which of the changes did it was not taken apart.
+Three quarters of the mistakes are pieces of strings taken for something else, the longest runs of
+them in source quoted in docstrings, which nothing but the quotes far above tells from source.
 """
 
 from __future__ import annotations
@@ -37,8 +53,12 @@ CLASSES = ("space", "name", "keyword", "number", "string", "comment", "operator"
 SPACE, NAME, KEYWORD, NUMBER, STRING, COMMENT, OPERATOR = range(len(CLASSES))
 KINDS = {"NAME": NAME, "NUMBER": NUMBER, "STRING": STRING, "COMMENT": COMMENT, "OP": OPERATOR}
 PIECES = re.compile(r"\"{3}|'{3}|\n|[^\S\n]+|\d\w*|\w+|.")
-NEWLINE, UNKNOWN = range(len(CLASSES), len(CLASSES) + 2)  # inputs below are classes
+QUOTES = ('"""', "'''")
+NEWLINE, NO_QUOTES, UNKNOWN = range(len(CLASSES), len(CLASSES) + 3)  # inputs below are classes
 PADDING = -100
+BEFORE = 2  # inputs in front of a window's pieces
+LONGEST = 1024  # pieces in a line and lines in a window that have places of their own
+WRONG_STATE = 0.02  # of training windows: the model's own answers are not always right either
 
 Array = np.ndarray[Any, Any]
 Source = tuple[list[str], Array]  # pieces and their classes
@@ -46,7 +66,7 @@ Source = tuple[list[str], Array]  # pieces and their classes
 
 def label(text: str) -> Array:
     """The class of each piece, by the standard tokenizer: that of its first character."""
-    starts = np.cumsum([0, *(len(line) for line in text.splitlines(keepends=True))])
+    starts = np.cumsum([0, *map(len, io.StringIO(text))])
     labels = np.full(len(text), SPACE)
     for token in tokenize.generate_tokens(io.StringIO(text).readline):
         kind = tokenize.tok_name[token.type]
@@ -111,8 +131,8 @@ class Labeller(nn.Module):
         super().__init__()
         self.embedding = nn.Embedding(inputs, width)
         self.near = nn.Conv1d(width, width, 5, padding=2, activation="relu")
-        self.position = nn.SinusoidalPositionalEncoding(width, 4096)
-        self.line = nn.LearnedPositionalEncoding(width, 1024)
+        self.row = nn.Embedding(LONGEST, width)
+        self.column = nn.Embedding(LONGEST, width)
         layer = nn.TransformerEncoderLayer(
             width, 4, 4 * width, dropout=0.0, batch_first=True, norm_first=True
         )
@@ -122,17 +142,36 @@ class Labeller(nn.Module):
     def forward(self, inputs: Any, real: Any) -> Any:
         """Logits (batch, length, classes) of inputs (batch, length); `real` is False at padding."""
         x = self.embedding(inputs)
-        newlines = inputs == NEWLINE
-        x = self.line(x, newlines.cumsum(1) - newlines)  # as on a page: which line, and where
-        x = self.position(x + self.near(x.transpose(1, 2)).transpose(1, 2))
+        x = x + self.near(x.transpose(1, 2)).transpose(1, 2)
+        row, column = places(inputs)
+        x = x + self.row(row) + self.column(column)
         return self.output(self.encoder(x, None, ~real))
 
 
-def window(ids: Array, labels: Array, start: int, size: int) -> tuple[Array, Array]:
-    """Inputs and labels of at most `size` pieces; the class before comes first."""
-    before = labels[start - 1] if start else SPACE
+def places(inputs: Array) -> tuple[Array, Array]:
+    """As on a page: which line of the window each input is in, and which piece of the line."""
+    newlines = inputs == NEWLINE
+    at = np.arange(inputs.shape[1])
+    begin = np.maximum.accumulate(np.where(newlines, at + 1, 0), 1)
+    begin = np.where(newlines, np.roll(begin, 1, 1), begin)  # a line's end belongs to it
+    return newlines.cumsum(1) - newlines, np.minimum(at - begin, LONGEST - 1)
+
+
+def quotes_before(ids: Array, pieces: Pieces) -> Array:
+    """For each place in a file, and its end, the last three quotes in a row before it."""
+    is_quote = np.isin(ids, [pieces.numbers.get(quote, -1) for quote in QUOTES])
+    last = np.maximum.accumulate(
+        np.concatenate([[0], np.where(is_quote, np.arange(len(ids)) + 1, 0)])
+    )
+    return np.where(last > 0, ids[last - 1], NO_QUOTES)
+
+
+def window(ids: Array, quotes: Array, labels: Array, start: int, size: int) -> tuple[Array, Array]:
+    """Inputs and labels of at most `size` pieces; the class and the quotes before come first."""
+    before = [labels[start - 1] if start else SPACE, quotes[start]]
     part = slice(start, start + size)
-    return np.concatenate([[before], ids[part]]), np.concatenate([[PADDING], labels[part]])
+    inputs = np.concatenate([before, ids[part]])
+    return inputs, np.concatenate([[PADDING] * BEFORE, labels[part]])
 
 
 def stack(windows: list[tuple[Array, Array]]) -> tuple[Array, Array, Array]:
@@ -156,7 +195,8 @@ def train(
 ) -> list[float]:
     """AdamW with warm-up and cosine decay; windows begin at random lines. The loss of each step."""
     rng = np.random.default_rng(1)
-    data = [(pieces.encode(p), labels) for p, labels in files]
+    encoded = [(pieces.encode(p), labels) for p, labels in files]
+    data = [(ids, quotes_before(ids, pieces), labels) for ids, labels in encoded]
     begins = np.concatenate(
         [[(i, start) for start in line_starts(p)] for i, (p, _) in enumerate(files)]
     )
@@ -166,6 +206,8 @@ def train(
         optimizer.param_groups[0]["lr"] = learning_rate(step, steps, 2e-3, max(1, steps // 20))
         chosen = begins[rng.integers(0, len(begins), count)].tolist()
         inputs, labels, real = stack([window(*data[i], start, size) for i, start in chosen])
+        wrong = rng.random(count) < WRONG_STATE
+        inputs[wrong, 0] = rng.choice([SPACE, STRING], int(wrong.sum()))
         logits = model(inputs, real).reshape(-1, len(CLASSES))
         loss = pf.ops.cross_entropy(logits, labels.ravel())
         optimizer.zero_grad()
@@ -180,6 +222,7 @@ def train(
 def predict(model: Labeller, files: list[list[str]], pieces: Pieces, size: int) -> list[Array]:
     """Classes of whole files, window after window, files side by side."""
     ids = [pieces.encode(p) for p in files]
+    quotes = [quotes_before(p, pieces) for p in ids]
     lines = [np.append(line_starts(p), len(p)) for p in files]
     answers = [np.zeros(len(p), np.int64) for p in files]
     at = [0] * len(files)
@@ -191,13 +234,13 @@ def predict(model: Labeller, files: list[list[str]], pieces: Pieces, size: int) 
                 end = lines[i][np.searchsorted(lines[i], at[i] + size, "right") - 1]
                 ends.append(int(end) if end > at[i] else at[i] + size)
             parts = [
-                window(ids[i], answers[i], at[i], end - at[i])
+                window(ids[i], quotes[i], answers[i], at[i], end - at[i])
                 for i, end in zip(going, ends, strict=True)
             ]
             inputs, _, real = stack(parts)
             found = np.asarray(model(inputs, real)).argmax(-1)
             for row, (i, end) in enumerate(zip(going, ends, strict=True)):
-                answers[i][at[i] : end] = found[row, 1 : 1 + end - at[i]]
+                answers[i][at[i] : end] = found[row, BEFORE : BEFORE + end - at[i]]
                 bar.update(end - at[i])
                 at[i] = end
     model.train()
@@ -259,9 +302,9 @@ def excerpt(pieces: list[str], labels: Array, found: Array) -> tuple[list[str], 
 def main(argv: list[str] | None = None) -> float:
     """Train, label the held-out files, draw the figure; the share of right pieces."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--steps", type=int, default=1000)
-    parser.add_argument("--batch-size", type=int, default=24)
-    parser.add_argument("--window", type=int, default=256, help="pieces")
+    parser.add_argument("--steps", type=int, default=1500)
+    parser.add_argument("--batch-size", type=int, default=96)
+    parser.add_argument("--window", type=int, default=64, help="pieces")
     parser.add_argument("--width", type=int, default=96)
     parser.add_argument("--layers", type=int, default=3)
     parser.add_argument("--vocabulary", type=int, default=4000, help="pieces it knows")

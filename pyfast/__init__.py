@@ -71,6 +71,7 @@ if TYPE_CHECKING:
         zeros_like,
     )
     from .io import load, save
+    from .nn.fuse import fuse
     from .ops.arithmetic import matmul, maximum, minimum, where
     from .ops.shape import cat, chunk, split, stack
     from .random import Generator, get_rng_state, initial_seed, manual_seed, set_rng_state
@@ -99,6 +100,7 @@ _NAMES = {
         "rand rand_like randint randn randn_like randperm tensor zeros zeros_like"
     ),
     "io": "load save",
+    "nn.fuse": "fuse",
     "ops.arithmetic": "matmul maximum minimum where",
     "ops.shape": "cat chunk split stack",
     "random": "Generator get_rng_state initial_seed manual_seed set_rng_state",
@@ -127,6 +129,7 @@ __all__ = [
     "from_numpy",
     "full",
     "full_like",
+    "fuse",
     "generation",
     "get_float32_matmul_precision",
     "get_num_threads",

@@ -92,12 +92,20 @@ def run_optimizers(recorder: Recorder) -> None:
         lambda p: optim.SGD(p, lr=0.1, momentum=0.9),
         lambda p: optim.Adam(p, lr=0.1),
         lambda p: optim.AdamW(p, lr=0.1, amsgrad=True),
+        lambda p: optim.Adagrad(p, lr=0.1),
+        lambda p: optim.RMSprop(p, lr=0.1, momentum=0.9, centered=True),
+        lambda p: optim.Adadelta(p, lr=0.1),
+        lambda p: optim.Adamax(p, lr=0.1),
+        lambda p: optim.NAdam(p, lr=0.1),
+        lambda p: optim.RAdam(p, lr=0.1),
     ):
         w = nn.Parameter(np.arange(6, dtype=np.float32).reshape(2, 3))
         optimizer = make([w])
         for _ in range(2):
             w.grad = Tensor(np.ones((2, 3), np.float32))
             optimizer.step()
+            nn.utils.clip_grad_norm_([w], 0.5)
+            nn.utils.clip_grad_value_([w], 0.5)
 
 
 def run_core(recorder: Recorder) -> None:

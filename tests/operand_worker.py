@@ -72,7 +72,8 @@ class Change:
 
 
 def kernels() -> list[str]:
-    return [n for n in dir(_core) if callable(getattr(_core, n)) and not n.startswith("_")]
+    named = {n: getattr(_core, n) for n in dir(_core) if not n.startswith("_")}
+    return [n for n, f in named.items() if callable(f) and not isinstance(f, type)]
 
 
 def parameters(function: str) -> list[str]:

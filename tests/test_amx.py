@@ -19,12 +19,12 @@ pytestmark = pytest.mark.skipif(
 
 # Whole and ragged tiles; one depth block, several, and more than is packed at a time.
 SHAPES = [
-    (128, 96, 64),
-    (97, 113, 33),
-    (129, 140, 513),
-    (112, 100, 1100),
-    (100, 650, 2600),
-    (1500, 96, 700),
+    (160, 144, 64),
+    (161, 177, 33),
+    (145, 160, 513),
+    (176, 164, 1100),
+    (164, 650, 2600),
+    (1500, 160, 700),
 ]
 
 
@@ -68,7 +68,7 @@ RANGES = [(low, high) for low in (-38, -30, -20, -10) for high in (-30, -10, 0, 
 @pytest.mark.parametrize(("low", "high"), [r for r in RANGES if r[0] <= r[1]])
 def test_magnitudes(low: int, high: int) -> None:
     r = np.random.default_rng(4)
-    for m, n, k in [(100, 110, 70), (96, 96, 600)]:
+    for m, n, k in [(160, 170, 70), (160, 160, 600)]:
         a = normal((m, k), 5) * np.float32(10) ** r.uniform(low, high, (m, k)).astype(np.float32)
         b = normal((k, n), 6) * np.float32(10) ** r.uniform(low, high, (k, n)).astype(np.float32)
         b[:, 0] = 0
@@ -80,25 +80,25 @@ def test_magnitudes(low: int, high: int) -> None:
 @pytest.mark.parametrize("value", [2.0**-149, 2.0**-126, 2.0**-100, 2.0**63, 2.0**127])
 def test_one_value_alone(value: float) -> None:
     """A tile of nothing but powers of two has exact results."""
-    a = np.zeros((96, 64), np.float32)
-    b = np.zeros((64, 96), np.float32)
+    a = np.zeros((160, 64), np.float32)
+    b = np.zeros((64, 160), np.float32)
     a[3, 5], b[5, 7] = value, 1.5
     a[50, 6], b[6, 90] = 1.25, value
-    expected = np.zeros((96, 96))
+    expected = np.zeros((160, 160))
     expected[3, 7], expected[50, 90] = value * 1.5, value * 1.25
     np.testing.assert_array_equal(pf.ops.matmul(a, b), expected.astype(np.float32))
 
 
 def test_mixed_magnitudes_in_one_row_lose_nothing() -> None:
-    a = np.ones((96, 64), np.float32)
+    a = np.ones((160, 64), np.float32)
     a[:, ::2] = 1e-30
-    b = np.zeros((64, 96), np.float32)
+    b = np.zeros((64, 160), np.float32)
     b[::2] = 1e-7  # only the small factors count: 32 products of 1e-37
     np.testing.assert_allclose(pf.ops.matmul(a, b), exact(a, b), rtol=1e-6)
 
 
 def test_infinities_and_nans() -> None:
-    a, b = normal((100, 600), 7), normal((600, 100), 8)
+    a, b = normal((160, 600), 7), normal((600, 160), 8)
     a[3, 5] = np.inf
     a[60, 590] = np.nan
     b[7, 9] = -np.inf

@@ -18,15 +18,18 @@ from operand_worker import kernels
 # Functions without operands, which have tests of their own.
 WITHOUT_OPERANDS = {
     "cpu_info",
+    "float32_matmul_precision",
     "fma_peak",
     "gemm_plan",
     "isa",
     "isa_env_problem",
+    "linear_packed",
     "num_threads",
     "philox4x32",
     "pool_clear",
     "pool_set_cache_limit",
     "pool_statistics",
+    "set_float32_matmul_precision",
     "set_num_threads",
     "simd_selftest",
     "use_reference",

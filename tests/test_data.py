@@ -105,3 +105,13 @@ def test_resuming_goes_on_where_it_stopped(stop: int) -> None:
 def test_bad_input(call: Any, error: Any, match: str) -> None:
     with pytest.raises(error, match=match):
         call()
+
+
+def test_the_default_order_follows_manual_seed() -> None:
+    def order(seed: int) -> list[int]:
+        pf.manual_seed(seed)
+        loader = pf.data.DataLoader(np.arange(50), batch_size=50, shuffle=True)
+        return next(iter(loader)).tolist()
+
+    assert order(0) == order(0)
+    assert order(0) != order(1)

@@ -77,6 +77,24 @@ def test_labels_are_the_tokenizers(example: Any) -> None:
     ]  # fmt: skip
 
 
+def test_where_pieces_stand(example: Any) -> None:
+    """Lines and columns within a window, and the quotes that were last seen."""
+    module = example("token_classes")
+    text = 'a = 1\nb\n"""c"""\n'
+    files = [(module.PIECES.findall(text), module.label(text))]
+    pieces = module.Pieces(files, 50)
+    ids = pieces.encode(files[0][0])
+    row, column = module.places(ids[None])
+    assert row.tolist() == [[0, 0, 0, 0, 0, 0, 1, 1, 2, 2, 2, 2]]
+    assert column.tolist() == [[0, 1, 2, 3, 4, 5, 0, 1, 0, 1, 2, 3]]
+    quotes = module.quotes_before(ids, pieces)
+    triple = pieces.numbers['"""']
+    assert quotes.tolist() == [module.NO_QUOTES] * 9 + [triple] * 4
+    inputs, labels = module.window(ids, quotes, files[0][1], 9, 2)
+    assert inputs.tolist() == [module.STRING, triple, *ids[9:11]]
+    assert labels.tolist() == [module.PADDING] * 2 + [module.STRING] * 2
+
+
 def test_written_language(example: Any, tmp_path: Path) -> None:
     pytest.importorskip("babel", reason="names and dates are Babel's")
     small = ["--steps", "4", "--batch-size", "8", "--width", "16", "--output", str(tmp_path)]

@@ -299,6 +299,26 @@ def test_grouped_queries_in_plain_arithmetic(
     agree(got, want + np.asarray(layer.out_proj.bias))
 
 
+@pytest.mark.parametrize("causal", [True, False])
+def test_a_window_without_a_cache_builds_no_mask(
+    causal: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel skips the keys outside; outputs and gradients are those of the mask."""
+    x, g = normal(2, 90, E, seed=1), normal(2, 90, E, seed=2)
+    layer = grouped(num_kv_heads=2, bias=True)
+    hidden = nn.sliding_window_mask(90, 7, causal=causal)
+    monkeypatch.setattr(layer, "_keep", lambda *_: (~hidden, {}))
+    want = pf.Tensor(x, requires_grad=True)
+    masked = layer(want, is_causal=causal)
+    masked.backward(g)
+    monkeypatch.setattr("pyfast.nn.attention.band", None)
+    got = pf.Tensor(x, requires_grad=True)
+    windowed = grouped(num_kv_heads=2, bias=True, window_size=7)(got, is_causal=causal)
+    windowed.backward(g)
+    agree(windowed, masked.numpy())
+    agree(got.grad, want.grad)
+
+
 def test_masks_of_windows_and_graphs() -> None:
     assert (nn.causal_mask(4) == ~np.tri(4, dtype=bool)).all()
     window = nn.sliding_window_mask(5, 2, causal=False)

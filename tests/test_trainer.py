@@ -261,8 +261,9 @@ def test_stopped_after_any_checkpoint_it_ends_the_same(
     assert run(tmp_path / "whole", 0) == whole  # a finished run stays as it is
 
 
-def test_what_a_killed_run_left_is_removed(tmp_path: Path) -> None:
-    torn = tmp_path / ".checkpoint.safetensors.x1y2"
+@pytest.mark.parametrize("name", ["checkpoint.safetensors", "history.csv", "model.safetensors"])
+def test_what_a_killed_run_left_is_removed(tmp_path: Path, name: str) -> None:
+    torn = tmp_path / f".{name}.x1y2"
     torn.write_bytes(b"half")
     assert not trainer_of(tmp_path, 1, 1).resume()
     assert not torn.exists()

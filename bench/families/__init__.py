@@ -11,6 +11,7 @@ from . import (
     generation,
     linear,
     loss,
+    models,
     norm,
     optimizer,
     pool,
@@ -29,4 +30,5 @@ FAMILIES: tuple[Family, ...] = (
     *optimizer.FAMILIES,
     *generation.FAMILIES,
     *transformer.FAMILIES,
+    *models.FAMILIES,
 )

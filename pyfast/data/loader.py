@@ -81,7 +81,8 @@ class DataLoader:
         if len(self.dataset) == 0:
             raise ValueError("DataLoader: data must not be empty")
         self.shuffle = shuffle
-        self.seed = default_generator.next_stream()[1] if seed is None else operator.index(seed)
+        drawn = default_generator.numpy().integers(2**63) if seed is None else seed
+        self.seed = operator.index(drawn)
         if self.seed < 0:
             raise ValueError(f"DataLoader: seed must not be negative, got {seed}")
         self.drop_last = drop_last

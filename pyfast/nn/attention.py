@@ -482,13 +482,18 @@ class GroupedQueryAttention(Module):
             q, k = self.rotary(q, at), self.rotary(k, at)
         if cache is not None:
             k, v = map(_tensor, cache.update(layer_index, k.numpy(), v.numpy()))
-        keep, causal = self._keep(q, k, key_padding_mask, is_causal, start)
+        keep, limits = self._keep(q, k, key_padding_mask, is_causal, start)
         dropout_p = self.dropout if self.training else 0.0
-        output, _ = attend(q, k, v, keep, causal=causal, dropout_p=dropout_p)
+        grouped = self.num_kv_heads != self.num_heads
+        output = ops.scaled_dot_product_attention(
+            q, k, v, keep, dropout_p, enable_gqa=grouped, **limits
+        )
         return self.out_proj(MergeHeads.apply(output, True))
 
-    def _keep(self, q: Any, k: Any, padding: Any, is_causal: bool, start: int) -> tuple[Any, bool]:
-        """The mask, or the word that it is plainly causal."""
+    def _keep(
+        self, q: Any, k: Any, padding: Any, is_causal: bool, start: int
+    ) -> tuple[Any, dict[str, Any]]:
+        """The mask, and what the kernel knows without one: a causal order, a window."""
         queries, keys = q.shape[2], k.shape[2]
         keep = None
         if padding is not None:
@@ -497,11 +502,13 @@ class GroupedQueryAttention(Module):
             keep = ~np.asarray(padding)[:, None, None, :]
         window = self.window_size if self.window_size and self.window_size < keys else None
         if window is None and is_causal and not start and keep is None:
-            return None, True
+            return None, {"is_causal": True}
+        if window is not None and not start:  # positions are places: the kernel skips the rest
+            return keep, {"window_size": (window - 1, 0 if is_causal else window - 1)}
         if window is not None or (is_causal and queries > 1):
             near = band(queries, keys, start, is_causal, window)
             keep = near if keep is None else keep & near
-        return keep, False
+        return keep, {}
 
     def extra_repr(self) -> str:
         """The sizes."""

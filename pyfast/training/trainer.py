@@ -391,9 +391,10 @@ class Trainer:
             If it is of another model, optimizer or schedule.
         """
         source = self._path(path)
-        for torn in source.parent.glob(f".{source.name}.*"):  # left by a run that was killed
-            with suppress(OSError):
-                torn.unlink()
+        for name in (source.name, "history.csv", "model.safetensors"):
+            for torn in source.parent.glob(f".{name}.*"):  # left by a run that was killed
+                with suppress(OSError):
+                    torn.unlink()
         if not source.exists():
             return False
         extra = load_checkpoint(source, self._state())

@@ -269,10 +269,13 @@ class AmxBand {
 }  // namespace
 
 bool prefers_amx(const Correlation<float>& c) {
-  constexpr std::int64_t kUses = 96;  // of a weight that pay for splitting it
+  // A weight's uses that pay for splitting it; few taps make little of the band, too.
+  const std::int64_t uses = c.taps() == 1 ? 400 : 96;
+  const bool apart = c.taps() > 1 && (c.y.stride > 1 || c.x.stride > 1);  // the FMAs were as fast
   const std::int64_t padded = round_up(c.in, kAmxDepth);
-  return c.in >= 24 && 4 * padded <= 6 * c.in && c.out >= 24 && c.taps() <= kDepth / kAmxDepth &&
-         c.batch * c.grid() >= kUses && prefers_band(c) && gemm::amx_ready();
+  return !apart && c.in >= 24 && 4 * padded <= 6 * c.in && c.out >= 24 &&
+         c.taps() <= kDepth / kAmxDepth && c.batch * c.grid() >= uses && prefers_band(c) &&
+         gemm::amx_ready();
 }
 
 void correlate_amx(const Correlation<float>& correlation) {

@@ -1,0 +1,358 @@
+"""Layers of a model prepared for inference: what :func:`pyfast.fuse` makes of its layers.
+
+A layer becomes another in place, its class exchanged, because a model may hold it in several ways
+(attribute, list, closure) and all of them must see the same.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from .. import _core
+from .._tensor import Tensor
+from ..autograd import is_grad_enabled
+from . import activation as act
+from .container import Sequential
+from .conv import Conv1d, Conv2d
+from .linear import Identity, Linear
+from .module import Module
+from .norm import BatchNorm1d, BatchNorm2d
+from .parameter import Parameter
+
+__all__ = [
+    "FusedConv1d",
+    "FusedConv2d",
+    "FusedLinear",
+    "SealedSequential",
+    "absorb_activation",
+    "batch_ndim",
+    "fold_batch_norm",
+    "fused_name",
+    "pack",
+]
+
+Layer = Conv1d | Conv2d | Linear
+BatchNorm = BatchNorm1d | BatchNorm2d
+
+# Rows up to which a packed weight pays where the engine has panels of its own: AMX reads the
+# packed panels through a transposing copy, which costs more than it saves from 64 rows on.
+_AMX_ROWS = 32
+
+# What conv, linear and batch_norm apply behind their sums, and the settings they do it with.
+_ACTIVATIONS: dict[type[Module], tuple[str, dict[str, Any]]] = {
+    act.ReLU: ("relu", {}),
+    act.ReLU6: ("relu6", {}),
+    act.LeakyReLU: ("leaky_relu", {"negative_slope": 0.01}),
+    act.ELU: ("elu", {"alpha": 1.0}),
+    act.Sigmoid: ("sigmoid", {}),
+    act.Tanh: ("tanh", {}),
+    act.SiLU: ("silu", {}),
+    act.Softplus: ("softplus", {"beta": 1.0, "threshold": 20.0}),
+    act.Mish: ("mish", {}),
+    act.Hardswish: ("hardswish", {}),
+    act.Hardsigmoid: ("hardsigmoid", {}),
+}
+
+
+class _Folded(Module):
+    """A layer that may hold a batch norm: then it has that one's demands on mode and input."""
+
+    folded_ndim: int | None = None  # dimensions of a batch; None where nothing was folded
+
+    def _check_folded(self, input: Any) -> None:
+        if self.folded_ndim is None:
+            return
+        name = type(self).__name__
+        if self.training:
+            raise RuntimeError(
+                f"{name}: batch norm was folded into it for inference; call eval(), or train the "
+                "original model and fuse it anew"
+            )
+        if np.ndim(input) != self.folded_ndim:
+            raise ValueError(
+                f"{name}: input must have {self.folded_ndim} dimensions, the batch norm folded "
+                f"into it takes batches, got {np.ndim(input)}"
+            )
+
+
+class FusedConv1d(_Folded, Conv1d):
+    """A Conv1d with the batch norm behind it in its weights; :func:`pyfast.fuse` makes it."""
+
+    def forward(self, input: Any) -> Any:
+        """Apply the layer.
+
+        Parameters
+        ----------
+        input : array of shape (N, in_channels, L)
+
+        Returns
+        -------
+        array of shape (N, out_channels, L_out)
+        """
+        self._check_folded(input)
+        return super().forward(input)
+
+
+class FusedConv2d(_Folded, Conv2d):
+    """A Conv2d with the batch norm behind it in its weights; :func:`pyfast.fuse` makes it."""
+
+    def forward(self, input: Any) -> Any:
+        """Apply the layer.
+
+        Parameters
+        ----------
+        input : array of shape (N, in_channels, H, W)
+
+        Returns
+        -------
+        array of shape (N, out_channels, H_out, W_out)
+        """
+        self._check_folded(input)
+        return super().forward(input)
+
+
+class FusedLinear(_Folded, Linear):
+    """A Linear with a packed weight, perhaps a batch norm in it; :func:`pyfast.fuse` makes it."""
+
+    _packed: Any = None
+    _packed_from: Any = None  # the array that was packed; load_state_dict cannot write into it
+
+    def _pack(self) -> Any:
+        source = self.weight.data
+        if self._packed_from is not source:
+            object.__setattr__(self, "_packed", _core.PackedWeight(source))
+            object.__setattr__(self, "_packed_from", source)
+        return self._packed
+
+    def __getstate__(self) -> dict[str, Any]:
+        """All but the panels, which are made anew when they are needed."""
+        return {k: v for k, v in self.__dict__.items() if not k.startswith("_packed")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take a pickled or copied state, its weight as constant as it was."""
+        self.__dict__.update(state)
+        self.weight.data.flags.writeable = False
+
+    def forward(self, input: Any) -> Any:
+        """Apply the layer.
+
+        Parameters
+        ----------
+        input : array of shape (..., in_features)
+
+        Returns
+        -------
+        array of shape (..., out_features)
+        """
+        self._check_folded(input)
+        array = _plain(input)
+        if array is None or not self._packing_pays(array):
+            return super().forward(input)
+        bias = None if self.bias is None else self.bias.data
+        return Tensor(_core.linear_packed(array, self._pack(), bias, self.activation))
+
+    def _packing_pays(self, array: np.ndarray[Any, Any]) -> bool:
+        if array.ndim == 0 or self.weight.data.flags.writeable or self.weight.size == 0:
+            return False  # whoever made the weight writable may change it behind our back
+        return _core.isa() != "amx" or math.prod(array.shape[:-1]) <= _AMX_ROWS
+
+
+class SealedSequential(Sequential):
+    """A Sequential whose members were fused with each other: usable only as a whole."""
+
+    def _refuse(self) -> Any:
+        raise RuntimeError(
+            "pyfast.fuse: forward takes this Sequential apart, but its members were fused with "
+            "each other; give pf.fuse example inputs, so that it sees how they are used"
+        )
+
+    def __iter__(self) -> Any:
+        self._refuse()
+
+    def __getitem__(self, index: Any) -> Any:
+        self._refuse()
+
+
+def _plain(input: Any) -> np.ndarray[Any, Any] | None:
+    """The array behind an input without a gradient; None for what the usual way must handle."""
+    if isinstance(input, Tensor):
+        return None if input.requires_grad and is_grad_enabled() else input.data
+    return input if type(input) is np.ndarray else None
+
+
+def _become(module: Module, cls: type[Module]) -> None:
+    module.__class__ = cls
+
+
+def _vanish(module: Module) -> None:
+    """Make an absorbed module pass its input on."""
+    for kind in (module._parameters, module._buffers):
+        for name in list(kind):
+            delattr(module, name)
+    _become(module, Identity)
+
+
+def batch_ndim(layer: Layer) -> int:
+    """How many dimensions a batch of a layer's outputs has whose second axis are the channels.
+
+    Parameters
+    ----------
+    layer : Conv1d, Conv2d or Linear
+
+    Returns
+    -------
+    int
+    """
+    return 2 if isinstance(layer, Linear) else layer.rank + 2
+
+
+def fused_name(module: Module) -> str | None:
+    """What ``activation=`` calls a module.
+
+    Parameters
+    ----------
+    module : Module
+
+    Returns
+    -------
+    str or None
+        None if it is no activation, or one with settings that ``activation=`` cannot express.
+
+    Examples
+    --------
+    >>> from pyfast import nn
+    >>> fused_name(nn.GELU("tanh")), fused_name(nn.ELU(0.5))
+    ('gelu_tanh', None)
+    """
+    if type(module) is act.GELU:
+        return "gelu_tanh" if module.approximate == "tanh" else "gelu"
+    name, settings = _ACTIVATIONS.get(type(module), (None, {}))
+    return name if all(getattr(module, k) == v for k, v in settings.items()) else None
+
+
+def absorb_activation(layer: Module, activation: Module) -> bool:
+    """Have a layer apply the activation behind it, in place.
+
+    Parameters
+    ----------
+    layer : Conv1d, Conv2d, Linear or batch norm
+    activation : Module
+
+    Returns
+    -------
+    bool
+        False, and nothing is changed, if the layer cannot.
+
+    Examples
+    --------
+    >>> from pyfast import nn
+    >>> layer, relu = nn.Linear(2, 2), nn.ReLU()
+    >>> absorb_activation(layer, relu), layer.activation, relu
+    (True, 'relu', Identity())
+    """
+    name = fused_name(activation)
+    if name is None or getattr(layer, "activation", "") is not None:
+        return False
+    layer.activation = name
+    _vanish(activation)
+    return True
+
+
+def fold_batch_norm(layer: Layer, norm: BatchNorm) -> bool:
+    r"""Fold the batch norm behind a layer into its weight and bias, in place.
+
+    .. math:: W' = s W, \; b' = s (b - \mu) + \beta, \; s = \gamma / \sqrt{\sigma^2 + \epsilon}
+
+    in float64, rounded once (Jacob et al., CVPR 2018, section 3.2).
+
+    Parameters
+    ----------
+    layer : Conv1d, Conv2d or Linear
+    norm : BatchNorm1d or BatchNorm2d
+
+    Returns
+    -------
+    bool
+        False, and nothing is changed, if they do not fit: an activation between them, batch
+        statistics, other channels or dtype, or a result that is not finite.
+
+    Examples
+    --------
+    >>> from pyfast import nn
+    >>> layer, norm = nn.Conv2d(1, 2, 3).eval(), nn.BatchNorm2d(2).eval()
+    >>> fold_batch_norm(layer, norm), norm
+    (True, Identity())
+    """
+    if not _fits(layer, norm):
+        return False
+    weight, bias = _folded(layer, norm)
+    dtype = layer.weight.dtype
+    with np.errstate(over="ignore"):
+        new = weight.astype(dtype), bias.astype(dtype)
+    if not all(np.isfinite(a).all() for a in new):
+        return False
+    layer.weight = Parameter(new[0])
+    layer.register_parameter("bias", Parameter(new[1]))
+    layer.activation = norm.activation
+    _become(layer, _FUSED[type(layer)])
+    object.__setattr__(layer, "folded_ndim", batch_ndim(layer))
+    _vanish(norm)
+    return True
+
+
+_FUSED: dict[type[Module], type[_Folded]] = {
+    Conv1d: FusedConv1d,
+    Conv2d: FusedConv2d,
+    Linear: FusedLinear,
+}
+
+
+def _fits(layer: Layer, norm: BatchNorm) -> bool:
+    behind = BatchNorm2d if type(layer) is Conv2d else BatchNorm1d
+    return (
+        type(layer) in _FUSED
+        and type(norm) is behind
+        and layer.activation is None
+        and norm.running_mean is not None
+        and norm.num_features == layer.weight.shape[0]
+        and norm.running_mean.dtype == layer.weight.dtype
+    )
+
+
+def _folded(layer: Layer, norm: BatchNorm) -> tuple[Any, Any]:
+    """Weight and bias in float64."""
+
+    def exact(tensor: Tensor | None, default: float) -> Any:
+        return default if tensor is None else tensor.data.astype(np.float64)
+
+    with np.errstate(all="ignore"):
+        scale = exact(norm.weight, 1.0) / np.sqrt(exact(norm.running_var, 1.0) + norm.eps)
+        bias = scale * (exact(layer.bias, 0.0) - exact(norm.running_mean, 0.0))
+        weight = exact(layer.weight, 0.0)
+        weight = weight * scale.reshape(-1, *[1] * (weight.ndim - 1))
+        return weight, bias + exact(norm.bias, 0.0)
+
+
+def pack(layer: Module) -> None:
+    """Have a Linear keep its weight in the panels of the matrix product, in place.
+
+    Parameters
+    ----------
+    layer : Module
+        Anything but a Linear is left as it is.
+
+    Examples
+    --------
+    >>> from pyfast import nn
+    >>> layer = nn.Linear(2, 2)
+    >>> pack(layer)
+    >>> type(layer).__name__
+    'FusedLinear'
+    """
+    if type(layer) is Linear:
+        _become(layer, FusedLinear)
+    if type(layer) is FusedLinear and layer.weight.size:
+        layer._pack()
