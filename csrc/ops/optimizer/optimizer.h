@@ -11,12 +11,13 @@
 
 namespace pyfast {
 
-// One parameter and its state, all of one shape and dtype. Which arrays a rule keeps is said by
-// its settings' `states()`: bit i is set where state[i] must be there.
+// One parameter and its state, all of one shape and dtype: views that somebody else keeps, null
+// where there is none. Which arrays a rule keeps is said by its settings' `states()`: bit i is set
+// where state[i] must be there.
 struct OptimizerSlot {
-  TensorView parameter;
-  TensorView gradient;
-  TensorView state[3];
+  const TensorView* parameter = nullptr;
+  const TensorView* gradient = nullptr;
+  const TensorView* state[3] = {};
   std::size_t group = 0;
   double step = 1;        // counted from 1, after this step
   double mu_product = 1;  // NAdam: of all momentum coefficients up to this step
