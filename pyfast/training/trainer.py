@@ -336,10 +336,10 @@ class Trainer:
             "history": self.history.rows,
             "stopping": self.stopping.state_dict(),
             "best_weights": self.best_weights,
-            "accumulate": self.accumulate,
         }
+        fixed = {"accumulate": self.accumulate, "schedule_every": self.schedule_every}
         loader = self.loader if isinstance(self.loader, DataLoader) else None
-        return TrainingState(self.model, self.optimizer, self.scheduler, loader, extra)
+        return TrainingState(self.model, self.optimizer, self.scheduler, loader, extra, fixed)
 
     def save(self, path: str | Path | None = None) -> Path:
         """Write a checkpoint, between updates.
@@ -388,7 +388,8 @@ class Trainer:
         Raises
         ------
         ValueError
-            If it is of another model, optimizer or schedule.
+            If it is of another model, optimizer, schedule, loader or accumulation: see
+            :func:`load_checkpoint`. Nothing has changed then.
         """
         source = self._path(path)
         for name in (source.name, "history.csv", "model.safetensors"):
@@ -398,11 +399,6 @@ class Trainer:
         if not source.exists():
             return False
         extra = load_checkpoint(source, self._state())
-        if extra["accumulate"] != self.accumulate:
-            raise ValueError(
-                f"fit: accumulate must be {extra['accumulate']} to go on from {source}, "
-                f"got {self.accumulate}"
-            )
         self._progress = _Progress(**extra["progress"])
         self.history = History(extra["history"])
         self.stopping.load_state_dict(extra["stopping"])
