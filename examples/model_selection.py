@@ -97,19 +97,9 @@ def draw(scores: dict[str, np.ndarray], test: float, best: str, path: Path) -> N
     import matplotlib.pyplot as plt
 
     _, ax = plt.subplots(figsize=(7, 4), layout="constrained")
-    for i, row in enumerate(scores.values()):
-        label = "one of five folds" if i == 0 else None
-        ax.plot(np.full(len(row), i), 100 * row, "o", color="#0072B2", alpha=0.6, label=label)
-        ax.hlines(100 * row.mean(), i - 0.2, i + 0.2, color="#0072B2", lw=2.5)
-        ax.annotate(f"{100 * row.mean():.2f} %", (i + 0.23, 100 * row.mean()), va="center")
-    at = list(scores).index(best)
-    ax.plot(at, 100 * test, "D", color="#D55E00", label=f"test set, once: {100 * test:.2f} %")
-    ax.set_xticks(range(len(scores)), list(scores))
-    ax.set(
-        ylabel="accuracy (%)", title="Digits: validation decides, the test set is looked at once"
-    )
-    ax.set_xlim(-0.5, len(scores) - 0.2)
-    ax.legend(loc="lower right")
+    percent = {name: 100 * row for name, row in scores.items()}
+    pf.plot.cv_scores(percent, test={best: 100 * test}, ylabel="accuracy (%)", ax=ax)
+    ax.set_title("Digits: validation decides, the test set is looked at once")
     path.parent.mkdir(parents=True, exist_ok=True)
     plt.savefig(path, dpi=80)
 

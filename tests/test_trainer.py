@@ -367,6 +367,11 @@ assert [p.name for p in folder.iterdir()] == ["checkpoint.safetensors"]
         ({"mode": "up"}, "mode must be 'min' or 'max'"),
         ({"monitor": "val_f1"}, "monitor must be one of .*, got 'val_f1'"),
         ({"metrics": ["speediness"]}, "scikit-learn has no metric 'speediness'"),
+        ({"metrics": ["accuracy"]}, "metrics need validation data"),
+        ({"epochs": -1}, "epochs must be at least 0, got -1"),
+        ({"targets": 0}, "targets must be positive, got 0"),
+        ({"clip_norm": 0.0}, r"clip_norm must be positive, got 0\.0"),
+        ({"clip_value": float("nan")}, "clip_value must be positive, got nan"),
     ],
 )
 def test_bad_settings(settings: dict[str, Any], match: str) -> None:
@@ -375,15 +380,51 @@ def test_bad_settings(settings: dict[str, Any], match: str) -> None:
         quick(model, adam(model), **settings)
 
 
+@pytest.mark.parametrize(
+    ("settings", "match"),
+    [
+        ({"epochs": 1.5}, r"epochs must be an int, got 1\.5"),
+        ({"accumulate": 1.5}, r"accumulate must be an int, got 1\.5"),
+        ({"scheduler": 3}, "scheduler must be a schedule of pf.optim, got int"),
+        ({"loss": 3}, "loss must be callable, got 3"),
+        ({"loss": lambda output, y: 1.0}, r"loss must return a Tensor of one value, got 1\.0"),
+        (
+            {"loss": lambda output, y: pf.ops.cross_entropy(output, y, reduction="none")},
+            r"loss must return a Tensor of one value, got shape \(32,\)",
+        ),
+        ({"model": lambda x: x}, "model must be a Module, got function"),
+        ({"optimizer": "Adam"}, "optimizer must be an Optimizer, got str"),
+    ],
+)
+def test_parts_of_another_type(settings: dict[str, Any], match: str) -> None:
+    model = build()
+    parts = {"model": model, "loss": pf.ops.cross_entropy, "optimizer": adam(model), **settings}
+    with pytest.raises(TypeError, match=f"fit: {match}"):
+        fit(data=data(), progress=False, **parts)
+
+
+def test_parts_of_something_else() -> None:
+    """Both would run and change nothing."""
+    model, other = build(), build()
+    with pytest.raises(ValueError, match="optimizer must hold parameters of model"):
+        quick(model, adam(other))
+    schedule = pf.optim.lr_scheduler.StepLR(adam(other), 3)
+    with pytest.raises(ValueError, match="scheduler must be one of optimizer"):
+        quick(model, adam(model), scheduler=schedule)
+
+
 def test_learning_rates_that_train_nothing() -> None:
     model = build()
     for lr in (0, -0.1):
-        with pytest.raises(ValueError, match=f"Adam: lr must be positive, got {lr}"):
+        with pytest.raises(ValueError, match=f"Adam: lr must be positive and finite, got {lr}"):
             adam(model, lr=lr)
     optimizer = adam(model)
     optimizer.param_groups[0]["lr"] = 0.0
     with pytest.raises(ValueError, match=r"fit: lr must be positive, got 0\.0 in group 0"):
         quick(model, optimizer)
+    climbs = pf.optim.lr_scheduler.LambdaLR(optimizer := adam(model), lambda epoch: 1.0 - epoch)
+    with pytest.raises(ValueError, match=r"adam_step: lr must be finite and not negative, got -0"):
+        quick(model, optimizer, scheduler=climbs)
 
 
 def test_data_that_cannot_be_trained_on() -> None:

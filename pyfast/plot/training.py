@@ -176,9 +176,10 @@ def cv_scores(
                 label="fold" if i == 0 else None)  # fmt: skip
         ax.plot([i - 0.25, i + 0.25], [folds.mean()] * 2, color="black", lw=2,
                 label="mean of the folds" if i == 0 else None)  # fmt: skip
+        ax.annotate(f"{folds.mean():.4g}", (i - 0.28, folds.mean()), ha="right", va="center")
     for name, value in (test or {}).items():
         ax.plot(list(scores).index(name) + 0.32, value, "D", color=COLORS[1], ms=7,
-                label="test set, once")  # fmt: skip
+                label=f"test set, once: {value:.4g}")  # fmt: skip
     ax.set_xticks(range(len(scores)), list(scores))
     ax.set(xlabel="model", ylabel=ylabel, xlim=(-0.6, len(scores) - 0.4))
     ax.legend()

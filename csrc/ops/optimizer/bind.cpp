@@ -143,7 +143,10 @@ template <class Params>
 void step(const char* op, const Operands& operands, const py::list& settings) {
   const std::vector<Params> groups = read_groups<Params>(op, settings);
   std::vector<unsigned> masks;
-  for (const Params& p : groups) masks.push_back(p.states());
+  for (const Params& p : groups) {
+    check_learning_rate(op, p.lr);
+    masks.push_back(p.states());
+  }
   check_optimizer_slots(op, operands.slots, masks);
   if (!operands.slots.empty())
     run(optimizer_step<Params>, reference::optimizer_step<Params>, groups, operands.slots);

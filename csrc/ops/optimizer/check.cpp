@@ -1,3 +1,5 @@
+#include <cmath>
+
 #include "core/shape.h"
 #include "ops/optimizer/optimizer.h"
 
@@ -19,6 +21,11 @@ void check_state(const char* op, const TensorView* state, const TensorView& para
 }
 
 }  // namespace
+
+void check_learning_rate(const char* op, double lr) {
+  if (!(lr >= 0) || !std::isfinite(lr))
+    throw ValueError(concat(op, ": lr must be finite and not negative, got ", lr));
+}
 
 void check_optimizer_slots(const char* op, const OptimizerSlots& slots,
                            const std::vector<unsigned>& masks) {

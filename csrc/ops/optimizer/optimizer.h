@@ -85,6 +85,9 @@ struct RadamParams {
   unsigned states() const { return 3; }  // exp_avg, exp_avg_sq
 };
 
+// Schedules may set a rate of zero; a negative one would climb.
+void check_learning_rate(const char* op, double lr);
+
 // Every slot is checked before any array is touched: shapes and dtypes agree, arrays that are
 // written are C-contiguous, and the states of `masks[slot.group]` are there.
 void check_optimizer_slots(const char* op, const OptimizerSlots& slots,
