@@ -134,13 +134,14 @@ def show_digits(quick: bool) -> Any:
             train(model, loss, 20 if quick else 150)
         point = pf.analysis.critical_point(loss, model)
         print(f"\ndigits CNN, {count:,} parameters, {when}:\n{point}")
+        every = None
         if when == "minimum":
             every = np.linalg.eigvalsh(pf.analysis.hessian(loss, model))
             print(f"  all eigenvalues {every[0]:.6g} to {every[-1]:.6g}, {sum(every < 0)} negative")
         spectrum = pf.analysis.hessian_spectrum(
             loss, model, probes=2 if quick else 6, steps=20 if quick else 60
         )
-        pf.plot.hessian_spectrum(spectrum, ax=ax)
+        pf.plot.hessian_spectrum(spectrum, exact=every, ax=ax)
         ax.set_title(f"{when}: eigenvalues {point.smallest[0]:.2g} to {point.largest[-1]:.2g}")
     return figure
 
