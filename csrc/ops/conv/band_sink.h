@@ -63,6 +63,9 @@ BandSink<T> band_sink(const Correlation<T>& c, const BandBlock& block, std::int6
   e.row_bias = c.bias ? c.bias + channel : nullptr;
   e.activation = c.activation;
   e.linear = c.linear ? c.linear + at : nullptr;
+  e.residual = c.residual ? c.residual + at : nullptr;
+  e.residual_row_stride = e.row_stride;
+  e.residual_col_stride = e.col_stride;
   return {e,
           gemm_kernels<T>().store,
           c.target.sample,
