@@ -68,6 +68,12 @@ void correlate_band(const Correlation<T>& c);
 template <class T>
 bool prefers_band(const Correlation<T>& c);
 
+// The same with output channels in the lanes: rows of any length fill its tiles.
+template <class T>
+void correlate_lanes(const Correlation<T>& c);
+template <class T>
+bool prefers_lanes(const Correlation<T>& c);
+
 // The same on AMX tiles.
 void correlate_amx(const Correlation<float>& c);
 bool prefers_amx(const Correlation<float>& c);
@@ -83,6 +89,7 @@ void correlate(const Correlation<T>& c) {
   if (!c.residual && prefers_direct(c)) return correlate_direct(c);
   if constexpr (std::is_same_v<T, float>)
     if (prefers_amx(c)) return correlate_amx(c);
+  if (prefers_lanes(c)) return correlate_lanes(c);
   prefers_band(c) ? correlate_band(c) : correlate_gemm(c);
 }
 

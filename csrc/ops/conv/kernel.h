@@ -55,10 +55,19 @@ template <class T>
 using BandMicro = void (*)(std::int64_t depth, const T* a, const T* band,
                            const std::int64_t* offsets, T* tile, bool accumulate);
 
+// tile[p * lanes + l] (+)= sum over d of band[offsets[d] + point p] * weights[d * lanes + l], for
+// one row of points, or two that are `pitch` apart.
+template <class T>
+using LanesMicro = void (*)(std::int64_t depth, const T* band, const std::int64_t* offsets,
+                            std::int64_t pitch, const T* weights, T* tile, bool accumulate);
+
 template <class T>
 struct ConvKernels {
   void (*fill_planes)(const BandFill<T>& fill, T* band);
   const BandMicro<T>* band_micro;  // by tile size, as GemmKernels::micro
+  // For r rows of c points (two rows of up to half of GemmKernels::rows) and v vectors of lanes:
+  //   lanes_micro[((r - 1) * rows + c - 1) * vectors + v - 1]
+  const LanesMicro<T>* lanes_micro;
   // gemm::Source::pack: columns of the patch matrix as the panel's rows
   void (*pack_columns)(const Patches<T>& patches, T* panel, std::int64_t column, int cols, int tile,
                        std::int64_t k, std::int64_t depth);

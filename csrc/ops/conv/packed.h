@@ -49,7 +49,7 @@ struct TilePanels {
 // image it meets.
 template <class T>
 struct ConvPanels {
-  Once<Workspace<T>> band;
+  Once<Workspace<T>> band, lanes;
   Once<TilePanels> tiles;  // of all three parts, whatever the precision
 };
 
