@@ -48,14 +48,14 @@ struct BandBlock {
 
 class BandPlan {
  public:
-  // Blocks of about `columns` grid points, with the zeros between rows if these are `counted`; where
-  // rows are cut, pieces are multiples of `unit`.
+  // Blocks of about `columns` grid points, with the zeros between rows if these are `counted`.
   BandPlan(const AxisPlan& y, const AxisPlan& x, std::int64_t batch, std::int64_t columns,
-           bool counted = true, std::int64_t unit = 32)
+           bool counted = true)
       : y_(y), x_(x), reach_y_(y), reach_x_(x), batch_(batch) {
+    constexpr std::int64_t kVector = 32;
     cols_ = x.grid;
     if (cols_ > columns + columns / 2)
-      cols_ = ceil_div(even_pieces(x.grid, columns), unit) * unit;
+      cols_ = ceil_div(even_pieces(x.grid, columns), kVector) * kVector;
     pitch_ = cols_ + reach_x_.reach - (cols_ == x.grid ? reach_x_.shared : 0);
     rows_ = even_pieces(y.grid, std::max<std::int64_t>(1, columns / (counted ? pitch_ : cols_)));
     const bool whole = rows_ == y.grid && cols_ == x.grid;

@@ -5,9 +5,9 @@
 #include "gemm/gemm.h"
 #include "gemm/kernel.h"
 #include "gemm/plan.h"
-#include "ops/conv/band_plan.h"
 #include "ops/conv/band_sink.h"
 #include "ops/conv/correlate.h"
+#include "ops/conv/lanes_plan.h"
 #include "ops/conv/weights.h"
 
 namespace pyfast {
@@ -32,15 +32,11 @@ class Lanes {
         kernels_(conv_kernels<T>()),
         gemm_(gemm_kernels<T>()),
         panel_(gemm_.width * gemm_.vectors),
-        plan_(c.y, c.x, c.batch, kPoints, false, gemm_.rows),
+        plan_(c, kPoints, gemm_.rows),
         deep_(c.taps() * even_pieces(c.in, std::max<std::int64_t>(1, kDepth / c.taps()))),
         offsets_(deep_) {
     for (std::int64_t i = 0; i < deep_; ++i) offsets_[i] = plan_.offset(i / c.taps(), i % c.taps());
-    const BandBlock b = plan_.block(0);
-    tile_rows_ = b.cols <= gemm_.rows / 2 && b.rows > 1 ? 2 : 1;
-    tile_cols_ = even_pieces(b.cols, gemm_.rows / tile_rows_);
-    tiles_ = b.samples * ceil_div(b.rows, tile_rows_) * ceil_div(b.cols, tile_cols_);
-    tile_size_ = tile_rows_ * tile_cols_ * panel_;
+    tile_size_ = plan_.tile_rows() * plan_.tile_cols() * panel_;
     cut_output();
   }
 
@@ -70,7 +66,7 @@ class Lanes {
   // Output channels [o, o + out) of every group.
   void run(std::int64_t o, std::int64_t out, const Workspace<T>& packed) const {
     const std::int64_t parts = ceil_div(out, part_), blocks = plan_.blocks();
-    const std::int64_t cost = std::min(part_, out) * plan_.widest() * depth();
+    const std::int64_t cost = std::min(part_, out) * plan_.points() * depth();
     parallel_for(c_.groups * blocks * parts, grain_for(cost / 32 + 1),
                  [&](std::int64_t begin, std::int64_t end) {
                    for (std::int64_t i = begin; i < end; ++i) {
@@ -94,7 +90,7 @@ class Lanes {
   // Output channels are packed block by block, and a block cut in parts: by the sums' room in L2,
   // by the time an item may take, and into enough items.
   void cut_output() {
-    const std::int64_t size = static_cast<std::int64_t>(sizeof(T)), width = plan_.widest();
+    const std::int64_t size = static_cast<std::int64_t>(sizeof(T)), width = plan_.points();
     const auto panels = [&](std::int64_t limit, std::int64_t total) {
       return panel_ * even_pieces(ceil_div(total, panel_), limit / panel_);
     };
@@ -130,75 +126,93 @@ class Lanes {
   // `weights`: packed panels of `out` output channels, of which the item's begin at `at`; null
   // where they are packed here.
   void compute(const Item& item, const T* weights, std::int64_t out, std::int64_t at) const {
-    const std::int64_t channels = deep_ / c_.taps();
     const bool one = deep_ == depth();
-    const Workspace<T> band(round_up(channels * plan_.channel_pitch(), 16));
-    const Workspace<T> sums(one ? tile_size_ : ceil_div(item.out, panel_) * tiles_ * tile_size_);
+    const std::int64_t step = one ? 0 : tile_size_, panel_sums = plan_.tiles() * step;
+    const Workspace<T> sums(one ? tile_size_ : ceil_div(item.out, panel_) * panel_sums);
+    const Workspace<T> band(plan_.in_place() ? 0 : deep_ / c_.taps() * plan_.channel_pitch());
+    std::fill_n(band.data(), band.size(), T{0});
     const Workspace<T> fresh(weights ? 0 : panel_ * deep_);
     const WeightSource<T> source(c_, item.group);
     for (std::int64_t k = 0; k < depth(); k += deep_) {
       const Stretch s{k, std::min(deep_, depth() - k), k == 0, k + deep_ >= depth()};
-      fill(item, s, band.data());
+      const T* data = source_of(item, s, band.data());
       for (std::int64_t r = 0; r < item.out; r += panel_) {
         const T* panel = weights ? weights + k * out + (at + r) * s.depth : fresh.data();
         if (!weights)
           source.pack(fresh.data(), item.first + r,
                       static_cast<int>(std::min(panel_, item.out - r)), width(r, item.out), k,
                       s.depth);
-        multiply(item, s, r, panel, band.data(),
-                 sums.data() + (one ? 0 : r / panel_ * tiles_ * tile_size_), one ? 0 : tile_size_);
+        multiply(item, s, r, panel, data, sums.data() + r / panel_ * panel_sums, step);
       }
     }
   }
 
-  // Whole channels from depth s.begin on.
-  void fill(const Item& item, const Stretch& s, T* band) const {
+  // A block's source, from depth s.begin on: where it lies, or copied into the band.
+  const T* source_of(const Item& item, const Stretch& s, T* band) const {
     Image<const T> source = c_.source;
     source.data += (item.group * c_.in + s.begin / c_.taps()) * source.channel;
-    kernels_.fill_planes(plan_.fill(source, s.depth / c_.taps(), item.block), band);
+    if (plan_.in_place()) return source.data + plan_.begin(source, item.block);
+    kernels_.fill_inside(plan_.fill(source, s.depth / c_.taps(), item.block), band);
+    return band;
   }
 
   // All tiles of a panel; their sums lie `step` apart.
-  void multiply(const Item& item, const Stretch& s, std::int64_t r, const T* panel, const T* band,
+  void multiply(const Item& item, const Stretch& s, std::int64_t r, const T* panel, const T* data,
                 T* sums, std::int64_t step) const {
     const BandBlock& b = item.block;
     const int vectors = width(r, item.out) / gemm_.width;
+    const std::int64_t strided = (plan_.col_step() - 1) * (gemm_.rows + gemm_.rows / 2);
+    const std::int64_t tile_rows = plan_.tile_rows(), tile_cols = plan_.tile_cols();
+    LanesSource<T> source{data, offsets_.data(), plan_.row_step(), tile_cols * plan_.col_step()};
     Tile t{};
     for (t.n = 0; t.n < b.samples; ++t.n)
-      for (t.y = 0; t.y < b.rows; t.y += tile_rows_)
-        for (t.x = 0; t.x < b.cols; t.x += tile_cols_, sums += step) {
-          t.rows = static_cast<int>(std::min(tile_rows_, b.rows - t.y));
-          t.cols = static_cast<int>(std::min(tile_cols_, b.cols - t.x));
-          const T* at = band + t.n * plan_.sample_pitch() + t.y * plan_.pitch() + t.x;
-          const std::int64_t kind = (t.rows - 1) * gemm_.rows + t.cols - 1;
-          kernels_.lanes_micro[kind * gemm_.vectors + vectors - 1](
-              s.depth, at, offsets_.data(), plan_.pitch(), panel, sums, !s.first);
+      for (t.y = 0; t.y < b.rows; t.y += tile_rows)
+        for (t.x = 0; t.x < b.cols; t.x += tile_cols, sums += step) {
+          t.rows = static_cast<int>(std::min(tile_rows, b.rows - t.y));
+          t.cols = static_cast<int>(std::min(tile_cols, b.cols - t.x));
+          source.data = data + plan_.point(t.n, t.y, t.x);
+          if (s.last) prefetch(item, r, t);
+          const std::int64_t kind = strided + (t.rows - 1) * gemm_.rows + t.cols - 1;
+          kernels_.lanes_micro[kind * gemm_.vectors + vectors - 1](s.depth, source, panel, sums,
+                                                                   !s.first);
           if (s.last) store(item, r, t, vectors * gemm_.width, sums);
         }
   }
 
+  // Of row y of a tile, in the target, of channel 0.
+  std::int64_t target(const Item& item, const Tile& t, std::int64_t y) const {
+    return c_.target_offset(item.block.n + t.n, item.block.y + t.y + y, item.block.x + t.x);
+  }
+
+  // Lines of the target that a tile is about to write.
+  void prefetch(const Item& item, std::int64_t r, const Tile& t) const {
+    const std::int64_t rows = std::min(panel_, item.out - r), last = t.cols - 1;
+    for (std::int64_t y = 0; y < t.rows; ++y) {
+      const auto e = epilogue_at(c_, item.group * c_.out + item.first + r, target(item, t, y));
+      for (std::int64_t i = 0; i < rows; ++i) {
+        __builtin_prefetch(e.c + i * e.row_stride, 1);
+        __builtin_prefetch(e.c + i * e.row_stride + last * e.col_stride, 1);
+      }
+    }
+  }
+
   // A finished tile of `width` lanes, the item's output channels from r on.
   void store(const Item& item, std::int64_t r, const Tile& t, int width, const T* tile) const {
-    alignas(64) T turned[2 * kMaxTile];
-    const BandBlock& b = item.block;
-    const std::int64_t channel = item.group * c_.out + item.first + r;
-    const std::int64_t rows = std::min<std::int64_t>(width, item.out - r);
-    for (std::int64_t y = 0; y < t.rows; ++y, tile += t.cols * width) {
-      const std::int64_t at = c_.target_offset(b.n + t.n, b.y + t.y + y, b.x + t.x);
-      gemm_.pack(turned, tile, width, 1, t.cols, gemm_.width, width);
-      gemm_.store(epilogue_at(c_, channel, at), turned, gemm_.width, 0, rows, 0, t.cols);
-    }
+    const int rows = static_cast<int>(std::min<std::int64_t>(width, item.out - r));
+    for (std::int64_t y = 0; y < t.rows; ++y, tile += t.cols * width)
+      kernels_.lanes_store(
+          epilogue_at(c_, item.group * c_.out + item.first + r, target(item, t, y)), tile, width,
+          t.cols, rows);
   }
 
   const Correlation<T>& c_;
   const ConvKernels<T>& kernels_;
   const GemmKernels<T>& gemm_;
   std::int64_t panel_;  // output channels of a panel
-  BandPlan plan_;
+  LanesPlan plan_;
   std::int64_t deep_;                // depth of a stretch, whole channels
   Workspace<std::int64_t> offsets_;  // of a stretch's depths in the band
-  std::int64_t tile_rows_, tile_cols_;
-  std::int64_t tiles_, tile_size_;  // of a block; elements of one
+  std::int64_t tile_size_;           // elements
   std::int64_t block_, part_;       // output channels packed at a time, and of an item
   bool fresh_ = false;              // weights are packed where they are used
 };
@@ -207,7 +221,7 @@ class Lanes {
 
 template <class T>
 bool prefers_lanes(const Correlation<T>& c) {
-  return prefers_band(c) && c.out >= gemm_kernels<T>().width;
+  return prefers_band(c) && c.out >= gemm_kernels<T>().width && (c.x.stride <= 2 || c.x.grid == 1);
 }
 
 template <class T>
