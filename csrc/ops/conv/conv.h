@@ -80,8 +80,8 @@ void convolution_forward(const ConvParams& params, const TensorView& input,
                          const TensorView& weight, const TensorView& bias, const TensorView& output,
                          const TensorView& linear);
 void check_packed_weight(const TensorView& weight, std::int64_t groups);
-// output = activation(conv(input, weight) + bias + residual), forward's bits. bias may be undefined,
-// and so may residual, which has output's shape and dtype.
+// output = activation(conv(input, weight) + bias + residual), forward's bits. bias may be
+// undefined, and so may residual, which has output's shape and dtype.
 ConvParams check_convolution_packed(const ConvOptions& options, const TensorView& input,
                                     const PackedConvWeight& weight, const TensorView& bias,
                                     const TensorView& residual);

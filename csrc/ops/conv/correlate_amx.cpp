@@ -95,7 +95,7 @@ class AmxBand {
   TilePanels pack() const {
     const std::int64_t stretches = c_.groups * stretches_;
     TilePanels w{Workspace<std::uint16_t>(stretches * panels_ * panel_),
-              Workspace<Magnitudes>(stretches)};
+                 Workspace<Magnitudes>(stretches)};
     const Workspace<Magnitudes> each(stretches * panels_);
     parallel_for(stretches * panels_, grain_for(2 * kTile * kAmxDepth * steps_),
                  [&](std::int64_t begin, std::int64_t end) {

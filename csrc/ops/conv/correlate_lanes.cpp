@@ -1,6 +1,6 @@
-// correlate_band with output channels in the lanes (kernel_lanes.h): blocks of the source are copied
-// into a band, a stretch of the sum at a time, and every panel of weights passes over it. Tiles come
-// out point by point and are turned on their way to the target.
+// correlate_band with output channels in the lanes (kernel_lanes.h): blocks of the source are
+// copied into a band, a stretch of the sum at a time, and every panel of weights passes over it.
+// Tiles come out point by point and are turned on their way to the target.
 #include "core/parallel.h"
 #include "gemm/gemm.h"
 #include "gemm/kernel.h"
@@ -14,10 +14,10 @@ namespace pyfast {
 
 namespace {
 
-constexpr std::int64_t kPoints = 400;           // of a block
-constexpr std::int64_t kDepth = 160;            // of a stretch of the sum
-constexpr std::int64_t kSumsBytes = 768 << 10;  // of an item, in L2 beside the band
-constexpr std::int64_t kWeightBytes = 8 << 20;  // packed at a time
+constexpr std::int64_t kPoints = 400;                   // of a block
+constexpr std::int64_t kDepth = 160, kDepthOfOne = 96;  // of a stretch of the sum
+constexpr std::int64_t kSumsBytes = 768 << 10;          // of an item, in L2 beside the band
+constexpr std::int64_t kWeightBytes = 8 << 20;          // packed at a time
 // Items that keep several threads busy, if none computes fewer output channels than it takes to pay
 // for filling its band.
 constexpr std::int64_t kItems = 8, kLeastOut = 128;
@@ -33,7 +33,9 @@ class Lanes {
         gemm_(gemm_kernels<T>()),
         panel_(gemm_.width * gemm_.vectors),
         plan_(c, kPoints, gemm_.rows),
-        deep_(c.taps() * even_pieces(c.in, std::max<std::int64_t>(1, kDepth / c.taps()))),
+        deep_(c.taps() *
+              even_pieces(c.in, std::max<std::int64_t>(
+                                    1, (c.taps() == 1 ? kDepthOfOne : kDepth) / c.taps()))),
         offsets_(deep_) {
     for (std::int64_t i = 0; i < deep_; ++i) offsets_[i] = plan_.offset(i / c.taps(), i % c.taps());
     tile_size_ = plan_.tile_rows() * plan_.tile_cols() * panel_;
@@ -67,17 +69,16 @@ class Lanes {
   void run(std::int64_t o, std::int64_t out, const Workspace<T>& packed) const {
     const std::int64_t parts = ceil_div(out, part_), blocks = plan_.blocks();
     const std::int64_t cost = std::min(part_, out) * plan_.points() * depth();
-    parallel_for(c_.groups * blocks * parts, grain_for(cost / 32 + 1),
-                 [&](std::int64_t begin, std::int64_t end) {
-                   for (std::int64_t i = begin; i < end; ++i) {
-                     const std::int64_t at = i % parts * part_, g = i / parts / blocks;
-                     const Item item{g, plan_.block(i / parts % blocks), o + at,
-                                     std::min(part_, out - at)};
-                     const T* weights =
-                         fresh_ ? nullptr : packed.data() + g * padded(out) * depth();
-                     compute(item, weights, padded(out), at);
-                   }
-                 });
+    parallel_for(
+        c_.groups * blocks * parts, grain_for(cost / 32 + 1),
+        [&](std::int64_t begin, std::int64_t end) {
+          for (std::int64_t i = begin; i < end; ++i) {
+            const std::int64_t at = i % parts * part_, g = i / parts / blocks;
+            const Item item{g, plan_.block(i / parts % blocks), o + at, std::min(part_, out - at)};
+            const T* weights = fresh_ ? nullptr : packed.data() + g * padded(out) * depth();
+            compute(item, weights, padded(out), at);
+          }
+        });
   }
 
   std::int64_t depth() const { return c_.in * c_.taps(); }
@@ -163,7 +164,8 @@ class Lanes {
     const int vectors = width(r, item.out) / gemm_.width;
     const std::int64_t strided = (plan_.col_step() - 1) * (gemm_.rows + gemm_.rows / 2);
     const std::int64_t tile_rows = plan_.tile_rows(), tile_cols = plan_.tile_cols();
-    LanesSource<T> source{data, offsets_.data(), plan_.row_step(), tile_cols * plan_.col_step()};
+    LanesSource<T> source{data, offsets_.data(), plan_.row_step(),
+                          2 * tile_cols * plan_.col_step()};
     Tile t{};
     for (t.n = 0; t.n < b.samples; ++t.n)
       for (t.y = 0; t.y < b.rows; t.y += tile_rows)
@@ -213,8 +215,8 @@ class Lanes {
   std::int64_t deep_;                // depth of a stretch, whole channels
   Workspace<std::int64_t> offsets_;  // of a stretch's depths in the band
   std::int64_t tile_size_;           // elements
-  std::int64_t block_, part_;       // output channels packed at a time, and of an item
-  bool fresh_ = false;              // weights are packed where they are used
+  std::int64_t block_, part_;        // output channels packed at a time, and of an item
+  bool fresh_ = false;               // weights are packed where they are used
 };
 
 }  // namespace

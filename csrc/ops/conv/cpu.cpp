@@ -109,8 +109,8 @@ void convolution_packed(const ConvParams& params, const TensorView& input,
   visit(input.dtype, [&]<class T>() {
     const Contiguous<T> b(bias), r(residual);
     const Image<const T> x(input, params.spatial);
-    Correlation<T> c = gather(params.geometry, x, weight.weight().as<T>(),
-                              Image<T>(output, params.spatial));
+    Correlation<T> c =
+        gather(params.geometry, x, weight.weight().as<T>(), Image<T>(output, params.spatial));
     c.bias = b.data();
     c.activation = params.activation;
     c.residual = r.data();

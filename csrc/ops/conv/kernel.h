@@ -74,8 +74,8 @@ template <class T>
 struct ConvKernels {
   void (*fill_planes)(const BandFill<T>& fill, T* band);
   const BandMicro<T>* band_micro;  // by tile size, as GemmKernels::micro
-  // For points s = 1 or 2 apart, r rows of c of them (of two rows up to half a tile's) and v vectors
-  // of lanes, with R = GemmKernels::rows:
+  // For points s = 1 or 2 apart, r rows of c of them (of two rows up to half a tile's) and v
+  // vectors of lanes, with R = GemmKernels::rows:
   //   lanes_micro[((s - 1) * (R + R / 2) + (r - 1) * R + c - 1) * vectors + v - 1]
   const LanesMicro<T>* lanes_micro;
   // C(r, p) = epilogue(tile[p * lanes + r]), r < rows

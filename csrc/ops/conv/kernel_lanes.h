@@ -20,7 +20,7 @@ namespace {
 template <class T, int stride, int rows, int cols, int vectors>
 PYFAST_INLINE void lanes_step(typename vec<T>::native (&sums)[rows * cols * vectors], const T* a,
                               const LanesSource<T>& s, const T* b) {
-  __builtin_prefetch(a + s.ahead, 0, 2);
+  __builtin_prefetch(a + s.ahead);
   typename vec<T>::native right[vectors];
   unroll<vectors>([&](auto j) PYFAST_INLINED { right[j] = vec<T>::load(b + j * vec<T>::size).v; });
   unroll<rows * cols>([&](auto r) PYFAST_INLINED {
@@ -36,6 +36,8 @@ void lanes_micro(std::int64_t depth, const LanesSource<T>& source, const T* weig
                  bool accumulate) {
   const LanesSource<T> s = source;
   constexpr int w = vec<T>::size, all = rows * cols * vectors;
+  if (accumulate)
+    for (int i = 0; i < all; ++i) __builtin_prefetch(tile + i * w);
   typename vec<T>::native sums[all] = {};
   std::int64_t d = 0;
   for (; d + 2 <= depth; d += 2, weights += 2 * vectors * w) {
@@ -65,7 +67,8 @@ struct LanesTable<T, std::integer_sequence<int, i...>> {
 
 template <class T>
 constexpr const LanesMicro<T>* lanes_table() {
-  return LanesTable<T, std::make_integer_sequence<int, 2 * (kRows + kRows / 2) * kVectors>>::entries;
+  return LanesTable<T,
+                    std::make_integer_sequence<int, 2 * (kRows + kRows / 2) * kVectors>>::entries;
 }
 
 // Points are turned into the rows of their channels a quad of lanes at a time.
@@ -92,25 +95,28 @@ void lanes_store(const gemm::Epilogue<T>& e, const T* tile, int lanes, int point
 template <class T>
 void fill_inside(const BandFill<T>& p, T* band) {
   constexpr std::int64_t w = vec<T>::size, line = 64 / static_cast<std::int64_t>(sizeof(T));
-  const Inside x(p.x.first, 1, p.x.size, p.x.count), y(p.y.first, 1, p.y.size, p.y.count);
+  const Inside x(p.x.first, p.x.stride, p.x.size, p.x.count);
+  const Inside y(p.y.first, p.y.stride, p.y.size, p.y.count);
+  const std::int64_t step = p.x.stride * p.column;
   const bool turned = p.channel == 1 && p.column != 1;
   const std::int64_t n = x.end - x.begin;
   for (std::int64_t c = 0; c < (turned ? 1 : p.channels); ++c)
     for (std::int64_t s = 0; s < p.samples; ++s) {
-      const T* from = p.source + c * p.channel + s * p.sample + (p.y.first + y.begin) * p.row +
-                      (p.x.first + x.begin) * p.column;
+      const T* from = p.source + c * p.channel + s * p.sample +
+                      (p.y.first + y.begin * p.y.stride) * p.row +
+                      (p.x.first + x.begin * p.x.stride) * p.column;
       T* to = band + c * p.channel_pitch + s * p.sample_pitch + y.begin * p.pitch + x.begin;
-      for (std::int64_t i = y.begin; i < y.end; ++i, from += p.row, to += p.pitch) {
+      for (std::int64_t i = y.begin; i < y.end; ++i, from += p.y.stride * p.row, to += p.pitch) {
         if (turned) {
           for (std::int64_t j = 0; j < n; j += w)  // pack_turned takes few rows at a time
-            pack_turned(to + j, from + j * p.column, p.column,
-                        static_cast<int>(n - j < w ? n - j : w),
+            pack_turned(to + j, from + j * step, step, static_cast<int>(n - j < w ? n - j : w),
                         static_cast<int>(p.channel_pitch), p.channels);
           continue;
         }
         if (p.column == 1)  // the same row of the next channel
-          for (std::int64_t j = 0; j < n; j += line) __builtin_prefetch(from + p.channel + j);
-        copy_row(to, from, n, p.column);
+          for (std::int64_t j = 0; j < n * step; j += line)
+            __builtin_prefetch(from + p.channel + j);
+        copy_row(to, from, n, step);
       }
     }
 }

@@ -4,21 +4,27 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <utility>
 
 #include "ops/conv/band_plan.h"
 
 namespace pyfast {
 
-// The source under a block: its rows, with their padding, one after the other. A tap is an offset in
-// it, and neighbouring grid points are a stride apart.
+// One axis of the source under a block: rows with their padding, one after the other, where a tap
+// is an offset and neighbouring grid points are `stride` apart.
 struct LanesReach {
   std::int64_t lowest, stride, span;
+  std::int64_t skip = 1;  // source coordinates from one entry to the next
 
   explicit LanesReach(const AxisPlan& a)
       : lowest(a.offset + (a.step < 0 ? (a.taps - 1) * a.step : 0)),
-        stride(a.grid > 1 ? a.stride : 1),
+        stride(a.stride),
         span((a.taps - 1) * std::abs(a.step)) {}
 
+  // A copy for a single tap holds the points alone.
+  void tighten() {
+    if (span == 0) std::swap(stride, skip);
+  }
   std::int64_t length(std::int64_t points) const { return (points - 1) * stride + span + 1; }
   std::int64_t position(const AxisPlan& a, std::int64_t tap) const {
     return a.offset + tap * a.step - lowest;
@@ -35,8 +41,7 @@ class LanesPlan {
   LanesPlan(const Correlation<T>& c, std::int64_t points, std::int64_t tile)
       : y_(c.y), x_(c.x), reach_y_(c.y), reach_x_(c.x), batch_(c.batch) {
     cols_ = x_.grid;
-    if (cols_ > points + points / 2)
-      cols_ = ceil_div(even_pieces(x_.grid, points), tile) * tile;
+    if (cols_ > points + points / 2) cols_ = ceil_div(even_pieces(x_.grid, points), tile) * tile;
     rows_ = even_pieces(y_.grid, points / cols_);
     const bool whole = rows_ == y_.grid && cols_ == x_.grid;
     samples_ = whole ? even_pieces(batch_, points / (rows_ * cols_)) : 1;
@@ -87,7 +92,7 @@ class LanesPlan {
   template <class T>
   BandFill<T> fill(const Image<const T>& source, std::int64_t channels, const BandBlock& b) const {
     const auto axis = [](const AxisPlan& a, const LanesReach& r, std::int64_t at, std::int64_t n) {
-      return BandAxis{r.lowest + at * a.stride, 1, a.source, 1, r.length(n)};
+      return BandAxis{r.lowest + at * a.stride, r.skip, a.source, 1, r.length(n)};
     };
     return {source.data + b.n * source.sample,
             source.sample,
@@ -118,6 +123,8 @@ class LanesPlan {
       pitch_ = s.row, sample_ = s.sample, channel_ = s.channel;
       return;
     }
+    reach_y_.tighten();
+    reach_x_.tighten();
     pitch_ = reach_x_.length(cols_);
     sample_ = reach_y_.length(rows_) * pitch_;
     channel_ = (ceil_div(samples_ * sample_, kLine) | 1) * kLine;
