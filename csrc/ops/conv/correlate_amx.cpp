@@ -271,7 +271,7 @@ class AmxBand {
 
 bool prefers_amx(const Correlation<float>& c) {
   // A weight's uses that pay for splitting it; few taps make little of the band, too.
-  const std::int64_t uses = c.taps() == 1 ? 400 : 96;
+  const std::int64_t uses = c.taps() == 1 ? 500 : 96;
   const bool apart = c.taps() > 1 && (c.y.stride > 1 || c.x.stride > 1);  // the FMAs were as fast
   const std::int64_t padded = round_up(c.in, kAmxDepth);
   return !apart && c.in >= 24 && 4 * padded <= 6 * c.in && c.out >= 24 &&
