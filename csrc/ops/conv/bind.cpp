@@ -64,7 +64,7 @@ py::object forward_packed(py::handle input, const ConstantWeight& weight, py::ha
                           py::handle activation, py::handle residual) {
   const TensorView& w = weight.weight.weight();
   const int spatial = w.rank() - 2;
-  const char* op = spatial == 1 ? "conv1d_packed" : "conv2d_packed";
+  const char* op = kNames[0][spatial - 1];
   const ConvOptions o = options(op, spatial, false, stride, padding, dilation,
                                 py::int_(weight.weight.groups()), activation);
   const Input x(input, {op, "input"});
