@@ -14,6 +14,7 @@ from .family import Arrays, Call, Family
 PEERS = (
     "numpy", "torch", "torch-channels-last", "torch-compile", "onnxruntime", "openvino", "jax",
 )  # fmt: skip
+PREPARED = "pyfast packed"  # beside "pyfast"; no peer
 PACKAGES = {"torch-channels-last": "torch", "torch-compile": "torch"}
 
 
@@ -51,7 +52,9 @@ def limit_blas(threads: int) -> None:
 def prepare(
     peer: str, family: Family, arrays: Arrays, params: Mapping[str, Any], threads: int
 ) -> Call | None:
-    """The peer's call, or None when it has no such op."""
+    """The peer's (or prepared pyfast's) call, or None when it has no such op."""
+    if peer == PREPARED:
+        return family.prepared(arrays, params) if family.prepared else None
     if peer == "numpy":
         return family.numpy(arrays, params) if family.numpy else None
     if peer == "torch":
