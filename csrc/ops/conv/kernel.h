@@ -50,6 +50,19 @@ struct BandFill {
   std::int64_t channel_pitch, plane, sample_pitch, pitch;
 };
 
+// Planes taken as one row each, and a square kernel that keeps their size (kernel_flat.h).
+template <class T>
+struct FlatShape {
+  std::int64_t size;      // of a plane
+  std::int64_t slack;     // zeros on either side of a copy of it
+  int kernel;             // rows and columns: 3 or 5, the middle one on the output's position
+  std::int64_t row_step;  // between the taps of a column
+  const T* masks;         // [kernel][mask_pitch]: all bits set where a column of taps is inside
+  std::int64_t mask_pitch;
+
+  std::int64_t copy() const { return size + 2 * slack; }
+};
+
 // tile[r * cols + c] (+)= sum over d of a[d * rows + r] * band[offsets[d] + c]
 template <class T>
 using BandMicro = void (*)(std::int64_t depth, const T* a, const T* band,
@@ -79,6 +92,19 @@ struct ConvKernels {
   // sums[tap] += sum over y, x of grad[y, x] * source under that tap
   void (*direct_weights)(const DirectRows<T>& source, const T* grad, std::int64_t grad_stride,
                          double* sums);
+  // Planes `step` apart correlated with K x K weights each, last tap first if `reversed`. scratch:
+  // two copies, zero in the slack.
+  void (*flat_planes)(const FlatShape<T>& s, std::int64_t planes, const T* source,
+                      std::int64_t step, const T* weights, bool reversed, const T* bias, T* out,
+                      std::int64_t out_step, T* scratch);
+  // lanes[plane][tap][.] += maps * image under the tap, whose sum over lanes is the gradient
+  void (*flat_weights)(const FlatShape<T>& s, std::int64_t planes, const T* image,
+                       std::int64_t step, const T* maps, std::int64_t maps_step, T* lanes,
+                       T* scratch);
+  // sums[i] += the lanes of vector i, i < n, which become zero
+  void (*fold_lanes)(T* lanes, std::int64_t n, double* sums);
+  // out[2 i] = even[i], out[2 i + 1] = odd[i], for 2 i and 2 i + 1 below n
+  void (*interleave)(const T* even, const T* odd, T* out, std::int64_t n);
   // x[0] + x[stride] + ..., n of them
   double (*sum)(const T* x, std::int64_t n, std::int64_t stride);
 };

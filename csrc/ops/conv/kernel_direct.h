@@ -192,8 +192,46 @@ PYFAST_INLINE void direct_taps(const DirectRows<T>& s, const std::int64_t* offse
   for (int t = 0; t < N; ++t) sums[t] += static_cast<double>(reduce_add(parts[t]));
 }
 
+// A dense K x K kernel, S the stride down: R rows of the gradient at a time, under which each row
+// of the band is loaded once. `count` columns.
+template <int K, int S, int R, class T>
+PYFAST_INLINE void square_taps(const DirectRows<T>& s, const T* band, const T* grad,
+                               std::int64_t grad_stride, int count, typename vec<T>::native* sums) {
+  const std::int64_t row = s.band_stride / S;
+  typename vec<T>::native g[R];
+  unroll<R>([&](auto r) PYFAST_INLINED { g[r] = load(grad + r * grad_stride, count).v; });
+  unroll<(R - 1) * S + K>([&](auto q) PYFAST_INLINED {
+    unroll<K>([&](auto kx) PYFAST_INLINED {
+      const auto x = load(band + q * row + s.offsets[kx], count).v;
+      unroll<R>([&](auto r) PYFAST_INLINED {
+        constexpr int ky = q - r * S;
+        if constexpr (ky >= 0 && ky < K)
+          sums[ky * K + kx] = backend::fma(g[r], x, sums[ky * K + kx]);
+      });
+    });
+  });
+}
+
+template <int K, int S, class T>
+void square_weights(const DirectRows<T>& s, const T* grad, std::int64_t grad_stride, double* sums) {
+  constexpr int rows = 4;
+  typename vec<T>::native parts[K * K] = {};
+  const auto add = [&](auto r, std::int64_t y) PYFAST_INLINED {
+    for_each_vector<T>(s.cols, [&](std::int64_t x, int count) PYFAST_INLINED {
+      square_taps<K, S, r>(s, s.band + y * s.band_stride + x, grad + y * grad_stride + x,
+                           grad_stride, count, parts);
+    });
+  };
+  std::int64_t y = 0;
+  for (; y + rows <= s.rows; y += rows) add(std::integral_constant<int, rows>(), y);
+  for (; y < s.rows; ++y) add(std::integral_constant<int, 1>(), y);
+  for (int t = 0; t < K * K; ++t) sums[t] += static_cast<double>(reduce_add(vec<T>(parts[t])));
+}
+
 template <class T>
 void direct_weights(const DirectRows<T>& s, const T* grad, std::int64_t grad_stride, double* sums) {
+  if (s.square == 3 && s.stride == 1) return square_weights<3, 1>(s, grad, grad_stride, sums);
+  if (s.square == 3 && s.stride == 2) return square_weights<3, 2>(s, grad, grad_stride, sums);
   int t = 0;
   for (; t + 9 <= s.taps; t += 9) direct_taps<9>(s, s.offsets + t, grad, grad_stride, sums + t);
   for (; t + 3 <= s.taps; t += 3) direct_taps<3>(s, s.offsets + t, grad, grad_stride, sums + t);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "simd/deinterleave.h"
+#include "simd/interleave.h"
 #include "simd/loop.h"
 
 namespace pyfast::PYFAST_ISA {
@@ -50,6 +51,21 @@ PYFAST_INLINE void copy_row(T* out, const T* x, std::int64_t n, std::int64_t ste
   } else {
     for (std::int64_t i = 0; i < n; ++i) out[i] = x[i * step];
   }
+}
+
+// out[2 i] = even[i], out[2 i + 1] = odd[i], for 2 i and 2 i + 1 below n
+template <class T>
+void interleave(const T* even, const T* odd, T* out, std::int64_t n) {
+  constexpr int w = vec<T>::size;
+  for (; n >= 2 * w; n -= 2 * w, even += w, odd += w, out += 2 * w) {
+    const vec<T> a = vec<T>::load(even), b = vec<T>::load(odd);
+    zip_low(a, b).store(out), zip_high(a, b).store(out + w);
+  }
+  if (n == 0) return;
+  const int rest = static_cast<int>(n);
+  const vec<T> a = vec<T>::load(even, (rest + 1) / 2), b = vec<T>::load(odd, rest / 2);
+  store(zip_low(a, b), out, rest < w ? rest : w);
+  if (rest > w) zip_high(a, b).store(out + w, rest - w);
 }
 
 }  // namespace
