@@ -28,6 +28,7 @@ class BandLayout {
     rows_ = std::clamp<std::int64_t>(
         kElements / (cols_ * std::min(x.stride, x_reach_ + 1)) / std::min(y.stride, kElements), 1,
         y.grid);
+    if (rows_ > 0) rows_ = blocks_of(y.grid, blocks_of(y.grid, rows_));  // even blocks
     length_ = cols_ + x_reach_ / x.stride;
     phases_ = std::min(x.stride, x_reach_ + 1);
     band_rows_ = (rows_ - 1) * y.stride + y_reach_ + 1;

@@ -63,6 +63,7 @@ class ImageGradient {
  public:
   explicit ImageGradient(const ConvGeometry& g)
       : g_(g),
+        kernels_(conv_kernels<T>()),
         y_(g.y),
         x_(g.x),
         layout_(y_.whole(), x_.whole()),
@@ -80,12 +81,13 @@ class ImageGradient {
   }
 
   // `out`: the plane of the gradient.
-  void compute(const T* band, const GridBlock& block, const T* weight, T* out, T* scratch) const {
+  void compute(const T* band, const GridBlock& block, const T* weight, T* out, T* scratch,
+               const Ahead<T>& ahead) const {
     for (std::int64_t t = 0; t < g_.taps(); ++t) scratch[t] = weight[taps_[t]];
     for (std::int64_t py = 0; py < y_.size(); ++py) {
       T* to = out + (py + block.y * g_.y.stride) * g_.x.image + block.x * g_.x.stride;
       if (g_.x.stride == 1)
-        correlate(band, py, 0, block, scratch, to, row_step_);
+        correlate(band, py, 0, block, scratch, to, row_step_, ahead);
       else
         join(band, py, block, scratch, to);
     }
@@ -116,15 +118,15 @@ class ImageGradient {
 
   // One phase of both axes, to rows `step` apart.
   void correlate(const T* band, std::int64_t py, std::int64_t px, const GridBlock& block,
-                 const T* weights, T* to, std::int64_t step) const {
+                 const T* weights, T* to, std::int64_t step, const Ahead<T>& ahead = {}) const {
     const AxisPlan &y = y_.phase[py].plan, &x = x_.phase[px].plan;
     const std::int64_t rows = cut(y, block.y, block.rows), cols = cut(x, block.x, block.cols);
     const std::int64_t first = first_tap(py, px);
     const bool dense = y.taps == x.taps && std::abs(y.step) == 1 && std::abs(x.step) == 1;
     if (y.taps * x.taps > 0)
-      return conv_kernels<T>().direct(
+      return kernels_.direct(
           {band, layout_.length(), rows, cols, offsets_.data() + first,
-           static_cast<int>(y.taps * x.taps), dense ? static_cast<int>(x.taps) : 0, 1},
+           static_cast<int>(y.taps * x.taps), dense ? static_cast<int>(x.taps) : 0, 1, ahead},
           weights + first, T{0}, false, to, step);
     for (std::int64_t r = 0; r < rows; ++r) std::fill_n(to + r * step, cols, T{0});
   }
@@ -142,12 +144,11 @@ class ImageGradient {
         for (std::int64_t i = 0; i < cols; ++i)
           to[r * row_step_ + i * g_.x.stride + px] = own[px % 2][r * pitch + i];
     }
-    for (std::int64_t r = 0; r < rows && g_.x.stride == 2; ++r)
-      conv_kernels<T>().interleave(own[0] + r * pitch, own[1] + r * pitch, to + r * row_step_,
-                                   width);
+    if (g_.x.stride == 2) kernels_.interleave(own[0], own[1], pitch, to, row_step_, rows, width);
   }
 
   const ConvGeometry& g_;
+  const ConvKernels<T>& kernels_;
   Phases y_, x_;
   BandLayout layout_;
   Workspace<std::int64_t> offsets_, taps_;  // phase by phase: in the band, in the kernel
@@ -257,17 +258,28 @@ class Gradients {
       }
     }
   }
+  // Rows of a plane from `y` on, to be fetched.
+  static Ahead<T> rows_ahead(const Image<const T>& image, std::int64_t n, std::int64_t channel,
+                             std::int64_t y, std::int64_t rows) {
+    if (image.column != 1) return {};
+    return {image.data + n * image.sample + channel * image.channel + y * image.row,
+            rows * image.row};
+  }
   void add_pixels(std::int64_t n, std::int64_t channel, std::int64_t i, T* band, T* scratch) const {
-    const GridBlock block = pixels_.layout().block(i);
+    const GridBlock block = pixels_.layout().block(i), next = weights_.block(i);
     pixels_.layout().fill(band, &maps_.at(n, channel, 0, 0), maps_, block, nullptr);
+    const auto ahead = grad_weight_ ? rows_ahead(image_, n, channel, next.y * g_.y.stride,
+                                                 std::max<std::int64_t>(next.rows, 0) * g_.y.stride)
+                                    : rows_ahead(maps_, n, channel + 1, block.y, block.rows);
     T* out = grad_image_ + (n * g_.groups + channel) * g_.y.image * g_.x.image;
-    pixels_.compute(band, block, weight_ + channel * g_.taps(), out, scratch);
+    pixels_.compute(band, block, weight_ + channel * g_.taps(), out, scratch, ahead);
   }
   void add_weights(std::int64_t n, std::int64_t channel, std::int64_t i, T* band,
                    double* sums) const {
     const GridBlock block = weights_.block(i);
-    const auto rows =
+    auto rows =
         weights_.fill(band, &image_.at(n, channel, 0, 0), image_, block, weight_offsets_.data());
+    rows.ahead = rows_ahead(maps_, n, channel + 1, block.y, block.rows);
     conv_kernels<T>().direct_weights(rows, &maps_.at(n, channel, block.y, block.x), maps_.row,
                                      sums);
   }

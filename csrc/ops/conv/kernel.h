@@ -18,6 +18,13 @@ struct Patches {
   AxisPlan y, x;
 };
 
+// What will be read next: square kernels fetch it into L2 while they compute.
+template <class T>
+struct Ahead {
+  const T* data = nullptr;
+  std::int64_t size = 0;
+};
+
 // One plane of outputs of the direct kernel, computed from a band: rows of the source with their
 // padding, cut by column residue so that every tap reads neighbours at unit stride.
 template <class T>
@@ -30,6 +37,7 @@ struct DirectRows {
   // Of a dense kernel of as many rows as columns, in the band's order: its size (else 0), and the
   // stride down.
   int square = 0, stride = 1;
+  Ahead<T> ahead = {};
 };
 
 // Filling a band: the source under a block of the grid, padded with zeros and cut by row and column
@@ -103,8 +111,9 @@ struct ConvKernels {
                        T* scratch);
   // sums[i] += the lanes of vector i, i < n, which become zero
   void (*fold_lanes)(T* lanes, std::int64_t n, double* sums);
-  // out[2 i] = even[i], out[2 i + 1] = odd[i], for 2 i and 2 i + 1 below n
-  void (*interleave)(const T* even, const T* odd, T* out, std::int64_t n);
+  // out[2 i] = even[i], out[2 i + 1] = odd[i], for 2 i and 2 i + 1 below n; rows of them
+  void (*interleave)(const T* even, const T* odd, std::int64_t pitch, T* out,
+                     std::int64_t out_pitch, std::int64_t rows, std::int64_t n);
   // x[0] + x[stride] + ..., n of them
   double (*sum)(const T* x, std::int64_t n, std::int64_t stride);
 };

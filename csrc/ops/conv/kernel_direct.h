@@ -73,6 +73,15 @@ PYFAST_INLINE void direct_rows(const DirectRows<T>& s, const T* band, const T* w
   }
 }
 
+// The share of R rows from y on.
+template <int R, class T>
+PYFAST_INLINE void fetch_ahead(const DirectRows<T>& s, std::int64_t y) {
+  constexpr std::int64_t line = 64 / static_cast<std::int64_t>(sizeof(T));
+  const std::int64_t end = s.ahead.size * (y + R) / s.rows;
+  for (std::int64_t i = s.ahead.size * y / s.rows; i < end; i += line)
+    __builtin_prefetch(s.ahead.data + i, 0, 2);
+}
+
 // A dense K x K kernel, S the stride down: R rows by V vectors of outputs, of which each row of the
 // band is loaded once. The last vector has `cols` columns.
 template <int K, int S, int R, int V, class T>
@@ -130,9 +139,11 @@ void square(const DirectRows<T>& s, const T* weights, T bias, bool accumulate, T
   vec<T> w[K * K];
   for (int t = 0; t < K * K; ++t) w[t] = vec<T>(weights[t]);
   std::int64_t y = 0;
-  for (; y + rows <= s.rows; y += rows)
+  for (; y + rows <= s.rows; y += rows) {
+    fetch_ahead<rows>(s, y);
     square_rows<K, S, rows>(s, s.band + y * s.band_stride, w, bias, accumulate,
                             out + y * out_stride, out_stride);
+  }
   for (; y < s.rows; ++y)
     square_rows<K, S, 1>(s, s.band + y * s.band_stride, w, bias, accumulate, out + y * out_stride,
                          out_stride);
@@ -217,6 +228,7 @@ void square_weights(const DirectRows<T>& s, const T* grad, std::int64_t grad_str
   constexpr int rows = 4;
   typename vec<T>::native parts[K * K] = {};
   const auto add = [&](auto r, std::int64_t y) PYFAST_INLINED {
+    fetch_ahead<r>(s, y);
     for_each_vector<T>(s.cols, [&](std::int64_t x, int count) PYFAST_INLINED {
       square_taps<K, S, r>(s, s.band + y * s.band_stride + x, grad + y * grad_stride + x,
                            grad_stride, count, parts);

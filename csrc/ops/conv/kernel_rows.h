@@ -55,7 +55,7 @@ PYFAST_INLINE void copy_row(T* out, const T* x, std::int64_t n, std::int64_t ste
 
 // out[2 i] = even[i], out[2 i + 1] = odd[i], for 2 i and 2 i + 1 below n
 template <class T>
-void interleave(const T* even, const T* odd, T* out, std::int64_t n) {
+PYFAST_INLINE void interleave_row(const T* even, const T* odd, T* out, std::int64_t n) {
   constexpr int w = vec<T>::size;
   for (; n >= 2 * w; n -= 2 * w, even += w, odd += w, out += 2 * w) {
     const vec<T> a = vec<T>::load(even), b = vec<T>::load(odd);
@@ -66,6 +66,13 @@ void interleave(const T* even, const T* odd, T* out, std::int64_t n) {
   const vec<T> a = vec<T>::load(even, (rest + 1) / 2), b = vec<T>::load(odd, rest / 2);
   store(zip_low(a, b), out, rest < w ? rest : w);
   if (rest > w) zip_high(a, b).store(out + w, rest - w);
+}
+
+template <class T>
+void interleave(const T* even, const T* odd, std::int64_t pitch, T* out, std::int64_t out_pitch,
+                std::int64_t rows, std::int64_t n) {
+  for (std::int64_t r = 0; r < rows; ++r)
+    interleave_row(even + r * pitch, odd + r * pitch, out + r * out_pitch, n);
 }
 
 }  // namespace
