@@ -83,6 +83,7 @@ class ImageGradient {
   // `out`: the plane of the gradient.
   void compute(const T* band, const GridBlock& block, const T* weight, T* out, T* scratch,
                const Ahead<T>& ahead) const {
+    if (spreads(g_.y) && spreads(g_.x)) return spread(band, block, weight, out);
     for (std::int64_t t = 0; t < g_.taps(); ++t) scratch[t] = weight[taps_[t]];
     for (std::int64_t py = 0; py < y_.size(); ++py) {
       T* to = out + (py + block.y * g_.y.stride) * g_.x.image + block.x * g_.x.stride;
@@ -94,6 +95,15 @@ class ImageGradient {
   }
 
  private:
+  static bool spreads(const ConvAxis& a) {
+    return a.kernel == 3 && a.stride == 2 && a.dilation == 1 && a.padding == 1 && a.image > 1;
+  }
+  void spread(const T* band, const GridBlock& block, const T* weight, T* out) const {
+    const std::int64_t y = 2 * block.y, x = 2 * block.x;
+    kernels_.spread_3x3(band, layout_.length(), weight, out + y * g_.x.image + x, g_.x.image,
+                        std::min(2 * block.rows, g_.y.image - y),
+                        std::min(2 * block.cols, g_.x.image - x));
+  }
   static std::int64_t place(const AxisPlan& a, std::int64_t tap) {  // in the band's order
     return a.step < 0 ? a.taps - 1 - tap : tap;
   }

@@ -111,6 +111,10 @@ struct ConvKernels {
                        T* scratch);
   // sums[i] += the lanes of vector i, i < n, which become zero
   void (*fold_lanes)(T* lanes, std::int64_t n, double* sums);
+  // The image's gradient of a 3 x 3 kernel, stride 2, padding 1: rows x cols of it from maps whose
+  // rows are `pitch` apart, with a row and a column of zeros behind them.
+  void (*spread_3x3)(const T* maps, std::int64_t pitch, const T* weights, T* out,
+                     std::int64_t out_pitch, std::int64_t rows, std::int64_t cols);
   // out[2 i] = even[i], out[2 i + 1] = odd[i], for 2 i and 2 i + 1 below n; rows of them
   void (*interleave)(const T* even, const T* odd, std::int64_t pitch, T* out,
                      std::int64_t out_pitch, std::int64_t rows, std::int64_t n);

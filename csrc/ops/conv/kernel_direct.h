@@ -250,6 +250,27 @@ void direct_weights(const DirectRows<T>& s, const T* grad, std::int64_t grad_str
   for (; t < s.taps; ++t) direct_taps<1>(s, s.offsets + t, grad, grad_stride, sums + t);
 }
 
+// Each product of maps and weights is made once: pixels of even and odd rows and columns meet one,
+// two, two and four taps.
+template <class T>
+void spread_3x3(const T* maps, std::int64_t pitch, const T* weights, T* out, std::int64_t out_pitch,
+                std::int64_t rows, std::int64_t cols) {
+  constexpr int w = vec<T>::size;
+  vec<T> k[9];
+  for (int t = 0; t < 9; ++t) k[t] = vec<T>(weights[t]);
+  for (std::int64_t y = 0; y < rows; y += 2, maps += pitch, out += 2 * out_pitch)
+    for (std::int64_t x = 0; x < cols; x += 2 * w) {
+      const T* from = maps + x / 2;
+      const vec<T> here = vec<T>::load(from), right = vec<T>::load(from + 1);
+      store_pairs(here * k[4], fma(right, k[3], here * k[5]), out + x, cols - x);
+      if (y + 1 == rows) continue;
+      const vec<T> below = vec<T>::load(from + pitch), corner = vec<T>::load(from + pitch + 1);
+      store_pairs(fma(below, k[1], here * k[7]),
+                  fma(corner, k[0], here * k[8]) + fma(below, k[2], right * k[6]),
+                  out + out_pitch + x, cols - x);
+    }
+}
+
 PYFAST_INLINE vec<double> widened(vec<float> x) { return widen_low(x) + widen_high(x); }
 PYFAST_INLINE vec<double> widened(vec<double> x) { return x; }
 

@@ -54,18 +54,22 @@ PYFAST_INLINE void copy_row(T* out, const T* x, std::int64_t n, std::int64_t ste
 }
 
 // out[2 i] = even[i], out[2 i + 1] = odd[i], for 2 i and 2 i + 1 below n
+// out[0], out[1], ... = even[0], odd[0], even[1], ..., n <= two vectors of them
+template <class T>
+PYFAST_INLINE void store_pairs(vec<T> even, vec<T> odd, T* out, std::int64_t n) {
+  constexpr int w = vec<T>::size;
+  store(zip_low(even, odd), out, n < w ? static_cast<int>(n) : w);
+  if (n > w) store(zip_high(even, odd), out + w, n < 2 * w ? static_cast<int>(n - w) : w);
+}
+
 template <class T>
 PYFAST_INLINE void interleave_row(const T* even, const T* odd, T* out, std::int64_t n) {
   constexpr int w = vec<T>::size;
-  for (; n >= 2 * w; n -= 2 * w, even += w, odd += w, out += 2 * w) {
-    const vec<T> a = vec<T>::load(even), b = vec<T>::load(odd);
-    zip_low(a, b).store(out), zip_high(a, b).store(out + w);
-  }
+  for (; n >= 2 * w; n -= 2 * w, even += w, odd += w, out += 2 * w)
+    store_pairs(vec<T>::load(even), vec<T>::load(odd), out, 2 * w);
   if (n == 0) return;
   const int rest = static_cast<int>(n);
-  const vec<T> a = vec<T>::load(even, (rest + 1) / 2), b = vec<T>::load(odd, rest / 2);
-  store(zip_low(a, b), out, rest < w ? rest : w);
-  if (rest > w) zip_high(a, b).store(out + w, rest - w);
+  store_pairs(vec<T>::load(even, (rest + 1) / 2), vec<T>::load(odd, rest / 2), out, n);
 }
 
 template <class T>
