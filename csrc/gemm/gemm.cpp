@@ -178,17 +178,23 @@ class Engine {
   void compute(const Step<T>& step) const {
     alignas(64) T one_tile[kMaxTile];
     T* slot = step.sums;
+    const std::int64_t share = step.depth * b_.tile / pieces(step.a.rows.size(), a_.tile);
     for (std::int64_t c = 0; c < step.b.rows.size(); c += b_.tile) {
       const std::int64_t col = step.b.rows.begin + c;
       const int width = b_.width(col);
       const std::int64_t cols = std::min<std::int64_t>(width, step.b.rows.size() - c);
       const bool whole = step.last && sink_.plain && cols == width;
+      const bool more = c + b_.tile < step.b.rows.size();
+      MicroNext<T> next{more ? step.b.panel(c + b_.tile, b_.width(col + b_.tile)) : one_tile,
+                        one_tile};
       for (std::int64_t r = 0; r < step.a.rows.size(); r += a_.tile) {
         const std::int64_t row = step.a.rows.begin + r;
         const int height = a_.width(row);
         const auto multiply = [&](T* out, std::int64_t ld) {
+          if (step.sums) next.slot = slot + a_.tile * b_.tile;
           micro(height, width)(step.depth, step.a.panel(r, height), step.b.panel(c, width),
-                               step.first ? nullptr : slot, out, ld);
+                               step.first ? nullptr : slot, out, ld, next);
+          next.panel += share;
         };
         if (whole) {
           multiply(sink_.plain + row * sink_.stride + col, sink_.stride);

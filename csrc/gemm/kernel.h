@@ -13,11 +13,19 @@ inline constexpr int kMaxTile = 512;
 // More rows than a panel of any instruction set has, whole vectors of them.
 inline constexpr int kMaxRows = 64;
 
+// What the register tile asks for while it works: into L2 the panel of B that comes next, a line
+// for four steps of the depth, and into L1 the next tile's sums. Any addresses; nothing is read.
+template <class T>
+struct MicroNext {
+  const T* panel;
+  const T* slot;
+};
+
 // out[r * ld + c] = start[r * cols + c] + sum over d of a[d * rows + r] * b[d * cols + c], from
 // zero where `start` is null. One function per tile size: rows, and cols = vectors * width.
 template <class T>
 using MicroKernel = void (*)(std::int64_t depth, const T* a, const T* b, const T* start, T* out,
-                             std::int64_t ld);
+                             std::int64_t ld, const MicroNext<T>& next);
 
 template <class T>
 struct GemmKernels {
