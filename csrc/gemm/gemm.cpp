@@ -189,7 +189,7 @@ class Engine {
                         one_tile};
       for (std::int64_t r = 0; r < step.a.rows.size(); r += a_.tile) {
         const std::int64_t row = step.a.rows.begin + r;
-        const int height = a_.width(row);
+        const int height = static_cast<int>(std::min<std::int64_t>(a_.tile, a_.size - row));
         const auto multiply = [&](T* out, std::int64_t ld) {
           if (step.sums) next.slot = slot + a_.tile * b_.tile;
           micro(height, width)(step.depth, step.a.panel(r, height), step.b.panel(c, width),
