@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from inspect import signature
 from typing import Any
 
 import numpy as np
@@ -95,6 +96,14 @@ def prompt_array(prompt: Any, batch: int | None = None) -> tuple[Array, Array | 
     return ids, None if real.all() else real
 
 
+def _can_keep_last(model: Any) -> bool:
+    """Whether the model leaves out the logits that nobody looks at, where it is asked to."""
+    try:
+        return "logits_to_keep" in signature(getattr(model, "forward", model)).parameters
+    except (TypeError, ValueError):  # not a function of Python's
+        return False
+
+
 class Decoder:
     """Rows of tokens, and a model's logits for what comes next.
 
@@ -144,6 +153,7 @@ class Decoder:
         self._memory: Any = None
         self._memory_mask: Any = None
         self._reads_source = hasattr(model, "decode")
+        self._last_only = {"logits_to_keep": 1} if _can_keep_last(model) else {}
         if self._reads_source != (source is not None):
             needed = "needs" if self._reads_source else "takes no"
             raise ValueError(f"generate: {type(model).__name__} {needed} source")
@@ -205,7 +215,9 @@ class Decoder:
                     new, self._memory, self._memory_mask, cache=self._cache, **extra
                 )
             else:
-                out = self._model(new, cache=self._cache, attention_mask=self._real)
+                out = self._model(
+                    new, cache=self._cache, attention_mask=self._real, **self._last_only
+                )
         if self._cache is not None:
             self._seen = self.length
         array = out._data if isinstance(out, Variable) else out
