@@ -149,6 +149,10 @@ class Decoder:
         source_mask: Any = None,
         use_cache: bool = True,
     ) -> None:
+        if not callable(model):
+            raise TypeError(f"generate: model must be a model, got {type(model).__name__}")
+        if source is None and source_mask is not None:
+            raise ValueError("generate: source_mask only counts beside source")
         self._model = model
         self._memory: Any = None
         self._memory_mask: Any = None
@@ -174,6 +178,8 @@ class Decoder:
             if limit is None:
                 raise ValueError("generate: max_new_tokens must be given: the model has no limit")
             wanted = limit - length
+        if not isinstance(wanted, int | np.integer):
+            raise TypeError(f"generate: max_new_tokens must be an int, got {wanted!r}")
         if wanted < 1 or (limit is not None and length + wanted > limit):
             raise ValueError(
                 f"generate: max_new_tokens must be positive and, with {length} tokens of prompt, "

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from .. import nn, ops
 from .._tensor import Tensor
 from ..autograd import no_grad
@@ -346,6 +348,8 @@ class GPT(nn.Module):
         end = start + ids.shape[1]
         check_length(end, self.max_positions, f"{name}: input_ids")
         real = real_tokens(attention_mask, (len(ids), end), f"{name}: attention_mask")
+        if not isinstance(logits_to_keep, int | np.integer):
+            raise TypeError(f"{name}: logits_to_keep must be an int, got {logits_to_keep!r}")
         if not 0 <= logits_to_keep <= ids.shape[1]:
             raise ValueError(
                 f"{name}: logits_to_keep must be in [0, {ids.shape[1]}], got {logits_to_keep}"
@@ -385,7 +389,8 @@ class GPT(nn.Module):
         """
         from ..generation import KVCache
 
-        return KVCache(len(self.layers), batch_size, max_length or self.max_positions)
+        room = self.max_positions if max_length is None else max_length
+        return KVCache(len(self.layers), batch_size, room)
 
     @classmethod
     def from_pretrained(cls, folder: str | os.PathLike[str], strict: bool = True) -> GPT:
