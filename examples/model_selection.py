@@ -72,6 +72,11 @@ def convolutional(n_inputs: int, n_outputs: int) -> nn.Module:
     )
 
 
+def one_cycle(optimizer: pf.optim.Optimizer, updates: int) -> pf.optim.lr_scheduler.LRScheduler:
+    """The learning rate rises, then falls to nearly zero."""
+    return pf.optim.lr_scheduler.OneCycleLR(optimizer, 5e-3, total_steps=updates)
+
+
 def search(x: np.ndarray, y: np.ndarray, epochs: int, n_jobs: int) -> GridSearchCV:
     """Every network on every fold; the best one is fitted again to all of x."""
     model = NetClassifier(
