@@ -80,9 +80,12 @@ def one_cycle(optimizer: pf.optim.Optimizer, updates: int) -> pf.optim.lr_schedu
 def search(x: np.ndarray, y: np.ndarray, epochs: int, n_jobs: int) -> GridSearchCV:
     """Every network on every fold; the best one is fitted again to all of x."""
     model = NetClassifier(
-        optimizer="AdamW", lr=2e-3, weight_decay=0.02, batch_size=64, max_epochs=epochs,
+        optimizer="AdamW",
+        weight_decay=0.02,
+        scheduler=one_cycle,
+        max_epochs=epochs,
         random_state=0,
-    )  # fmt: skip
+    )
     folds = StratifiedKFold(5, shuffle=True, random_state=0)
     grid = {"module": [linear, perceptron, convolutional]}
     return GridSearchCV(model, grid, cv=folds, n_jobs=n_jobs, verbose=1).fit(x, y)
@@ -113,7 +116,7 @@ def draw(scores: dict[str, np.ndarray], test: float, best: str, path: Path) -> N
 def main() -> None:
     """Choose by cross-validation, then look at the test set."""
     options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--epochs", type=int, default=80)
+    options.add_argument("--epochs", type=int, default=40)
     options.add_argument("--jobs", type=int, default=1)
     options.add_argument("--output", type=Path, default=Path("figures"), metavar="FOLDER")
     chosen = options.parse_args()
