@@ -389,6 +389,27 @@ void split_pairs(std::uint32_t* dwords, std::int64_t pitch, const float* rows, s
   seen.into(magnitudes);
 }
 
+template <int parts>
+void split_row(std::uint16_t* items, std::int64_t part_stride, const float* row, std::int64_t n,
+               Magnitudes& magnitudes) {
+  Seen seen;
+  for (std::int64_t i = 0; i < n; i += kAmxDepth) {
+    const __m512 x0 = _mm512_maskz_loadu_ps(first_lanes(n - i), row + i);
+    const __m512 x1 = _mm512_maskz_loadu_ps(first_lanes(n - i - 16), row + i + 16);
+    seen.add(x0), seen.add(x1);
+    const Parts<parts> p0(x0), p1(x1);
+    unroll<parts>([&](auto k) {
+      _mm512_storeu_si512(items + k * part_stride + i, join(p0.part[k], p1.part[k]));
+    });
+  }
+  seen.into(magnitudes);
+}
+
+void split_row_any(std::uint16_t* items, std::int64_t part_stride, const float* row, std::int64_t n,
+                   int parts, Magnitudes& seen) {
+  const auto run = parts == 3 ? split_row<3> : parts == 2 ? split_row<2> : split_row<1>;
+  run(items, part_stride, row, n, seen);
+}
 void split_pairs_any(std::uint32_t* dwords, std::int64_t pitch, const float* rows,
                      std::int64_t stride, std::int64_t count, std::int64_t pairs,
                      std::int64_t entries, int parts, Magnitudes& seen) {
@@ -419,15 +440,11 @@ void split_turned_any(std::uint16_t* panel, const float* source, std::int64_t st
 }  // namespace
 
 const AmxKernels& kernels() {
-  static constexpr AmxKernels table{&begin,
-                                    &end,
-                                    &split_rows_any,
-                                    &split_left_any,
-                                    &split_right_any,
-                                    &split_turned_any,
-                                    &split_pairs_any,
-                                    &multiply_any,
-                                    &multiply_into_any};
+  static constexpr AmxKernels table{&begin,           &end,
+                                    &split_rows_any,  &split_left_any,
+                                    &split_right_any, &split_turned_any,
+                                    &split_pairs_any, &split_row_any,
+                                    &multiply_any,    &multiply_into_any};
   return table;
 }
 
