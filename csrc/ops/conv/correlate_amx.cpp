@@ -27,6 +27,8 @@ constexpr std::int64_t kSumsBytes = 768 << 10;
 // for filling its band.
 constexpr std::int64_t kItems = 8, kLeastOut = 128;
 constexpr double kMostProducts = 256e6;  // of an item
+constexpr std::int64_t kRow = 4;        // tiles that are computed in a row, where sums are kept
+constexpr std::int64_t kLeastRow = 20;  // of grid points, under a stride
 constexpr int kMostParts = 3;            // at the highest precision
 
 std::int64_t round_up(std::int64_t n, std::int64_t unit) { return ceil_div(n, unit) * unit; }
@@ -211,24 +213,32 @@ class AmxBand {
                           : sums;
   }
 
-  // work(r, c, columns of the tile, tile) for every pair of panels; what is finished is stored.
+  // work(r, c, columns of a tile, first tile, tiles) for rows of tiles; what is finished is stored.
   template <class Work>
   void each_tile(const Item& item, std::int64_t stretch, float* sums, Work work) const {
     const auto sink = band_sink(c_, item.block, item.group * c_.out + item.first, plan_.pitch(),
                                 plan_.sample_pitch());
     const std::int64_t width = plan_.width(item.block);
     const bool last = stretch + 1 == stretches_;
+    const std::int64_t half = width % kTile, narrow = half > 0 && half <= kAmxTile ? 1 : 0;
+    const std::int64_t whole = ceil_div(width, kTile) - narrow;
     for (std::int64_t r = 0; r < item.out; r += kTile)
-      for (std::int64_t c = 0; c < width; c += kTile) {
-        const std::int64_t rows = std::min(kTile, item.out - r), cols = std::min(kTile, width - c);
-        const int wide = cols > kAmxTile ? kTile : kAmxTile;
+      for (std::int64_t t = 0, count; t < whole + narrow; t += count) {
+        count = t < whole && stretches_ > 1 ? std::min(kRow, whole - t) : 1;
+        const int wide = t < whole ? kTile : kAmxTile;
+        const std::int64_t rows = std::min(kTile, item.out - r), c = t * kTile;
+        const std::int64_t cols = std::min(count * kTile, width - c);
         float* tile = slot(sums, r, c, width);
         if (last) sink.prefetch(r, rows, c, cols);
-        work(r, c, wide, tile);
-        if (last && turned_)
-          sink.store_turned(tile, panel_width(item.first + r), r, static_cast<int>(rows), c, cols);
-        else if (last)
-          sink.store(tile, wide, r, rows, c, cols);
+        work(r, c, wide, tile, count);
+        for (std::int64_t i = 0; last && i < cols; i += kTile, tile += kTile * kTile) {
+          const std::int64_t here = std::min(kTile, cols - i);
+          if (turned_)
+            sink.store_turned(tile, panel_width(item.first + r), r, static_cast<int>(rows), c + i,
+                              here);
+          else
+            sink.store(tile, wide, r, rows, c + i, here);
+        }
       }
   }
 
@@ -237,17 +247,19 @@ class AmxBand {
     const std::int64_t row = 4 * plan_.channel_pitch(), part = kAmxDepth / 2 * row;
     AmxOperand entries{band, row, 64, part, 0, offsets_.data()};
     if (turned_) entries.row = 64, entries.tile = 64 * kAmxTile;
-    each_tile(item, stretch, sums, [&](std::int64_t r, std::int64_t c, int cols, float* tile) {
+    const std::int64_t next = 4 * kTile * (turned_ ? kAmxDepth / 2 : 1);  // in the band
+    each_tile(item, stretch, sums, [&](std::int64_t r, std::int64_t c, int cols, float* tile,
+                                       std::int64_t count) {
       const int tiles = panel_width(item.first + r) / kAmxTile, across = cols / kAmxTile;
       const auto* panel = panels + (item.first + r) / kTile * panel_;
       const auto weights = AmxOperand::panel(panel, tiles, kept_parts_);
       entries.data = band + c * (turned_ ? kAmxDepth / 2 : 1);
       if (turned_)
-        amx::kernels().multiply(steps_, entries, across, weights, tiles, parts_, tile, stretch > 0,
-                                nullptr, 0);
+        amx::kernels().multiply_row(steps_, entries, across, next, weights, tiles, 0, parts_, count,
+                                    tile, kTile * kTile, stretch > 0);
       else
-        amx::kernels().multiply(steps_, weights, tiles, entries, across, parts_, tile, stretch > 0,
-                                nullptr, 0);
+        amx::kernels().multiply_row(steps_, weights, tiles, 0, entries, across, next, parts_, count,
+                                    tile, kTile * kTile, stretch > 0);
     });
   }
 
@@ -265,7 +277,7 @@ class AmxBand {
       offsets[d] = plan_.offset(d / c_.taps(), d % c_.taps());
     const Workspace<float> panel(gemm.rows * depth), part(gemm.rows * kTile);
     const WeightSource<float> weights(c_, item.group);
-    each_tile(item, stretch, sums, [&](std::int64_t r, std::int64_t c, int cols, float* tile) {
+    const auto one = [&](std::int64_t r, std::int64_t c, int cols, float* tile) {
       const std::int64_t rows = std::min(kTile, item.out - r);
       for (std::int64_t i = 0; i < rows; i += gemm.rows) {
         const int here = static_cast<int>(std::min<std::int64_t>(gemm.rows, rows - i));
@@ -279,6 +291,11 @@ class AmxBand {
           sum = to[j] + (stretch > 0 ? sum : 0.0f);
         }
       }
+    };
+    each_tile(item, stretch, sums, [&](std::int64_t r, std::int64_t c, int cols, float* tile,
+                                       std::int64_t count) {
+      for (std::int64_t i = 0; i < count; ++i)
+        one(r, c + i * kTile, cols, tile + i * kTile * kTile);
     });
   }
 
@@ -299,7 +316,8 @@ class AmxBand {
 bool prefers_amx(const Correlation<float>& c) {
   // A weight's uses that pay for splitting it; few taps make little of the band, too.
   const std::int64_t uses = c.taps() == 1 ? 500 : 96;
-  const bool apart = c.taps() > 1 && (c.y.stride > 1 || c.x.stride > 1);  // the FMAs were as fast
+  // Short rows taken apart by the stride fill tiles badly, and cost much to fill.
+  const bool apart = c.taps() > 1 && (c.y.stride > 1 || c.x.stride > 1) && c.x.grid < kLeastRow;
   const std::int64_t padded = round_up(c.in, kAmxDepth);
   return !apart && c.in >= 24 && 4 * padded <= 6 * c.in && c.out >= 24 &&
          c.taps() <= kDepth / kAmxDepth && c.batch * c.grid() >= uses && prefers_band(c) &&
