@@ -155,7 +155,8 @@ PYFAST_AMX_INLINE void finish(const float (*sums)[kAmxTile][16], float* tile, bo
                               std::int64_t from, std::int64_t to) {
   constexpr int here = a_tiles * b_tiles;
   for (std::int64_t i = from; i < to; ++i) {
-    const std::int64_t r = i / b_tiles % kAmxTile, c = i / b_tiles / kAmxTile * b_tiles + i % b_tiles;
+    const std::int64_t r = i / b_tiles % kAmxTile,
+                       c = i / b_tiles / kAmxTile * b_tiles + i % b_tiles;
     __m512 sum = _mm512_load_ps(sums[c][r]);
     for (std::int64_t copy = c + here; copy < 4; copy += here)
       sum = _mm512_add_ps(sum, _mm512_load_ps(sums[copy][r]));
@@ -451,6 +452,27 @@ void split_pairs(std::uint32_t* dwords, std::int64_t pitch, const float* rows, s
   seen.into(magnitudes);
 }
 
+template <int parts>
+void split_row(std::uint16_t* items, std::int64_t part_stride, const float* row, std::int64_t n,
+               Magnitudes& magnitudes) {
+  Seen seen;
+  for (std::int64_t i = 0; i < n; i += kAmxDepth) {
+    const __m512 x0 = _mm512_maskz_loadu_ps(first_lanes(n - i), row + i);
+    const __m512 x1 = _mm512_maskz_loadu_ps(first_lanes(n - i - 16), row + i + 16);
+    seen.add(x0), seen.add(x1);
+    const Parts<parts> p0(x0), p1(x1);
+    unroll<parts>([&](auto k) {
+      _mm512_storeu_si512(items + k * part_stride + i, join(p0.part[k], p1.part[k]));
+    });
+  }
+  seen.into(magnitudes);
+}
+
+void split_row_any(std::uint16_t* items, std::int64_t part_stride, const float* row, std::int64_t n,
+                   int parts, Magnitudes& seen) {
+  const auto run = parts == 3 ? split_row<3> : parts == 2 ? split_row<2> : split_row<1>;
+  run(items, part_stride, row, n, seen);
+}
 void split_pairs_any(std::uint32_t* dwords, std::int64_t pitch, const float* rows,
                      std::int64_t stride, std::int64_t count, std::int64_t pairs,
                      std::int64_t entries, int parts, Magnitudes& seen) {
@@ -488,6 +510,7 @@ const AmxKernels& kernels() {
                                     &split_right_any,
                                     &split_turned_any,
                                     &split_pairs_any,
+                                    &split_row_any,
                                     &multiply_any,
                                     &multiply_row_any,
                                     &multiply_into_any};

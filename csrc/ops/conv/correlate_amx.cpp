@@ -27,8 +27,8 @@ constexpr std::int64_t kSumsBytes = 768 << 10;
 // for filling its band.
 constexpr std::int64_t kItems = 8, kLeastOut = 128;
 constexpr double kMostProducts = 256e6;  // of an item
-constexpr std::int64_t kRow = 4;        // tiles that are computed in a row, where sums are kept
-constexpr std::int64_t kLeastRow = 20;  // of grid points, under a stride
+constexpr std::int64_t kRow = 4;         // tiles that are computed in a row, where sums are kept
+constexpr std::int64_t kLeastRow = 20;   // of grid points, under a stride
 constexpr int kMostParts = 3;            // at the highest precision
 
 std::int64_t round_up(std::int64_t n, std::int64_t unit) { return ceil_div(n, unit) * unit; }
@@ -248,19 +248,19 @@ class AmxBand {
     AmxOperand entries{band, row, 64, part, 0, offsets_.data()};
     if (turned_) entries.row = 64, entries.tile = 64 * kAmxTile;
     const std::int64_t next = 4 * kTile * (turned_ ? kAmxDepth / 2 : 1);  // in the band
-    each_tile(item, stretch, sums, [&](std::int64_t r, std::int64_t c, int cols, float* tile,
-                                       std::int64_t count) {
-      const int tiles = panel_width(item.first + r) / kAmxTile, across = cols / kAmxTile;
-      const auto* panel = panels + (item.first + r) / kTile * panel_;
-      const auto weights = AmxOperand::panel(panel, tiles, kept_parts_);
-      entries.data = band + c * (turned_ ? kAmxDepth / 2 : 1);
-      if (turned_)
-        amx::kernels().multiply_row(steps_, entries, across, next, weights, tiles, 0, parts_, count,
-                                    tile, kTile * kTile, stretch > 0);
-      else
-        amx::kernels().multiply_row(steps_, weights, tiles, 0, entries, across, next, parts_, count,
-                                    tile, kTile * kTile, stretch > 0);
-    });
+    each_tile(item, stretch, sums,
+              [&](std::int64_t r, std::int64_t c, int cols, float* tile, std::int64_t count) {
+                const int tiles = panel_width(item.first + r) / kAmxTile, across = cols / kAmxTile;
+                const auto* panel = panels + (item.first + r) / kTile * panel_;
+                const auto weights = AmxOperand::panel(panel, tiles, kept_parts_);
+                entries.data = band + c * (turned_ ? kAmxDepth / 2 : 1);
+                if (turned_)
+                  amx::kernels().multiply_row(steps_, entries, across, next, weights, tiles, 0,
+                                              parts_, count, tile, kTile * kTile, stretch > 0);
+                else
+                  amx::kernels().multiply_row(steps_, weights, tiles, 0, entries, across, next,
+                                              parts_, count, tile, kTile * kTile, stretch > 0);
+              });
   }
 
   // As correlate_band does, into the same tiles.
@@ -292,11 +292,11 @@ class AmxBand {
         }
       }
     };
-    each_tile(item, stretch, sums, [&](std::int64_t r, std::int64_t c, int cols, float* tile,
-                                       std::int64_t count) {
-      for (std::int64_t i = 0; i < count; ++i)
-        one(r, c + i * kTile, cols, tile + i * kTile * kTile);
-    });
+    each_tile(item, stretch, sums,
+              [&](std::int64_t r, std::int64_t c, int cols, float* tile, std::int64_t count) {
+                for (std::int64_t i = 0; i < count; ++i)
+                  one(r, c + i * kTile, cols, tile + i * kTile * kTile);
+              });
   }
 
   const Correlation<float>& c_;
