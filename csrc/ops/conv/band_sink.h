@@ -21,6 +21,22 @@ struct BandSink {
 
   void store(const T* tile, std::int64_t ld, std::int64_t first, std::int64_t rows,
              std::int64_t col, std::int64_t cols) const {
+    each_run(first, col, cols, [&](const gemm::Epilogue<T>& e, std::int64_t at, std::int64_t n) {
+      store_(e, tile + at, ld, 0, rows, 0, n);
+    });
+  }
+
+  // The same from tile[entry * lanes + row].
+  void store_turned(const T* tile, int lanes, std::int64_t first, int rows, std::int64_t col,
+                    std::int64_t cols) const {
+    each_run(first, col, cols, [&](const gemm::Epilogue<T>& e, std::int64_t at, std::int64_t n) {
+      conv_kernels<T>().lanes_store(e, tile + at * lanes, lanes, static_cast<int>(n), rows);
+    });
+  }
+
+  // run(epilogue, at, count) for every row of the grid among entries [col, col + cols).
+  template <class Run>
+  void each_run(std::int64_t first, std::int64_t col, std::int64_t cols, Run run) const {
     std::int64_t n = col / sample_pitch, y = col % sample_pitch / pitch, x = col % pitch;
     for (std::int64_t at = 0; at < cols && n < block.samples;) {
       const std::int64_t count = std::min(block.cols - x, cols - at);
@@ -31,7 +47,7 @@ struct BandSink {
         if (e.linear) e.linear += offset;
         if (e.residual) e.residual += offset;
         if (e.row_bias) e.row_bias += first;
-        store_(e, tile + at, ld, 0, rows, 0, count);
+        run(e, at, count);
       }
       at += pitch - x;
       x = 0;
