@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .peers import PEERS, available, limit_threads, prepare
+from .peers import PEERS, PREPARED, available, limit_threads, prepare
 from .report import Result, table, write_json, write_png
 from .timing import in_turn
 
@@ -42,7 +42,7 @@ def measure(
     calls = {"pyfast": family.pyfast(arrays, shape.params)}
     failures: dict[str, str] = {}
     expected = calls["pyfast"]()
-    for peer in peers:
+    for peer in (PREPARED, *peers):
         try:
             call = prepare(peer, family, arrays, shape.params, threads)
             if call is None:

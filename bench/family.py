@@ -51,9 +51,12 @@ class Family:
 
     Every builder takes (arrays, params), does all preparation outside the timing and returns a
     call without arguments; its result is an array (or a tuple of them) to hold against pyfast's.
-    A missing builder means that the library has no such op. `onnx` returns (op_type, input names,
-    attributes, opset) for a one-node model that ONNX Runtime and OpenVINO both run; inputs in
-    `constants` are weights, baked into the model as such libraries expect.
+    A missing builder means that the library has no such op. `prepared` is pyfast with the arrays in
+    `constants` made ready once, outside the timing (packed weights), as ONNX Runtime and OpenVINO
+    have them; it is timed beside the plain call, in a column of its own. `onnx` returns (op_type,
+    input names, attributes, opset) for a one-node model that ONNX Runtime and OpenVINO both run;
+    inputs in `constants` are weights, baked into the model as such libraries expect. For whole
+    models `module` gives them PyTorch's module instead, which takes the arrays in their order.
     """
 
     name: str
@@ -64,7 +67,9 @@ class Family:
     torch_compile: Callable[[Any, Mapping[str, Any]], Call] | None = None  # likewise
     jax: Callable[[Any, Mapping[str, Any]], Callable[..., Any]] | None = None  # jitted by peers.py
     onnx: Callable[[Arrays, Mapping[str, Any]], Any] | None = None
+    module: Callable[[Mapping[str, Any]], Any] | None = None
     constants: tuple[str, ...] = ()
+    prepared: Callable[[Arrays, Mapping[str, Any]], Call | None] | None = None
     channels_last: bool = False  # PyTorch is timed in both memory layouts
     rtol: float = 1e-3
     work: float = 1.0  # times the shape's: a backward pass makes two products of the forward's one

@@ -75,8 +75,9 @@ def convolutional(n_inputs: int, n_outputs: int) -> nn.Module:
 def search(x: np.ndarray, y: np.ndarray, epochs: int, n_jobs: int) -> GridSearchCV:
     """Every network on every fold; the best one is fitted again to all of x."""
     model = NetClassifier(
-        optimizer="AdamW", lr=2e-3, weight_decay=0.02, max_epochs=epochs, random_state=0
-    )
+        optimizer="AdamW", lr=2e-3, weight_decay=0.02, batch_size=64, max_epochs=epochs,
+        random_state=0,
+    )  # fmt: skip
     folds = StratifiedKFold(5, shuffle=True, random_state=0)
     grid = {"module": [linear, perceptron, convolutional]}
     return GridSearchCV(model, grid, cv=folds, n_jobs=n_jobs, verbose=1).fit(x, y)
@@ -97,19 +98,9 @@ def draw(scores: dict[str, np.ndarray], test: float, best: str, path: Path) -> N
     import matplotlib.pyplot as plt
 
     _, ax = plt.subplots(figsize=(7, 4), layout="constrained")
-    for i, row in enumerate(scores.values()):
-        label = "one of five folds" if i == 0 else None
-        ax.plot(np.full(len(row), i), 100 * row, "o", color="#0072B2", alpha=0.6, label=label)
-        ax.hlines(100 * row.mean(), i - 0.2, i + 0.2, color="#0072B2", lw=2.5)
-        ax.annotate(f"{100 * row.mean():.2f} %", (i + 0.23, 100 * row.mean()), va="center")
-    at = list(scores).index(best)
-    ax.plot(at, 100 * test, "D", color="#D55E00", label=f"test set, once: {100 * test:.2f} %")
-    ax.set_xticks(range(len(scores)), list(scores))
-    ax.set(
-        ylabel="accuracy (%)", title="Digits: validation decides, the test set is looked at once"
-    )
-    ax.set_xlim(-0.5, len(scores) - 0.2)
-    ax.legend(loc="lower right")
+    percent = {name: 100 * row for name, row in scores.items()}
+    pf.plot.cv_scores(percent, test={best: 100 * test}, ylabel="accuracy (%)", ax=ax)
+    ax.set_title("Digits: validation decides, the test set is looked at once")
     path.parent.mkdir(parents=True, exist_ok=True)
     plt.savefig(path, dpi=80)
 
@@ -117,7 +108,7 @@ def draw(scores: dict[str, np.ndarray], test: float, best: str, path: Path) -> N
 def main() -> None:
     """Choose by cross-validation, then look at the test set."""
     options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--epochs", type=int, default=40)
+    options.add_argument("--epochs", type=int, default=80)
     options.add_argument("--jobs", type=int, default=1)
     options.add_argument("--output", type=Path, default=Path("figures"), metavar="FOLDER")
     chosen = options.parse_args()

@@ -46,6 +46,8 @@ EXPECTED_FAILURES = {
 }
 """What check_estimator asks for and stochastic training does not grant, with the reason."""
 
+_OPTIMIZERS = tuple(name for name in optim.__all__ if name not in ("LBFGS", "Optimizer"))
+
 
 def mlp(n_inputs: int, n_outputs: int) -> nn.Module:
     """The default network: one hidden layer of 64 ReLUs.
@@ -117,6 +119,15 @@ class _Net(BaseEstimator):  # type: ignore[misc]
                 raise ValueError(f"{name}: {setting} must be a positive int, got {value!r}")
         if not isinstance(self.lr, Real) or not self.lr > 0:
             raise ValueError(f"{name}: lr must be positive, got {self.lr!r}")
+        if isinstance(self.module, nn.Module) or not callable(self.module):
+            raise TypeError(
+                f"{name}: module must be a function that makes one, got {self.module!r}"
+            )
+        if not callable(self.optimizer) and self.optimizer not in _OPTIMIZERS:
+            raise ValueError(
+                f"{name}: optimizer must be callable or one of {', '.join(_OPTIMIZERS)}, "
+                f"got {self.optimizer!r}"
+            )
         if not 0 < self.validation_fraction < 1:
             raise ValueError(
                 f"{name}: validation_fraction must be in (0, 1), got {self.validation_fraction}"

@@ -27,7 +27,7 @@ FAMILIES = bench("families").FAMILIES
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda f: f.name)
-@pytest.mark.parametrize("peer", ["numpy", "torch", "torch-channels-last"])
+@pytest.mark.parametrize("peer", ["pyfast packed", "numpy", "torch", "torch-channels-last"])
 def test_peers_compute_the_same(family: Any, peer: str) -> None:
     shape = min(family.shapes, key=lambda s: s.work)
     arrays = shape.arrays()
@@ -61,6 +61,21 @@ def test_table_json_and_picture(tmp_path: Path, capsys: pytest.CaptureFixture[st
     report.write_png(tmp_path / "r.png", results)
     assert (tmp_path / "r.png").read_bytes()[:4] == b"\x89PNG"
     assert math.isclose(report.geometric_mean([4.0, 1.0]), 2.0)
+
+
+def test_prepared_weights_stand_beside_the_plain_call() -> None:
+    report = bench("report")
+    times = {"pyfast": 0.04, "pyfast packed": 0.01, "torch": 0.02}
+    results = [
+        report.Result("linear", "a", 1e9, "flop", times),
+        report.Result("softmax", "b", 1e9, "byte", {"pyfast": 0.01, "torch": 0.02}),
+    ]
+    assert results[0].fastest_peer == "torch"  # prepared pyfast is no peer
+    assert (results[0].ratio, results[0].packed_ratio) == (0.5, 2.0)
+    text = report.table(results, ["torch"])
+    assert "linear, packed: geometric mean 2.00, worst 2.00" in text
+    assert "softmax, packed" not in text
+    assert "packed ratio" not in report.table(results[1:], ["torch"])
 
 
 def test_medians_are_taken_in_turn() -> None:

@@ -46,7 +46,7 @@ def test_channels_last_images_give_the_same_result() -> None:
 
 @pytest.mark.parametrize(
     ("channels", "size", "kernel", "stride"),
-    [(64, 28, 3, 1), (256, 14, 3, 1), (128, 14, 3, 2), (512, 8, 1, 1)],
+    [(64, 28, 3, 1), (256, 14, 3, 1), (128, 14, 3, 2), (512, 8, 1, 1), (512, 7, 3, 1)],
 )
 def test_error_is_that_of_pytorch(channels: int, size: int, kernel: int, stride: int) -> None:
     """Against float64: sums are cut short enough."""
@@ -58,6 +58,96 @@ def test_error_is_that_of_pytorch(channels: int, size: int, kernel: int, stride:
     theirs = np.square(torch.conv2d(t, u, None, *settings).numpy() - want).mean() ** 0.5
     ours = np.square(pf.ops.conv2d(x, w, None, *settings) - want).mean() ** 0.5
     assert ours < 1.1 * theirs
+
+
+# input, output channels, size, kernel, stride, padding, dilation, groups: every way that weights
+# are packed for, and edges of its tiles.
+PACKED = [
+    (64, 64, (28, 28), 3, 1, 1, 1, 1), (37, 70, (13, 9), 3, 2, 1, 1, 1),
+    (40, 33, (7, 7), 3, 1, 1, 1, 1), (48, 50, (6, 15), 3, 2, (0, 2), (1, 2), 1),
+    (128, 64, (23, 23), 1, 1, 0, 1, 1), (100, 40, (9, 31), 1, 2, 0, 1, 1),
+    (3, 24, (33, 40), 7, 2, 3, 1, 1), (32, 40, (16, 64), 1, 2, 0, 1, 1),
+    (16, 64, (9, 9), 3, 3, 1, 1, 2), (8, 8, (9, 9), 3, 1, 1, 1, 8),
+    (5, 6, (11, 12), 3, 1, "same", 2, 1),
+    (6, 40, (5, 400), (1, 3), 1, 0, 1, 1),
+]  # fmt: skip
+
+
+def packed_case(case: Any, dtype: Any = np.float32) -> tuple[Array, Array, Array, tuple[Any, ...]]:
+    inputs, outputs, size, kernel, stride, padding, dilation, groups = case
+    shape = kernel if isinstance(kernel, tuple) else (kernel, kernel)
+    x, w = normal(3, inputs, *size), normal(outputs, inputs // groups, *shape, seed=1)
+    arrays = (a.astype(dtype) for a in (x, w, normal(outputs, seed=2)))
+    return *arrays, (stride, padding, dilation)
+
+
+@pytest.mark.parametrize("case", PACKED, ids=str)
+def test_packed_weights_change_no_bit(case: Any) -> None:
+    for dtype in (np.float32, np.float64):
+        x, w, b, settings = packed_case(case, dtype)
+        packed = _core.PackedConvWeight(w, case[-1])
+        for image in (x, x[:1], channels_last(x), x[0]):  # the same panels for any image
+            want = _core.conv2d(image, w, b, *settings, case[-1], "relu")
+            np.testing.assert_array_equal(
+                _core.conv_packed(image, packed, b, *settings, "relu"), want
+            )
+
+
+@pytest.mark.parametrize("case", PACKED, ids=str)
+def test_a_residual_is_added_before_the_activation(case: Any) -> None:
+    x, w, b, settings = packed_case(case)
+    packed = _core.PackedConvWeight(w, case[-1])
+    linear = _core.conv2d(x, w, b, *settings, case[-1], None)
+    residual = normal(*linear.shape, seed=3)
+    for r in (residual, channels_last(residual)):
+        got = _core.conv_packed(x, packed, b, *settings, "relu", r)
+        if w.shape[0] // case[-1] > 2:  # kernels of smaller groups add nothing: another sums there
+            np.testing.assert_array_equal(got, np.maximum(linear + residual, 0))
+    with reference_mode():
+        naive = _core.conv_packed(x, packed, b, *settings, "relu", residual)
+    scale = abs(naive).max()
+    np.testing.assert_allclose(got, naive, rtol=1e-4, atol=1e-5 * scale)
+
+
+@pytest.mark.parametrize("case", PACKED[:3], ids=str)
+def test_packed_weights_serve_any_thread_and_precision(case: Any) -> None:
+    x, w, b, settings = packed_case(case)
+    packed = _core.PackedConvWeight(w)
+    for precision in ("highest", "high", "medium"):
+        with pf.set_float32_matmul_precision(precision):
+            want = _core.conv2d(x, w, b, *settings, 1, None)
+            for count in (1, 2, 3):
+                with threads(count):
+                    got = _core.conv_packed(x, packed, b, *settings, None)
+                np.testing.assert_array_equal(got, want)
+
+
+def test_packed_weights_of_any_layout_and_rank() -> None:
+    x, w = normal(2, 20, 30), normal(17, 20, 3, seed=1)
+    packed = _core.PackedConvWeight(w)
+    want = _core.conv1d(x, w, None, 2, 1, 1, 1, None)
+    np.testing.assert_array_equal(_core.conv_packed(x, packed, None, 2, 1, 1, None), want)
+    turned = np.asfortranarray(w)
+    packed = _core.PackedConvWeight(turned)
+    turned[...] = 0  # not C order: a copy was taken
+    np.testing.assert_array_equal(_core.conv_packed(x, packed, None, 2, 1, 1, None), want)
+
+
+def test_packed_weights_errors() -> None:
+    x, w = normal(2, 4, 6, 6), normal(6, 4, 3, 3)
+    with pytest.raises(ValueError, match="PackedConvWeight: weight must have 3 or 4 dimensions"):
+        _core.PackedConvWeight(w[0, 0])
+    with pytest.raises(TypeError, match="PackedConvWeight: weight must be a float32"):
+        _core.PackedConvWeight(w.astype(np.int64))
+    with pytest.raises(ValueError, match="groups must divide the weight's output channels, got 4"):
+        _core.PackedConvWeight(w, 4)
+    packed = _core.PackedConvWeight(w)
+    with pytest.raises(TypeError, match="conv2d: weight must have the dtype of input"):
+        _core.conv_packed(x.astype(np.float64), packed, None, 1, 1, 1, None)
+    with pytest.raises(ValueError, match="conv2d: residual must have shape"):
+        _core.conv_packed(x, packed, None, 1, 1, 1, None, x)
+    with pytest.raises(TypeError, match="conv2d: residual"):
+        _core.conv_packed(x, packed, None, 1, 1, 1, None, normal(2, 6, 6, 6).astype(np.float64))
 
 
 @pytest.mark.parametrize("groups", [1, 8])

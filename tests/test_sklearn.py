@@ -144,7 +144,9 @@ def test_regression_with_several_outputs() -> None:
         ({"batch_size": 1.5}, ValueError, "batch_size must be a positive int, got 1.5"),
         ({"validation_fraction": 1}, ValueError, r"validation_fraction must be in \(0, 1\)"),
         ({"module": no_module}, TypeError, "module must return a Module, got str"),
-        ({"optimizer": "Speedy"}, AttributeError, "Speedy"),
+        ({"module": mlp(4, 3)}, TypeError, "module must be a function that makes one, got Seq"),
+        ({"optimizer": "Speedy"}, ValueError, "optimizer must be callable or one of .*, got 'Sp"),
+        ({"optimizer": "LBFGS"}, ValueError, "optimizer must be callable or one of .*, got 'LB"),
     ],
 )
 def test_bad_settings_show_when_fitting(settings: dict[str, Any], error: Any, match: str) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 import pyfast as pf
+from pyfast import _core
 
 from ..family import Arrays, Call, Family, Shape
 
@@ -49,6 +50,11 @@ def _pyfast_linear(a: Arrays, p: Params) -> Call:
     return lambda: pf.ops.linear(a["x"], a["w"], a["b"])
 
 
+def _prepared_linear(a: Arrays, p: Params) -> Call:
+    weight = _core.PackedWeight(a["w"])
+    return lambda: _core.linear_packed(a["x"], weight, a["b"], None)
+
+
 FAMILIES = (
     Family(
         "matmul",
@@ -69,5 +75,6 @@ FAMILIES = (
         jax=_jax_linear,
         onnx=_onnx_linear,
         constants=("w", "b"),
+        prepared=_prepared_linear,
     ),
 )  # fmt: skip

@@ -15,8 +15,17 @@ namespace pyfast::PYFAST_ISA {
 template <class T>
 const GemmKernels<T>& gemm_kernels() {
   static constexpr GemmKernels<T> table{
-      kRows,    kVectors,  vec<T>::size, kDepth,       micro_table<T>(),
-      &pack<T>, &store<T>, &add<T>,      &dot_rows<T>, &combine_rows<T>,
+      kRows,
+      kVectors,
+      vec<T>::size,
+      kDepth,
+      micro_table<T>(),
+      &pack<T>,
+      &store<T>,
+      &add<T>,
+      &dot_rows<T>,
+      DotTable<T>::entries,
+      &combine_rows<T>,
   };
   return table;
 }

@@ -50,24 +50,32 @@ struct BandSink {
   }
 };
 
+// At the element of the target `at` behind channel 0's, output channels from `channel` on (counted
+// over all groups).
+template <class T>
+gemm::Epilogue<T> epilogue_at(const Correlation<T>& c, std::int64_t channel, std::int64_t at) {
+  at += channel * c.target.channel;
+  gemm::Epilogue<T> e;
+  e.c = c.target.data + at;
+  e.row_stride = e.residual_row_stride = c.target.channel;
+  e.col_stride = e.residual_col_stride = c.x.target_step * c.target.column;
+  e.row_bias = c.bias ? c.bias + channel : nullptr;
+  e.activation = c.activation;
+  e.linear = c.linear ? c.linear + at : nullptr;
+  e.residual = c.residual ? c.residual + at : nullptr;
+  return e;
+}
+
 // For `block`, whose entries are `pitch` and `sample_pitch` apart, and output channels from
 // `channel` (counted over all groups) on.
 template <class T>
 BandSink<T> band_sink(const Correlation<T>& c, const BandBlock& block, std::int64_t channel,
                       std::int64_t pitch, std::int64_t sample_pitch) {
-  const std::int64_t at = c.target_offset(block.n, block.y, block.x) + channel * c.target.channel;
-  gemm::Epilogue<T> e;
-  e.c = c.target.data + at;
-  e.row_stride = c.target.channel;
-  e.col_stride = c.x.target_step * c.target.column;
-  e.row_bias = c.bias ? c.bias + channel : nullptr;
-  e.activation = c.activation;
-  e.linear = c.linear ? c.linear + at : nullptr;
-  return {e,
+  return {epilogue_at(c, channel, c.target_offset(block.n, block.y, block.x)),
           gemm_kernels<T>().store,
           c.target.sample,
           c.y.target_step * c.target.row,
-          e.col_stride,
+          c.x.target_step * c.target.column,
           pitch,
           sample_pitch,
           block};

@@ -23,6 +23,7 @@ constexpr std::int64_t kSumsBytes = 768 << 10;
 // for filling its band.
 constexpr std::int64_t kItems = 8, kLeastOut = 128;
 constexpr double kMostProducts = 256e6;  // of an item
+constexpr int kMostParts = 3;            // at the highest precision
 
 std::int64_t round_up(std::int64_t n, std::int64_t unit) { return ceil_div(n, unit) * unit; }
 
@@ -31,6 +32,7 @@ class AmxBand {
   explicit AmxBand(const Correlation<float>& c)
       : c_(c),
         parts_(gemm::amx_parts()),
+        kept_parts_(c.panels ? kMostParts : parts_),
         taps_in_order_(c.y.tap_step == 1 && c.x.tap_step == 1 && c.tap_offset(0, 0) == 0 &&
                        (c.y.taps == 1 || c.kernel_width == c.x.taps)),
         channels_(stretch_channels(c)),
@@ -39,7 +41,7 @@ class AmxBand {
         stretches_(ceil_div(c.in, channels_)),
         panels_(ceil_div(c.out, kTile)),
         steps_(channels_ / kAmxDepth * c.taps()),
-        panel_(kTile * kAmxDepth * parts_ * steps_),
+        panel_(kTile * kAmxDepth * kept_parts_ * steps_),
         offsets_(steps_) {
     const std::int64_t group = kAmxDepth / 2 * parts_ * plan_.channel_pitch();
     for (std::int64_t s = 0; s < steps_; ++s)
@@ -48,7 +50,17 @@ class AmxBand {
   }
 
   void run() const {
-    const Weights weights = pack();
+    c_.panels ? run(c_.panels->tiles.get([&] { return pack(); })) : run(pack());
+  }
+
+ private:
+  struct Item {
+    std::int64_t group;
+    BandBlock block;
+    std::int64_t first, out;  // output channels of the group
+  };
+
+  void run(const TilePanels& weights) const {
     const std::int64_t out_parts = ceil_div(c_.out, part_), blocks = plan_.blocks();
     const std::int64_t cost = std::min(part_, c_.out) * plan_.widest() * c_.in * c_.taps();
     parallel_for(c_.groups * blocks * out_parts, grain_for(cost / 64 + 1),
@@ -62,18 +74,6 @@ class AmxBand {
                    }
                  });
   }
-
- private:
-  struct Item {
-    std::int64_t group;
-    BandBlock block;
-    std::int64_t first, out;  // output channels of the group
-  };
-  // Panels of 32 output channels, by (group, stretch, panel), and what was seen of each stretch.
-  struct Weights {
-    Workspace<std::uint16_t> items;
-    Workspace<Magnitudes> seen;
-  };
 
   static std::int64_t stretch_channels(const Correlation<float>& c) {
     const std::int64_t most = std::min(kMostChannels, kDepth / c.taps()) / kAmxDepth;
@@ -92,10 +92,10 @@ class AmxBand {
 
   // ---- weights
 
-  Weights pack() const {
+  TilePanels pack() const {
     const std::int64_t stretches = c_.groups * stretches_;
-    Weights w{Workspace<std::uint16_t>(stretches * panels_ * panel_),
-              Workspace<Magnitudes>(stretches)};
+    TilePanels w{Workspace<std::uint16_t>(stretches * panels_ * panel_),
+                 Workspace<Magnitudes>(stretches)};
     const Workspace<Magnitudes> each(stretches * panels_);
     parallel_for(stretches * panels_, grain_for(2 * kTile * kAmxDepth * steps_),
                  [&](std::int64_t begin, std::int64_t end) {
@@ -129,10 +129,10 @@ class AmxBand {
       for (std::int64_t r = 0; r < count && depth > 0; ++r)
         gather(weight + r * c_.weight_out + i * c_.weight_in, static_cast<int>(depth),
                rows + r * c_.taps() * kAmxDepth);
-      for (std::int64_t t = 0; t < c_.taps(); ++t, panel += width * kAmxDepth * parts_)
+      for (std::int64_t t = 0; t < c_.taps(); ++t, panel += width * kAmxDepth * kept_parts_)
         amx::kernels().split_rows(panel, rows + t * kAmxDepth, c_.taps() * kAmxDepth,
-                                  depth > 0 ? static_cast<int>(count) : 0, width, kAmxDepth, parts_,
-                                  seen);
+                                  depth > 0 ? static_cast<int>(count) : 0, width, kAmxDepth,
+                                  kept_parts_, seen);
     }
   }
 
@@ -148,7 +148,7 @@ class AmxBand {
 
   // ---- an item
 
-  void compute(const Item& item, const Weights& weights) const {
+  void compute(const Item& item, const TilePanels& weights) const {
     const std::int64_t group = kAmxDepth / 2 * parts_ * plan_.channel_pitch();
     const Workspace<std::uint32_t> band(channels_ / kAmxDepth * group + 2 * kTile);
     const std::int64_t cols = ceil_div(plan_.width(item.block), kTile);
@@ -226,7 +226,7 @@ class AmxBand {
       const int a_tiles = panel_width(item.first + r) / kAmxTile;
       const auto* a = panels + (item.first + r) / kTile * panel_;
       b.data = band + c;
-      amx::kernels().multiply(steps_, AmxOperand::panel(a, a_tiles, parts_), a_tiles, b,
+      amx::kernels().multiply(steps_, AmxOperand::panel(a, a_tiles, kept_parts_), a_tiles, b,
                               cols / kAmxTile, parts_, tile, stretch > 0, nullptr, 0);
     });
   }
@@ -258,6 +258,7 @@ class AmxBand {
 
   const Correlation<float>& c_;
   int parts_;
+  int kept_parts_;         // of the weights; the first of three are those of a split into fewer
   bool taps_in_order_;     // in the weights' memory
   std::int64_t channels_;  // of a stretch, whole steps
   BandPlan plan_;
@@ -270,7 +271,7 @@ class AmxBand {
 
 bool prefers_amx(const Correlation<float>& c) {
   // A weight's uses that pay for splitting it; few taps make little of the band, too.
-  const std::int64_t uses = c.taps() == 1 ? 400 : 96;
+  const std::int64_t uses = c.taps() == 1 ? 500 : 96;
   const bool apart = c.taps() > 1 && (c.y.stride > 1 || c.x.stride > 1);  // the FMAs were as fast
   const std::int64_t padded = round_up(c.in, kAmxDepth);
   return !apart && c.in >= 24 && 4 * padded <= 6 * c.in && c.out >= 24 &&

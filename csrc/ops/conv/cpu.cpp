@@ -133,6 +133,33 @@ void convolution_forward(const ConvParams& params, const TensorView& input,
   });
 }
 
+PackedConvWeight::PackedConvWeight(const TensorView& weight, std::int64_t groups)
+    : copy_(weight.contiguous() ? 0 : weight.numel() * item_size(weight.dtype)),
+      weight_(weight),
+      groups_(groups) {
+  check_packed_weight(weight, groups);
+  if (weight.dtype == DType::f64) panels_.emplace<ConvPanels<double>>();
+  if (weight.contiguous()) return;
+  copy_contiguous(copy_.data(), weight);
+  weight_ = TensorView(copy_.data(), weight.dtype, weight.shape);
+}
+
+void convolution_packed(const ConvParams& params, const TensorView& input,
+                        const PackedConvWeight& weight, const TensorView& bias,
+                        const TensorView& residual, const TensorView& output) {
+  visit(input.dtype, [&]<class T>() {
+    const Contiguous<T> b(bias), r(residual);
+    const Image<const T> x(input, params.spatial);
+    Correlation<T> c =
+        gather(params.geometry, x, weight.weight().as<T>(), Image<T>(output, params.spatial));
+    c.bias = b.data();
+    c.activation = params.activation;
+    c.residual = r.data();
+    c.panels = &weight.panels<T>();
+    correlate(c);
+  });
+}
+
 void convolution_backward(const ConvParams& params, const TensorView& incoming,
                           const TensorView& input, const TensorView& weight,
                           const TensorView& saved, const TensorView& grad_input,

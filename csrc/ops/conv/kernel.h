@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "core/isa.h"
+#include "gemm/epilogue.h"
 #include "ops/conv/plan.h"
 
 namespace pyfast {
@@ -76,10 +77,31 @@ template <class T>
 using BandMicro = void (*)(std::int64_t depth, const T* a, const T* band,
                            const std::int64_t* offsets, T* tile, bool accumulate);
 
+// What a tile of grid points sees of the source: a step of depth d begins at data + offsets[d].
+template <class T>
+struct LanesSource {
+  const T* data;
+  const std::int64_t* offsets;
+  std::int64_t row_step;  // between rows of points
+  std::int64_t ahead;     // what will be read next, fetched into L2
+};
+
+// tile[p * lanes + l] (+)= sum over d of point p of step d * weights[d * lanes + l]
+template <class T>
+using LanesMicro = void (*)(std::int64_t depth, const LanesSource<T>& source, const T* weights,
+                            T* tile, bool accumulate);
+
 template <class T>
 struct ConvKernels {
   void (*fill_planes)(const BandFill<T>& fill, T* band);
   const BandMicro<T>* band_micro;  // by tile size, as GemmKernels::micro
+  // For points s = 1 or 2 apart, r rows of c of them (of two rows up to half a tile's) and v
+  // vectors of lanes, with R = GemmKernels::rows:
+  //   lanes_micro[((s - 1) * (R + R / 2) + (r - 1) * R + c - 1) * vectors + v - 1]
+  const LanesMicro<T>* lanes_micro;
+  // C(r, p) = epilogue(tile[p * lanes + r]), r < rows
+  void (*lanes_store)(const gemm::Epilogue<T>& e, const T* tile, int lanes, int points, int rows);
+  void (*fill_inside)(const BandFill<T>& fill, T* band);
   // gemm::Source::pack: columns of the patch matrix as the panel's rows
   void (*pack_columns)(const Patches<T>& patches, T* panel, std::int64_t column, int cols, int tile,
                        std::int64_t k, std::int64_t depth);
