@@ -1,19 +1,18 @@
 """All four diagnoses on the digits, each with the remedy that cures it, diagnosed again.
 
-    python examples/diagnose_training.py [--output FOLDER]
+    python examples/diagnose_training.py --output docs/figures
 
 Writes diagnosis.png: four runs in trouble, the evidence drawn in, and what the remedy makes of it.
 """
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+from figures import options, save
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
@@ -185,12 +184,9 @@ def cases(epochs: int) -> list[Case]:
     ]  # fmt: skip
 
 
-def draw(found: list[Case], path: Path) -> None:
+def draw(found: list[Case]) -> Any:
     """One panel a case: the curves, the simpler model, the cure."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
+    from matplotlib import pyplot as plt
 
     figure, axes = plt.subplots(2, 2, figsize=(11, 7.5), layout="constrained", sharex=True)
     for ax, c in zip(axes.flat, found, strict=True):
@@ -212,24 +208,20 @@ def draw(found: list[Case], path: Path) -> None:
     for ax in axes[:, 0]:
         ax.set_ylabel("cross-entropy (nats)")
     axes[0, 1].legend(fontsize=8, loc="lower left")
-    figure.savefig(path, dpi=80)
-    plt.close(figure)
+    return figure
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> int:
     """Print the four diagnoses and draw them."""
-    options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    options.add_argument("--output", type=Path, default=Path("figures"), metavar="FOLDER")
-    options.add_argument("--epochs", type=int, default=60)
-    chosen = options.parse_args()
-    found = cases(chosen.epochs)
+    chosen = options(__doc__, argv)
+    found = cases(2 if chosen.quick else 60)
     for c in found:
         print(f"== {c.trouble.what}\n{c.trouble.found}")
         print(f"mended by {c.mended.what}: training {c.mended.history['loss'][-1]:.3g}, ", end="")
         print(f"validation {c.mended.history['val_loss'][-1]:.3g}; {c.mended.found.kind}\n")
-    chosen.output.mkdir(parents=True, exist_ok=True)
-    draw(found, chosen.output / "diagnosis.png")
+    save(draw(found), chosen.output / "diagnosis.png")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(main())

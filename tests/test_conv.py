@@ -233,3 +233,98 @@ def test_weight_gradient_keeps_its_accuracy_over_many_samples() -> None:
     scale = np.sqrt(64 * 78 * 78)
     for a, b in zip(got[1:], want[1:], strict=True):
         assert np.abs(a - b).max() < 5e-6 * scale
+
+
+def gradients(x: Array, w: Array, g: Array, *settings: int, groups: int = 1) -> list[Array]:
+    """Of x and w; settings: stride, padding, dilation."""
+    return _core.conv2d_backward(g, x, w, None, (True, True, False), *settings, groups, None)[:2]
+
+
+def torch_gradients(
+    x: Array, w: Array, g: Array, *settings: int, groups: int = 1, double: bool = False
+) -> list[Array]:
+    operands = [torch.from_numpy(a.astype(float) if double else a) for a in (g, x, w)]
+    pairs = [(s, s) for s in settings]
+    got = torch.ops.aten.convolution_backward(
+        *operands, None, *pairs, False, (0, 0), groups, (True, True, False)
+    )
+    return [a.numpy() for a in got[:2]]
+
+
+# Channels, size, filters, kernel, stride, padding, dilation, groups: wide enough for the tiles'
+# weight gradient (the first six), and every way of the depthwise kernels.
+LAYERS = [
+    (64, 40, 64, 3, 1, 1, 1, 1),
+    (40, 40, 72, 3, 1, 2, 2, 1),
+    (64, 38, 100, 1, 1, 0, 1, 1),
+    (32, 90, 32, 3, 2, 1, 1, 1),
+    (32, 48, 48, 5, 1, 0, 1, 1),
+    (64, 56, 128, 3, 1, 1, 1, 2),
+    (20, 7, 20, 3, 1, 1, 1, 20),
+    (17, 14, 17, 5, 1, 2, 1, 17),
+    (32, 70, 32, 3, 1, 1, 1, 32),
+    (17, 57, 17, 3, 2, 1, 1, 17),
+    (5, 56, 5, 3, 2, 1, 1, 5),
+    (3, 50, 3, 5, 3, 2, 2, 3),
+    (16, 28, 16, 3, 1, 1, 1, 4),
+]
+
+
+def layer(channels: int, size: int, filters: int, kernel: int, *rest: int) -> tuple[Array, ...]:
+    """Non-negative operands, as behind a ReLU: input, weight, the output's gradient."""
+    groups = rest[-1]
+    x = np.abs(normal(3, channels, size, size + 1))
+    w = normal(filters, channels // groups, kernel, kernel, seed=1)
+    y = pf.ops.conv2d(x, w, None, *rest)
+    return x, w, np.abs(normal(*y.shape, seed=2))
+
+
+@pytest.mark.parametrize("shape", LAYERS)
+def test_gradients_err_no_more_than_pytorch(shape: tuple[int, ...]) -> None:
+    x, w, g = layer(*shape)
+    settings, groups = shape[4:7], shape[7]
+    got = gradients(x, w, g, *settings, groups=groups)
+    theirs = torch_gradients(x, w, g, *settings, groups=groups)
+    want = torch_gradients(x, w, g, *settings, groups=groups, double=True)
+    for a, b, c in zip(got, theirs, want, strict=True):
+        error, other = (np.square(v - c).mean() ** 0.5 for v in (a, b))
+        assert error <= 1.1 * other
+
+
+@pytest.mark.parametrize("shape", LAYERS)
+def test_gradients_do_not_depend_on_threads(shape: tuple[int, ...]) -> None:
+    x, w, g = layer(*shape)
+    results = []
+    for count in (1, 3):
+        with threads(count):
+            results.append(gradients(x, w, g, *shape[4:7], groups=shape[7]))
+    for a, b in zip(*results, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e30])
+@pytest.mark.parametrize("shape", LAYERS)
+def test_gradients_where_an_operand_is_not_tame(shape: tuple[int, ...], value: float) -> None:
+    """An infinity at the end of a row meets no tap of the next row, nor padding's zeros."""
+    x, w, g = layer(*shape)
+    settings, groups = shape[4:7], shape[7]
+    x[1, 2, 3, -1] = value
+    g[0, 1, 2, 0] = value
+    got = gradients(x, w, g, *settings, groups=groups)
+    want = torch_gradients(x, w, g, *settings, groups=groups, double=True)
+    for a, b in zip(got, want, strict=True):
+        np.testing.assert_array_equal(np.isnan(a), np.isnan(b))
+        finite = np.isfinite(b)
+        np.testing.assert_allclose(a[finite], b[finite], rtol=1e-4, atol=1e-3)
+
+
+def test_depthwise_infinity_stays_where_the_kernel_meets_it() -> None:
+    x, w = normal(1, 3, 7, 7), normal(3, 1, 3, 3)
+    x[0, 1, 3, 6] = np.inf
+    met = np.zeros((1, 3, 7, 7), bool)
+    met[0, 1, 2:5, 5:] = True
+    np.testing.assert_array_equal(
+        np.isfinite(pf.ops.conv2d(x, w, padding=1, groups=3, activation="relu")),
+        np.isfinite(np.maximum(pf.ops.conv2d(x, w, padding=1, groups=3), 0)),
+    )
+    np.testing.assert_array_equal(np.isfinite(pf.ops.conv2d(x, w, padding=1, groups=3)), ~met)

@@ -178,7 +178,9 @@ def test_bad_input(kwargs: dict[str, Any], error: type[Exception], match: str) -
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_packed_weight_gives_the_same_bits(dtype: Any) -> None:
     r = np.random.default_rng(3)
-    for m, n, k in ((1, 70, 20), (3, 5, 9), (40, 33, 700), (300, 50, 64), (60, 40, 5000)):
+    shapes = ((1, 70, 20), (3, 5, 9), (40, 33, 700), (300, 50, 64), (60, 40, 5000))
+    on_tiles = ((300, 200, 700), (90, 400, 700), (200, 150, 2500))  # where there are any
+    for m, n, k in (*shapes, *on_tiles):
         x, w = r.standard_normal((m, k)).astype(dtype), r.standard_normal((n, k)).astype(dtype)
         bias = r.standard_normal(n).astype(dtype)
         for weight in (w, np.asfortranarray(w)):

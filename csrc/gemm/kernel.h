@@ -21,8 +21,9 @@ struct MicroNext {
   const T* slot;
 };
 
-// out[r * ld + c] = start[r * cols + c] + sum over d of a[d * rows + r] * b[d * cols + c], from
-// zero where `start` is null. One function per tile size: rows, and cols = vectors * width.
+// out[r * ld + c] = (sum over d of a[d * rows + r] * b[d * cols + c]) + start[r * cols + c], or
+// the sum alone where `start` is null: adding up what is summed from zero keeps the error of a deep
+// product at that of a block. One function per tile size: rows, and cols = vectors * width.
 template <class T>
 using MicroKernel = void (*)(std::int64_t depth, const T* a, const T* b, const T* start, T* out,
                              std::int64_t ld, const MicroNext<T>& next);

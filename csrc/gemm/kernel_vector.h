@@ -80,12 +80,13 @@ PYFAST_INLINE void dot_tile(T* y, std::int64_t ld, const T* a, std::int64_t row_
 }
 
 // y[v * ld + i] = sum over k of a[i * row_stride + k] * x[v * x_stride + k]. A stretch of the
-// vectors stays in L1 while the matrix passes by.
+// vectors stays in L1 while the matrix passes by; narrow vectors, whose lanes add up more, take a
+// shorter one, since the error grows with it.
 template <class T, int vectors>
 void dot_few(T* y, std::int64_t ld, const T* a, std::int64_t row_stride, const T* x,
              std::int64_t x_stride, std::int64_t rows, std::int64_t depth) {
   constexpr int tile = matrix_rows<vectors>();
-  constexpr std::int64_t stretch = 4096 / static_cast<std::int64_t>(sizeof(T));
+  constexpr std::int64_t stretch = (vec<float>::size == 16 ? 64 : 32) * vec<T>::size;
   std::int64_t k = 0;
   do {
     const std::int64_t deep = depth - k < stretch ? depth - k : stretch;

@@ -84,8 +84,15 @@ void correlate_direct(const Correlation<T>& c);
 template <class T>
 bool prefers_direct(const Correlation<T>& c);
 
+// Plane by plane, each as one row: small depthwise ones. Takes no residual.
+template <class T>
+void correlate_flat(const Correlation<T>& c);
+template <class T>
+bool prefers_flat(const Correlation<T>& c);
+
 template <class T>
 void correlate(const Correlation<T>& c) {
+  if (!c.residual && prefers_flat(c)) return correlate_flat(c);
   if (!c.residual && prefers_direct(c)) return correlate_direct(c);
   if constexpr (std::is_same_v<T, float>)
     if (prefers_amx(c)) return correlate_amx(c);

@@ -134,7 +134,7 @@ class Direct {
 template <class T>
 void weight_gradient(const ConvGeometry& g, const Image<const T>& image, const Image<const T>& maps,
                      T* result) {
-  const bool small = g.maps <= 2 || g.channels * g.taps() <= 16;
+  const bool small = g.maps <= 2 || g.channels * g.taps() <= 40;
   if (small && g.channels > 0 && BandLayout::fits(gather_axis(g.y), gather_axis(g.x)))
     return Direct<T>(g, image, maps).run(result);
   if constexpr (std::is_same_v<T, float>)

@@ -7,6 +7,7 @@
 
 #include "core/parallel.h"
 #include "gemm/amx.h"
+#include "gemm/kernel.h"
 #include "ops/conv/band_plan.h"
 #include "ops/conv/weight_gradient.h"
 
@@ -15,10 +16,11 @@ namespace pyfast {
 namespace {
 
 constexpr std::int64_t kTile = 2 * kAmxTile;
-constexpr std::int64_t kPoints = 400;           // of a stretch: no longer sum on the tiles
-constexpr std::int64_t kSumsBytes = 768 << 10;  // of an item, in L2 beside its operands
-constexpr std::int64_t kItems = 8;              // that keep several threads busy
-constexpr double kMostProducts = 1e9;           // of an item, before signals are looked for
+constexpr std::int64_t kPoints = 400;            // of a stretch: no longer sum on the tiles
+constexpr std::int64_t kItemBytes = 1536 << 10;  // operands and sums, in L2
+constexpr std::int64_t kMostPanels = 24;         // of an item's channels, or maps
+constexpr std::int64_t kItems = 8;               // that keep several threads busy
+constexpr double kMostProducts = 1e9;            // of an item, before signals are looked for
 
 std::int64_t round_up(std::int64_t n, std::int64_t unit) { return ceil_div(n, unit) * unit; }
 
@@ -45,31 +47,29 @@ class AmxWeights {
         x_(flat_ ? line(g.pixels()) : gather_axis(g.x)),
         plan_(y_, x_, g.batch, kPoints, false),
         depth_(round_up(plan_.widest(), kAmxDepth)),
-        pitch_(round_up(plan_.channel_pitch() + kAmxDepth, kAmxDepth) + kAmxDepth),
+        pitch_((ceil_div(plan_.channel_pitch() + kAmxDepth, kAmxDepth) | 1) * kAmxDepth),
         map_pitch_(round_up(std::max(depth_, plan_.samples() * plan_.sample_pitch()), 16)) {
     cut();
   }
 
-  // False where the magnitudes do not suit the tiles; then `result` is not written.
+  // False where the magnitudes do not suit the tiles; what is written then is of no use.
   bool run(float* result) const {
     const std::int64_t items = g_.groups * c_blocks_ * o_blocks_ * splits_;
-    const Workspace<float> sums(items * block_sums());
+    const bool alone = splits_ * rounds_ == 1;  // an item's sums are the result
+    const Workspace<float> sums(alone ? 0 : items * block_sums());
     std::atomic<bool> fits{true};
     for (std::int64_t round = 0; round < rounds_ && fits; ++round)
       parallel_for(items, 1, [&](std::int64_t begin, std::int64_t end) {
         const gemm::AmxTiles tiles;
-        for (std::int64_t i = begin; i < end; ++i)
-          if (!add(item(i), round, sums.data() + i * block_sums())) fits = false;
+        const Workspace<float> own(alone ? block_sums() : 0);
+        for (std::int64_t i = begin; i < end; ++i) {
+          float* const to = alone ? own.data() : sums.data() + i * block_sums();
+          if (!add(item(i), round, to)) fits = false;
+          if (alone) write_block(item(i), to, result);
+        }
       });
-    if (!fits) return false;
-    const std::int64_t panels = block_o_ / kTile;
-    parallel_for(items / splits_ * panels, grain_for(kTile * block_c_ * g_.taps()),
-                 [&](std::int64_t begin, std::int64_t end) {
-                   for (std::int64_t i = begin; i < end; ++i)
-                     write(item(i / panels * splits_), i % panels * kTile,
-                           sums.data() + i / panels * splits_ * block_sums(), result);
-                 });
-    return true;
+    if (fits && !alone) write_all(items, sums.data(), result);
+    return fits;
   }
 
  private:
@@ -83,17 +83,22 @@ class AmxWeights {
   }
   std::int64_t block_sums() const { return block_c_ * block_o_ * g_.taps(); }
 
-  // Channels times maps of an item by the room of their sums, about as many of either.
+  // Channels and maps of an item: operands and sums within L2, and as little as possible split more
+  // than once.
   void cut() {
-    const std::int64_t most = std::max(kSumsBytes / (4 * g_.taps() * kTile * kTile),
-                                       std::int64_t{1});  // panels times panels
     const std::int64_t c = ceil_div(g_.channels, kTile), o = ceil_div(g_.maps, kTile);
-    std::int64_t side = 1;
-    while ((side + 1) * (side + 1) <= most) ++side;
-    const std::int64_t c_panels = even_pieces(c, std::max(side, most / std::max(o, side)));
-    const std::int64_t o_panels = even_pieces(o, most / c_panels);
-    block_c_ = c_panels * kTile, block_o_ = o_panels * kTile;
-    c_blocks_ = ceil_div(c, c_panels), o_blocks_ = ceil_div(o, o_panels);
+    std::int64_t best = -1;
+    for (std::int64_t most_c = 1; most_c <= std::min(c, kMostPanels); ++most_c)
+      for (std::int64_t most_o = 1; most_o <= std::min(o, kMostPanels); ++most_o) {
+        const std::int64_t cs = even_pieces(c, most_c), os = even_pieces(o, most_o);
+        const std::int64_t bytes = 2 * parts_ * kTile * (cs * pitch_ + os * depth_) +
+                                   4 * kTile * kTile * cs * os * g_.taps();
+        const std::int64_t cost = ceil_div(o, os) * c * pitch_ + ceil_div(c, cs) * o * depth_;
+        if (best >= 0 && (bytes > kItemBytes || cost >= best)) continue;
+        best = cost;
+        block_c_ = cs * kTile, block_o_ = os * kTile;
+      }
+    c_blocks_ = ceil_div(g_.channels, block_c_), o_blocks_ = ceil_div(g_.maps, block_o_);
     splits_ = std::min(ceil_div(kItems, g_.groups * c_blocks_ * o_blocks_), plan_.blocks());
     const double products =
         static_cast<double>(block_sums() * plan_.blocks() * depth_) / static_cast<double>(splits_);
@@ -196,16 +201,17 @@ class AmxWeights {
                 float* sums) const {
     const std::int64_t steps = ceil_div(plan_.width(b), kAmxDepth), row = 2 * pitch_;
     for (std::int64_t c = 0; c < channels; c += kTile)
-      for (std::int64_t t = 0; t < g_.taps(); ++t)
-        for (std::int64_t o = 0; o < maps; o += kTile) {
-          const int a_tiles = channels - c > kAmxTile ? 2 : 1;
-          const int b_tiles = map_width(maps - o) / kAmxTile;
-          const AmxOperand a{left + c * pitch_ + plan_.offset(0, t), row, kAmxTile * row,
+      for (std::int64_t o = 0; o < maps; o += kTile) {
+        const int a_tiles = channels - c > kAmxTile ? 2 : 1;
+        const int b_tiles = map_width(maps - o) / kAmxTile;
+        const auto y = AmxOperand::panel(right + o * parts_ * depth_, b_tiles, parts_);
+        for (std::int64_t t = 0; t < g_.taps(); ++t) {
+          const AmxOperand x{left + c * pitch_ + plan_.offset(0, t), row, kAmxTile * row,
                              2 * part_left(channels), 2 * kAmxDepth};
-          kernels_.multiply(steps, a, a_tiles,
-                            AmxOperand::panel(right + o * parts_ * depth_, b_tiles, parts_),
-                            b_tiles, parts_, slot(sums, c, t, o), accumulate, nullptr, 0);
+          kernels_.multiply(steps, x, a_tiles, y, b_tiles, parts_, slot(sums, c, t, o), accumulate,
+                            nullptr, 0);
         }
+      }
   }
   // 32 channels by 32 maps of a tap.
   template <class Float>
@@ -215,29 +221,45 @@ class AmxWeights {
 
   // ---- the result: 32 maps of an item, the sums of its splits added in order
 
-  void write(const Item& item, std::int64_t o, const float* sums, float* result) const {
+  void write_all(std::int64_t items, float* sums, float* result) const {
+    const std::int64_t panels = block_o_ / kTile;
+    parallel_for(items / splits_ * panels, grain_for(kTile * block_c_ * g_.taps()),
+                 [&](std::int64_t begin, std::int64_t end) {
+                   for (std::int64_t i = begin; i < end; ++i)
+                     write(item(i / panels * splits_), i % panels * kTile,
+                           sums + i / panels * splits_ * block_sums(), result);
+                 });
+  }
+  void write_block(const Item& item, float* sums, float* result) const {
+    for (std::int64_t o = 0; o < block_o_; o += kTile) write(item, o, sums, result);
+  }
+
+  void write(const Item& item, std::int64_t o, float* sums, float* result) const {
+    const auto& gemm = gemm_kernels<float>();
     const std::int64_t maps = std::min(block_o_, g_.maps - item.o);
     const std::int64_t channels = std::min(block_c_, g_.channels - item.c);
     const std::int64_t width = map_width(maps - o);
     const Workspace<float> total(g_.taps() * kTile * kTile);
     for (std::int64_t c = 0; c < channels && o < maps; c += kTile) {
-      const std::int64_t rows = std::min(kTile, channels - c);
+      const std::int64_t rows = std::min(kTile, channels - c);  // turned: total[tap][map][channel]
       for (std::int64_t t = 0; t < g_.taps(); ++t) {
-        float* const to = total.data() + t * kTile * kTile;
-        std::copy_n(slot(sums, c, t, o), rows * width, to);
-        for (std::int64_t s = 1; s < splits_; ++s) {
-          const float* more = slot(sums + s * block_sums(), c, t, o);
-          for (std::int64_t i = 0; i < rows * width; ++i) to[i] += more[i];
-        }
+        float* const whole = slot(sums, c, t, o);
+        for (std::int64_t s = 1; s < splits_; ++s)
+          gemm.add(whole, slot(sums + s * block_sums(), c, t, o), rows * width);
+        gemm.pack(total.data() + t * kTile * kTile, whole, width, 1, static_cast<int>(rows), kTile,
+                  width);
       }
       for (std::int64_t m = 0; m < std::min(kTile, maps - o); ++m) {
         const std::int64_t map = item.group * g_.maps + item.o + o + m;
-        float* out = result + (map * g_.channels + item.c + c) * g_.taps();
-        for (std::int64_t r = 0; r < rows; ++r)
-          for (std::int64_t t = 0; t < g_.taps(); ++t)
-            *out++ = total[t * kTile * kTile + r * width + m];
+        join_taps(total.data() + m * kTile, rows,
+                  result + (map * g_.channels + item.c + c) * g_.taps());
       }
     }
+  }
+  void join_taps(const float* from, std::int64_t channels, float* out) const {
+    if (g_.taps() == 1) return static_cast<void>(std::copy_n(from, channels, out));
+    for (std::int64_t c = 0; c < channels; ++c)
+      for (std::int64_t t = 0; t < g_.taps(); ++t) *out++ = from[t * kTile * kTile + c];
   }
 
   const ConvGeometry& g_;
@@ -249,7 +271,7 @@ class AmxWeights {
   AxisPlan y_, x_;
   BandPlan plan_;
   std::int64_t depth_;      // of a stretch at most, whole steps
-  std::int64_t pitch_;      // between the rows of the image's parts
+  std::int64_t pitch_;      // between the rows of the image's parts: an odd number of cache lines
   std::int64_t map_pitch_;  // between the maps of a stretch
   std::int64_t block_c_ = 0, block_o_ = 0, c_blocks_ = 0, o_blocks_ = 0;
   std::int64_t splits_ = 0, rounds_ = 0;  // of the stretches: side by side, one after the other
@@ -259,14 +281,17 @@ class AmxWeights {
 
 bool amx_weight_gradient(const ConvGeometry& g, const Image<const float>& image,
                          const Image<const float>& maps, float* result) {
-  constexpr std::int64_t kTaps = 64, kReach = 64, kLeast = 16, kUses = 64, kLeastPoints = 128;
+  constexpr std::int64_t kTaps = 64, kReach = 64, kLeast = 16, kUses = 64;
   const auto fits = [](const ConvAxis& a) {
     return (a.kernel - 1) * a.dilation < kReach && a.stride < kReach;
   };
   const auto fills = [](std::int64_t n) { return 2 * round_up(n, kAmxTile) <= 3 * n; };
-  const std::int64_t least = std::min(g.channels, g.maps);
+  const std::int64_t least = std::min(g.channels, g.maps), most = std::max(g.channels, g.maps);
+  // Over fewer points, sums in memory and what is split again for every block of channels cost
+  // more than the gemm engine's packing of every tap; strides make bands wider and rows shorter.
+  const std::int64_t deep = g.y.stride * g.x.stride == 1 ? 8 : 32;
   const bool pays = least >= kLeast && fills(g.channels) && fills(g.maps) &&
-                    least * g.taps() >= kUses && g.batch * g.pixels() >= kLeastPoints;
+                    least * g.taps() >= kUses && g.batch * g.pixels() >= deep * most;
   if (!pays || g.taps() > kTaps || !fits(g.y) || !fits(g.x) || !gemm::amx_ready()) return false;
   return AmxWeights(g, image, maps).run(result);
 }
