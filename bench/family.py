@@ -64,9 +64,9 @@ class Family:
     pyfast: Callable[[Arrays, Mapping[str, Any]], Call]
     numpy: Callable[[Arrays, Mapping[str, Any]], Call] | None = None
     torch: Callable[[Any, Mapping[str, Any]], Call] | None = None  # arrays already torch tensors
-    torch_compile: Callable[[Any, Mapping[str, Any]], Call] | None = None  # likewise
     jax: Callable[[Any, Mapping[str, Any]], Callable[..., Any]] | None = None  # jitted by peers.py
     onnx: Callable[[Arrays, Mapping[str, Any]], Any] | None = None
+    torch_compile: Callable[[Any, Mapping[str, Any]], Call] | None = None  # as torch
     module: Callable[[Mapping[str, Any]], Any] | None = None
     constants: tuple[str, ...] = ()
     prepared: Callable[[Arrays, Mapping[str, Any]], Call | None] | None = None

@@ -37,6 +37,19 @@ def test_peers_compute_the_same(family: Any, peer: str) -> None:
         assert bench("cli").disagreement(np, call(), expected, family.rtol) == ""
 
 
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda f: f.name)
+def test_builders_stand_where_they_belong(family: Any) -> None:
+    """Given by position, they once moved by one: peers were left out in silence."""
+    for field, word in [("jax", "onnx"), ("onnx", "jax"), ("torch_compile", "jax")]:
+        builder = getattr(family, field)
+        assert builder is None or word not in builder.__name__
+    if family.name.startswith("model "):
+        return
+    assert family.torch_compile is None
+    if family.name in ("conv2d", "linear", "softmax", "max_pool2d", "layer_norm", "attention"):
+        assert family.onnx is not None
+
+
 def test_disagreement_is_noticed() -> None:
     disagreement = bench("cli").disagreement
     assert disagreement(np, np.ones(3), np.ones(3), 1e-3) == ""

@@ -180,7 +180,7 @@ def _torch_backward(a: Any, p: Params) -> Call:
 
 FAMILIES = (
     Family(
-        "conv2d", SHAPES, _pyfast, _numpy, _torch, _jax, _onnx,
+        "conv2d", SHAPES, _pyfast, _numpy, _torch, jax=_jax, onnx=_onnx,
         constants=("w", "b"), prepared=_prepared, channels_last=True,
     ),
     Family("conv2d backward", SHAPES[1:], _pyfast_backward, torch=_torch_backward,

@@ -15,9 +15,7 @@ namespace pyfast::gemm {
 // The right-hand operand B (K x N) of many products, given as its N rows of depth K, in the panels
 // that the engine would pack it into, and on demand in those of the tiles. As a source it offers
 // these panels and nothing is packed.
-//
-// A convolution's weight is the left-hand operand: it would take panel_rows(m) for panel_cols(n)
-// and a unit of 1 here, and go into correlate_gemm's Problem in the place of its MatrixSource.
+// (A convolution's weight: ops/conv/packed.h.)
 template <class T>
 class PackedMatrix {
  public:
