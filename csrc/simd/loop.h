@@ -29,17 +29,30 @@ PYFAST_INLINE void for_each_vector(std::int64_t n, Body body) {
   if (rest > 0) body(i, rest);
 }
 
+// How far ahead of the loads a stream is fetched. Arrays of whole pages lie alike in their pages: a
+// load then waits for the store one page behind it, if that is still queued for want of its line.
+// Fetched in time, neither waits; without it copies of 8 MiB and more ran at 0.7 of the rate.
+constexpr std::int64_t kAheadBytes = 1024;
+template <class T>
+PYFAST_INLINE void fetch_ahead(const T* p) {
+  __builtin_prefetch(reinterpret_cast<const char*>(p) + kAheadBytes, 0, 3);
+}
+
 // y[i] = f(x[i]); y may be x.
 template <class T, class F>
 PYFAST_INLINE void map(T* y, const T* x, std::int64_t n, F f) {
-  for_each_vector<T>(n, [&](std::int64_t i, int lanes)
-                            PYFAST_INLINED { store(f(load(x + i, lanes)), y + i, lanes); });
+  for_each_vector<T>(n, [&](std::int64_t i, int lanes) PYFAST_INLINED {
+    fetch_ahead(x + i);
+    store(f(load(x + i, lanes)), y + i, lanes);
+  });
 }
 
 // y[i] = f(a[i], b[i]); y may be either.
 template <class T, class F>
 PYFAST_INLINE void map(T* y, const T* a, const T* b, std::int64_t n, F f) {
   for_each_vector<T>(n, [&](std::int64_t i, int lanes) PYFAST_INLINED {
+    fetch_ahead(a + i);
+    fetch_ahead(b + i);
     store(f(load(a + i, lanes), load(b + i, lanes)), y + i, lanes);
   });
 }

@@ -23,8 +23,8 @@ class _ScaledDotProductAttention(Function):
     def forward(
         ctx: Any, query: Any, key: Any, value: Any, attn_mask: Any, options: tuple[Any, ...]
     ) -> Any:
-        output, lse = _core.scaled_dot_product_attention(query, key, value, attn_mask, *options)
-        ctx.save_for_backward(query, key, value, attn_mask, output, lse)
+        output, *rows = _core.scaled_dot_product_attention(query, key, value, attn_mask, *options)
+        ctx.save_for_backward(query, key, value, attn_mask, output, *rows)
         ctx.options = options
         return output
 

@@ -2,9 +2,8 @@
 //
 //   output = softmax(scale query key^T + mask) value, row by row
 //
-// Dao et al., "FlashAttention", NeurIPS 2022 (tiles, running maximum and sum, recomputation from
-// the log-sum-exp in backward); Rabe and Staats, "Self-attention does not need O(n^2) memory",
-// 2021.
+// Dao et al., "FlashAttention", NeurIPS 2022 (tiles, running maximum and sum, recomputation in
+// backward); Rabe and Staats, "Self-attention does not need O(n^2) memory", 2021.
 #pragma once
 
 #include <cstdint>
@@ -34,11 +33,18 @@ struct AttentionLayout {
   std::int64_t mask_row = 0, mask_column = 0;
 
   Dims output_shape() const;
-  Dims lse_shape() const;
+  Dims row_shape() const;
 };
 
 struct AttentionInputs {
   TensorView query, key, value, mask;  // mask may be undefined
+};
+
+// What forward hands to backward of each row of scores, (lead, L): its maximum, in units of log 2
+// (-inf where every key is masked), and the sum of the exponentials relative to it (0 there). Their
+// log-sum-exp alone would round off the digits of the weights that its own size takes.
+struct AttentionRows {
+  TensorView max, sum;
 };
 
 // What backward is to write; undefined views are skipped.
@@ -51,31 +57,30 @@ AttentionLayout check_attention(const AttentionInputs& inputs, AttentionParams& 
                                 bool scale_given);
 // Validates backward's: what forward took, its two results, and the gradient of its output.
 AttentionLayout check_attention_backward(const AttentionInputs& inputs, const TensorView& grad,
-                                         const TensorView& output, const TensorView& lse,
+                                         const TensorView& output, const AttentionRows& rows,
                                          AttentionParams& params, bool scale_given,
                                          bool mask_gradient);
 // The layout of gradients shaped as the inputs: the same axes, other strides.
 AttentionLayout gradient_layout(const AttentionLayout& layout, const AttentionParams& params,
                                 const AttentionGradients& gradients);
 
-// Writes output (lead, L, Ev) and lse (lead, L), the log-sum-exp of each row of scores (-inf where
-// every key is masked).
+// Writes output (lead, L, Ev) and the rows.
 void attention_forward(const AttentionParams& params, const AttentionLayout& layout,
                        const AttentionInputs& inputs, const TensorView& output,
-                       const TensorView& lse);
+                       const AttentionRows& rows);
 // Writes every gradient that is defined, of its input's shape (summed where that was broadcast).
 void attention_backward(const AttentionParams& params, const AttentionLayout& layout,
                         const AttentionInputs& inputs, const TensorView& grad,
-                        const TensorView& output, const TensorView& lse,
+                        const TensorView& output, const AttentionRows& rows,
                         const AttentionGradients& gradients);
 
 namespace reference {
 void attention_forward(const AttentionParams& params, const AttentionLayout& layout,
                        const AttentionInputs& inputs, const TensorView& output,
-                       const TensorView& lse);
+                       const AttentionRows& rows);
 void attention_backward(const AttentionParams& params, const AttentionLayout& layout,
                         const AttentionInputs& inputs, const TensorView& grad,
-                        const TensorView& output, const TensorView& lse,
+                        const TensorView& output, const AttentionRows& rows,
                         const AttentionGradients& gradients);
 }  // namespace reference
 

@@ -60,15 +60,16 @@ class Backward {
  public:
   Backward(const AttentionParams& params, const AttentionLayout& layout,
            const AttentionInputs& inputs, const TensorView& grad, const TensorView& output,
-           const TensorView& lse, const AttentionGradients& to)
+           const AttentionRows& rows, const AttentionGradients& to)
       : params_(params),
         layout_(layout),
         heads_(params, layout, inputs),
         to_(to),
         grad_(grad),
-        lse_(lse),
+        row_max_(rows.max),
+        row_sum_(rows.sum),
         kernels_(attention_backward_kernels<T>()),
-        row_sums_(row_sums(output, lse.numel())),
+        grad_dots_(grad_dots(output, rows.max.numel())),
         strides_(gradient_layout(layout, params,
                                  {packed(inputs.query), packed(inputs.key), packed(inputs.value),
                                   packed(inputs.mask)})) {}
@@ -146,20 +147,21 @@ class Backward {
     return kAttentionPanel * items_within_task(kAttentionPanel * keys * width() * 5 / 2);
   }
 
-  Workspace<T> row_sums(const TensorView& output, std::int64_t rows) const {
+  Workspace<T> grad_dots(const TensorView& output, std::int64_t rows) const {
     const Contiguous<T> packed(output);
     const std::int64_t width = layout_.value_width;
-    Workspace<T> sums(rows);
-    parallel_for(sums.size(), grain_for(width / 4 + 1), [&](std::int64_t begin, std::int64_t end) {
+    Workspace<T> dots(rows);
+    parallel_for(dots.size(), grain_for(width / 4 + 1), [&](std::int64_t begin, std::int64_t end) {
       kernels_.row_dots(grad_.data() + begin * width, packed.data() + begin * width, end - begin,
-                        width, sums.data() + begin);
+                        width, dots.data() + begin);
     });
-    return sums;
+    return dots;
   }
 
   AttentionUpstream<T> upstream(std::int64_t index) const {
     const std::int64_t row = index * layout_.queries, at = row * layout_.value_width;
-    return {grad_.data() + at, lse_.data() + row, row_sums_.data() + row};
+    return {grad_.data() + at, row_max_.data() + row, row_sum_.data() + row,
+            grad_dots_.data() + row};
   }
 
   void head_range(const SharedAxes& heads, std::int64_t group, std::int64_t copy,
@@ -192,9 +194,9 @@ class Backward {
   const AttentionLayout& layout_;
   const AttentionHeads<T> heads_;
   const AttentionGradients& to_;
-  const Contiguous<T> grad_, lse_;
+  const Contiguous<T> grad_, row_max_, row_sum_;
   const AttentionBackwardKernels<T>& kernels_;
-  const Workspace<T> row_sums_;    // of grad * output
+  const Workspace<T> grad_dots_;   // of grad and output, row by row
   const AttentionLayout strides_;  // of gradients, C-ordered like every output
 };
 
@@ -202,10 +204,10 @@ class Backward {
 
 void attention_backward(const AttentionParams& params, const AttentionLayout& layout,
                         const AttentionInputs& inputs, const TensorView& grad,
-                        const TensorView& output, const TensorView& lse,
+                        const TensorView& output, const AttentionRows& rows,
                         const AttentionGradients& gradients) {
   visit(inputs.query.dtype, [&]<class T>() {
-    const Backward<T> call(params, layout, inputs, grad, output, lse, gradients);
+    const Backward<T> call(params, layout, inputs, grad, output, rows, gradients);
     if (gradients.query.defined || gradients.key.defined || gradients.value.defined)
       call.matrices();
     if (gradients.mask.defined) call.mask();

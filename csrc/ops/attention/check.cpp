@@ -160,7 +160,7 @@ AttentionLayout check(const char* op, const AttentionInputs& in, AttentionParams
 
 Dims AttentionLayout::output_shape() const { return with(lead, queries, value_width); }
 
-Dims AttentionLayout::lse_shape() const {
+Dims AttentionLayout::row_shape() const {
   Dims shape = lead;
   shape.push_back(queries);
   return shape;
@@ -172,7 +172,7 @@ AttentionLayout check_attention(const AttentionInputs& inputs, AttentionParams& 
 }
 
 AttentionLayout check_attention_backward(const AttentionInputs& inputs, const TensorView& grad,
-                                         const TensorView& output, const TensorView& lse,
+                                         const TensorView& output, const AttentionRows& rows,
                                          AttentionParams& params, bool scale_given,
                                          bool mask_gradient) {
   const AttentionLayout layout = check(kBackward, inputs, params, scale_given);
@@ -182,7 +182,8 @@ AttentionLayout check_attention_backward(const AttentionInputs& inputs, const Te
     Dims shape;
   } operands[] = {{"grad", grad, layout.output_shape()},
                   {"output", output, layout.output_shape()},
-                  {"lse", lse, layout.lse_shape()}};
+                  {"row_max", rows.max, layout.row_shape()},
+                  {"row_sum", rows.sum, layout.row_shape()}};
   for (const auto& [name, view, shape] : operands) {
     require_same_dtype({kBackward, name}, view, "query", inputs.query);
     require_shape({kBackward, name}, view, shape);

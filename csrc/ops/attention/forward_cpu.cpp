@@ -35,19 +35,24 @@ struct ForwardPlan {
   }
 };
 
-// Combines what each split found on its own keys: a mean weighted by exp(lse).
+// Combines what each split found on its own keys: a mean weighted by their shares of the sum.
 template <class T>
-void combine_row(const T* outputs, const T* lses, std::int64_t splits, std::int64_t row,
-                 std::int64_t rows, std::int64_t width, T* output, T* lse) {
-  T top = -std::numeric_limits<T>::infinity(), sum = 0;
-  for (std::int64_t s = 0; s < splits; ++s) top = std::max(top, lses[s * rows + row]);
-  if (std::isinf(top) && top < 0) top = 0;
-  for (std::int64_t s = 0; s < splits; ++s) sum += std::exp(lses[s * rows + row] - top);
+void combine_row(const T* outputs, const RowStatistics<T>& found, std::int64_t splits,
+                 std::int64_t row, std::int64_t rows, std::int64_t width, T* output,
+                 const RowStatistics<T>& to) {
+  T top = -std::numeric_limits<T>::infinity(), total = 0;
+  for (std::int64_t s = 0; s < splits; ++s) top = std::max(top, found.max[s * rows + row]);
+  to.max[row] = top;
+  const T shift = std::isinf(top) && top < 0 ? 0 : top;
+  const auto sum = [&](std::int64_t s) {
+    return found.sum[s * rows + row] * std::exp2(found.max[s * rows + row] - shift);
+  };
+  for (std::int64_t s = 0; s < splits; ++s) total += sum(s);
+  to.sum[row] = total;
   std::fill_n(output + row * width, width, T{0});
-  lse[row] = top + std::log(sum);
-  if (sum == 0) return;
+  if (total == 0) return;
   for (std::int64_t s = 0; s < splits; ++s) {
-    const T weight = std::exp(lses[s * rows + row] - top) / sum;
+    const T weight = sum(s) / total;
     if (weight == 0) continue;
     const T* from = outputs + (s * rows + row) * width;
     for (std::int64_t d = 0; d < width; ++d) output[row * width + d] += weight * from[d];
@@ -58,56 +63,61 @@ void combine_row(const T* outputs, const T* lses, std::int64_t splits, std::int6
 template <class T>
 class Results {
  public:
-  Results(const TensorView& output, const TensorView& lse, std::int64_t splits, std::int64_t width)
+  Results(const TensorView& output, const AttentionRows& rows, std::int64_t splits,
+          std::int64_t width)
       : output_(output.as<T>()),
-        lse_(lse.as<T>()),
+        statistics_{rows.max.as<T>(), rows.sum.as<T>()},
         splits_(splits),
-        rows_(lse.numel()),
+        rows_(rows.max.numel()),
         width_(width),
-        copies_(splits > 1 ? splits * rows_ * (width + 1) : 0) {}
+        copies_(splits > 1 ? splits * rows_ * (width + 2) : 0) {}
   T* output(std::int64_t split, std::int64_t row) const {
     return (splits_ > 1 ? copies_.data() : output_) + (split * rows_ + row) * width_;
   }
-  T* lse(std::int64_t split, std::int64_t row) const {
-    return (splits_ > 1 ? copies_.data() + splits_ * rows_ * width_ : lse_) + split * rows_ + row;
+  RowStatistics<T> rows(std::int64_t split, std::int64_t row) const {
+    row += split * rows_;
+    if (splits_ == 1) return {statistics_.max + row, statistics_.sum + row};
+    T* max = copies_.data() + splits_ * rows_ * width_;
+    return {max + row, max + splits_ * rows_ + row};
   }
   void combine() const {
     if (splits_ == 1) return;
-    parallel_for(
-        rows_, attention_grain(splits_ * (width_ + 1)), [&](std::int64_t begin, std::int64_t end) {
-          for (std::int64_t row = begin; row < end; ++row)
-            combine_row(output(0, 0), lse(0, 0), splits_, row, rows_, width_, output_, lse_);
-        });
+    parallel_for(rows_, attention_grain(splits_ * (width_ + 2)),
+                 [&](std::int64_t begin, std::int64_t end) {
+                   for (std::int64_t row = begin; row < end; ++row)
+                     combine_row(output(0, 0), rows(0, 0), splits_, row, rows_, width_, output_,
+                                 statistics_);
+                 });
   }
 
  private:
-  T *output_, *lse_;
+  T* output_;
+  RowStatistics<T> statistics_;
   std::int64_t splits_, rows_, width_;
   Workspace<T> copies_;
 };
 
 template <class T>
 void forward(const AttentionParams& params, const AttentionLayout& a, const AttentionInputs& inputs,
-             const TensorView& output, const TensorView& lse) {
+             const TensorView& output, const AttentionRows& rows) {
   const std::int64_t batch = a.batch.numel();
   const auto& kernels = attention_forward_kernels<T>();
   const AttentionHeads<T> heads(params, a, inputs);
   const ForwardPlan plan(a, batch, heads.on_tiles());
-  const Results<T> results(output, lse, plan.splits, a.value_width);
+  const Results<T> results(output, rows, plan.splits, a.value_width);
   const std::int64_t work = plan.rows * std::min(plan.keys, a.keys) * (a.width + a.value_width);
   parallel_for(
       batch * plan.blocks * plan.splits, attention_grain(work),
       [&](std::int64_t begin, std::int64_t end) {
         const Workspace<T> scratch(kernels.scratch(heads[0]));
-        std::optional<gemm::AmxTiles> tiles;
-        if (heads.on_tiles()) tiles.emplace();
+        const auto tiles = heads.tiles();
         for (std::int64_t task = begin; task < end; ++task) {
           const std::int64_t s = task % plan.splits, block = task / plan.splits;
           const std::int64_t b = block / plan.blocks;
           const std::int64_t i = block % plan.blocks * plan.rows, j = s * plan.keys;
           kernels.forward(
               heads[b], {i, std::min(i + plan.rows, a.queries), j, std::min(j + plan.keys, a.keys)},
-              results.output(s, b * a.queries), results.lse(s, b * a.queries), scratch.data());
+              results.output(s, b * a.queries), results.rows(s, b * a.queries), scratch.data());
         }
       });
   results.combine();
@@ -135,7 +145,7 @@ AttentionGroup<T> group_at(const AttentionParams& params, const AttentionLayout&
 
 template <class T>
 void decode(const AttentionParams& params, const AttentionLayout& a, const AttentionInputs& inputs,
-            const TensorView& output, const TensorView& lse) {
+            const TensorView& output, const AttentionRows& statistics) {
   const std::int64_t heads = sharing_heads(a), groups = a.batch.numel() / heads;
   const std::int64_t rows = heads * a.queries;
   const auto& kernels = attention_decode_kernels<T>();
@@ -146,7 +156,7 @@ void decode(const AttentionParams& params, const AttentionLayout& a, const Atten
                most),
       kAttentionKeys);
   const std::int64_t splits = std::max<std::int64_t>(1, ceil_div(a.keys, keys));
-  const Results<T> results(output, lse, splits, a.value_width);
+  const Results<T> results(output, statistics, splits, a.value_width);
   // Memory-bound: a multiply-add costs what reading its operand does.
   const std::int64_t work = (std::min(keys, a.keys) * (a.width + a.value_width)) * (8 + rows);
   parallel_for(groups * splits, attention_grain(work), [&](std::int64_t begin, std::int64_t end) {
@@ -154,7 +164,7 @@ void decode(const AttentionParams& params, const AttentionLayout& a, const Atten
     for (std::int64_t task = begin; task < end; ++task) {
       const std::int64_t s = task % splits, g = task / splits, j = s * keys;
       kernels.decode(group_at<T>(params, a, inputs, heads, g), j, std::min(j + keys, a.keys),
-                     results.output(s, g * rows), results.lse(s, g * rows), scratch.data());
+                     results.output(s, g * rows), results.rows(s, g * rows), scratch.data());
     }
   });
   results.combine();
@@ -164,11 +174,11 @@ void decode(const AttentionParams& params, const AttentionLayout& a, const Atten
 
 void attention_forward(const AttentionParams& params, const AttentionLayout& layout,
                        const AttentionInputs& inputs, const TensorView& output,
-                       const TensorView& lse) {
+                       const AttentionRows& rows) {
   if (layout.batch.numel() * layout.queries == 0) return;
   visit(inputs.query.dtype, [&]<class T>() {
     const auto run = is_decoding(params, layout, inputs) ? decode<T> : forward<T>;
-    run(params, layout, inputs, output, lse);
+    run(params, layout, inputs, output, rows);
   });
 }
 

@@ -25,6 +25,12 @@ struct AttentionRange {
   std::int64_t query_begin, query_end, key_begin, key_end;
 };
 
+// See AttentionRows (attention.h).
+template <class T>
+struct RowStatistics {
+  T *max, *sum;
+};
+
 template <class T>
 struct AttentionForwardKernels {
   // Elements of scratch that forward needs.
@@ -33,9 +39,9 @@ struct AttentionForwardKernels {
   void (*classify)(const AttentionHead<T>& head, std::int64_t begin, std::int64_t end,
                    MaskSpan* spans);
   // At most kAttentionPanels panels; with AMX tiles this thread's (see gemm/amx.h). Writes output
-  // (C-ordered, all of the head) and lse for the queries of the range, as if its keys were all.
-  void (*forward)(const AttentionHead<T>& head, const AttentionRange& range, T* output, T* lse,
-                  T* scratch);
+  // (C-ordered, all of the head) and rows for the queries of the range, as if its keys were all.
+  void (*forward)(const AttentionHead<T>& head, const AttentionRange& range, T* output,
+                  const RowStatistics<T>& rows, T* scratch);
 };
 
 template <class T>
@@ -43,17 +49,17 @@ struct AttentionDecodeKernels {
   std::int64_t (*scratch)(const AttentionGroup<T>& group);
   // Every query of the group against keys key_begin ... key_end (begin a multiple of
   // kAttentionKeys), as if they were all. Keys' features lie side by side; no dropout; spans are
-  // not needed. Writes output (heads, queries, value_width) and lse (heads, queries).
+  // not needed. Writes output (heads, queries, value_width) and rows (heads, queries).
   void (*decode)(const AttentionGroup<T>& group, std::int64_t key_begin, std::int64_t key_end,
-                 T* output, T* lse, T* scratch);
+                 T* output, const RowStatistics<T>& rows, T* scratch);
 };
 
 // What backward reads beside the head, each C-ordered.
 template <class T>
 struct AttentionUpstream {
   const T* grad;
-  const T* lse;
-  const T* row_sum;  // of grad * output
+  const T *row_max, *row_sum;
+  const T* grad_dot;  // of grad and output, row by row
 };
 
 // Where backward adds; null for what is not wanted.

@@ -1,6 +1,6 @@
 // Attention backward: blocks of keys, packed once, against panels of queries. Each block's weights
-// P are recomputed from the log-sum-exp; with dP = grad value^T and D = the row sums of
-// grad * output,
+// P are recomputed from the rows' maxima and sums, bit by bit as in forward; with dP = grad value^T
+// and D = the row sums of grad * output,
 //
 //   dS = P * (dP - D),  dquery = scale dS key,  dkey = scale dS^T query,  dvalue = P^T grad
 //
@@ -28,6 +28,7 @@ class Backward {
         upstream_(upstream),
         to_(targets),
         masked_(is_masked(head)),
+        unit_(static_cast<T>(kLog2e) * head.scale),
         width_(padded<T>(head.width)),
         value_width_(padded<T>(head.value_width)),
         tiles_(head, kRows, 0,
@@ -132,21 +133,19 @@ class Backward {
     if (to_.mask) add_mask(b);
   }
 
-  // P and dS of one row, from scores and dP. `exponent`: scaled, masked, less the log-sum-exp.
+  // P and dS of one row, from scores and dP. `exponent`: scaled and masked, less the shift.
   template <class Exponent, class Guard>
   PYFAST_INLINE void row_slopes(const Block& b, Index r, Keys keys, Exponent exponent,
                                 Guard guard) {
     T *weights = weights_ + r * kAttentionKeys, *slopes = slopes_ + r * kAttentionKeys;
-    const T lse = upstream_.lse[b.i + r];
-    // +inf where the query saw nothing gives weights of 0. Scores are forward's to the last bit, so
-    // that their errors are the log-sum-exp's too.
-    const vec<T> shift(lse == -kInfinity<T> ? kInfinity<T> : lse),
-        row_sum(upstream_.row_sum[b.i + r]);
+    const T top = upstream_.row_max[b.i + r], sum = upstream_.row_sum[b.i + r];
+    const vec<T> shift(top == -kInfinity<T> ? T{0} : top), grad_dot(upstream_.grad_dot[b.i + r]);
+    const vec<T> share(sum == T{0} ? T{0} : T{1} / sum);  // the query saw nothing: weights of 0
     T keep[kAttentionKeys];
     if (head_.dropout) fill_keep(head_, b.i + r, b.j, b.columns, keep);
     for (Index k = keys.begin / w * w; k < keys.end; k += w) {
       const vec<T> s = exponent(vec<T>::load(weights + k), shift, k);
-      const vec<T> weight = exp(s);
+      const vec<T> weight = exp2(s) * share;
       vec<T> kept = weight, slope = vec<T>::load(slopes + k);
       if (head_.dropout) {
         const vec<T> factor = vec<T>::load(keep + k);
@@ -154,14 +153,15 @@ class Backward {
         slope *= factor;
       }
       guard(s, kept).store(weights + k);
-      guard(s, weight * (slope - row_sum)).store(slopes + k);
+      guard(s, weight * (slope - grad_dot)).store(slopes + k);
     }
   }
 
   void differentiate(const Block& b, Index r, Keys keys) {
-    const vec<T> scale(head_.scale);
+    const vec<T> unit(unit_);
     row_slopes(
-        b, r, keys, [&](vec<T> s, vec<T> lse, Index) PYFAST_INLINED { return fma(s, scale, -lse); },
+        b, r, keys,
+        [&](vec<T> s, vec<T> shift, Index) PYFAST_INLINED { return fma(s, unit, -shift); },
         [](vec<T>, vec<T> x) PYFAST_INLINED { return x; });
   }
 
@@ -170,8 +170,8 @@ class Backward {
     const vec<T> forbidden(-kInfinity<T>);
     row_slopes(
         b, r, keys,
-        [&](vec<T> s, vec<T> lse, Index k)
-            PYFAST_INLINED { return row.apply(s, k, head_.scale, T{1}) - lse; },
+        [&](vec<T> s, vec<T> shift, Index k)
+            PYFAST_INLINED { return row.apply(s, k, unit_, static_cast<T>(kLog2e)) - shift; },
         [&](vec<T> s, vec<T> x) PYFAST_INLINED { return select(s == forbidden, vec<T>(), x); });
   }
 
@@ -234,6 +234,7 @@ class Backward {
   const AttentionUpstream<T>& upstream_;
   const AttentionTargets<T>& to_;
   const bool masked_;
+  const T unit_;                     // from a product of query and key to a score in units of log 2
   const Index width_, value_width_;  // padded
   T *query_, *grad_, *grad_query_;   // the panel: [query][padded feature]
   T *weights_, *slopes_;             // tiles [query][key]: scores and P, dP and dS

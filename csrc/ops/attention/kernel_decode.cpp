@@ -32,14 +32,14 @@ class Decode {
         values_(scores_ + padded<T>(rows_) * kAttentionKeys),
         softmax_(values_ + kAttentionKeys * ld_output_, padded<T>(rows_), padded<T>(rows_)) {}
 
-  void run(Index key_begin, Index key_end, T* output, T* lse) {
+  void run(Index key_begin, Index key_end, T* output, const RowStatistics<T>& rows) {
     open();
     for (Index j = key_begin; j < key_end; j += kAttentionKeys) {
       const Index columns = least(kAttentionKeys, key_end - j);
       const Keys keys = band(head_, {0, head_.queries, j, columns});
       if (keys.begin < keys.end) attend(j, columns, keys);
     }
-    scale_rows(output, head_.value_width, output_, ld_output_, rows_, softmax_.close(rows_, lse));
+    scale_rows(output, head_.value_width, output_, ld_output_, rows_, softmax_.close(rows_, rows));
   }
 
  private:
@@ -154,9 +154,9 @@ class Decode {
 };
 
 template <class T>
-void decode(const AttentionGroup<T>& group, Index key_begin, Index key_end, T* output, T* lse,
-            T* scratch) {
-  Decode<T>(group, scratch).run(key_begin, key_end, output, lse);
+void decode(const AttentionGroup<T>& group, Index key_begin, Index key_end, T* output,
+            const RowStatistics<T>& rows, T* scratch) {
+  Decode<T>(group, scratch).run(key_begin, key_end, output, rows);
 }
 
 }  // namespace

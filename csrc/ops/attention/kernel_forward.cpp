@@ -35,7 +35,7 @@ class Forward {
         tiles_(head, kRows, kPanel,
                scores_ + kPanel * kAttentionKeys + RunningSoftmax<T>::size(kRows, kPanel)) {}
 
-  void run(T* output, T* lse) {
+  void run(T* output, const RowStatistics<T>& rows) {
     open();
     for (Index j = range_.key_begin; j < range_.key_end; j += kAttentionKeys) {
       keys_packed_ = values_packed_ = false;
@@ -49,7 +49,7 @@ class Forward {
         attend(b, seen == Cover::all && b.columns % vec<T>::size == 0);
       }
     }
-    close(output, lse);
+    close(output, rows);
   }
 
  private:
@@ -157,10 +157,11 @@ class Forward {
     }
   }
 
-  void close(T* output, T* lse) {
-    const T* factors = softmax_.close(rows_, lse + range_.query_begin);
-    scale_rows(output + range_.query_begin * head_.value_width, head_.value_width, output_,
-               ld_output_, rows_, factors);
+  void close(T* output, const RowStatistics<T>& rows) {
+    const Index i = range_.query_begin;
+    const T* factors = softmax_.close(rows_, {rows.max + i, rows.sum + i});
+    scale_rows(output + i * head_.value_width, head_.value_width, output_, ld_output_, rows_,
+               factors);
   }
 
   const AttentionHead<T>& head_;
@@ -179,9 +180,9 @@ class Forward {
 };
 
 template <class T>
-void forward(const AttentionHead<T>& head, const AttentionRange& range, T* output, T* lse,
-             T* scratch) {
-  Forward<T>(head, range, scratch).run(output, lse);
+void forward(const AttentionHead<T>& head, const AttentionRange& range, T* output,
+             const RowStatistics<T>& rows, T* scratch) {
+  Forward<T>(head, range, scratch).run(output, rows);
 }
 
 template <class T>

@@ -11,7 +11,7 @@ namespace {
 
 template <class T>
 constexpr T kInfinity = static_cast<T>(__builtin_inf());
-constexpr double kLog2e = 1.4426950408889634, kLn2 = 0.6931471805599453;
+constexpr double kLog2e = 1.4426950408889634;
 
 // A block of scores: queries i ... i + rows, keys j ... j + columns.
 struct Block {

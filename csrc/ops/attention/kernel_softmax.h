@@ -82,17 +82,16 @@ class RunningSoftmax {
   // What the panel's older sums and outputs are worth after `raise`.
   const T* factors() const { return factors_; }
 
-  // The log-sum-exp of every row (-inf where nothing was seen), and what its output is to be
-  // multiplied by: 1 / sum, or 0.
-  const T* close(Index rows, T* lse) {
+  // Hands out the statistics of every row, and what its output is to be multiplied by: 1 / sum, or
+  // 0.
+  const T* close(Index rows, const RowStatistics<T>& to) {
     for (Index r = 0; r < rows; ++r)  // sums_[r] belongs to a row that is done with
       sums_[r] = reduce_add(vec<T>::load(sums_ + r * w));
-    const vec<T> none(-kInfinity<T>), zero;
     for (Index r = 0; r < rows; r += w) {
       const auto n = static_cast<int>(least(w, rows - r));
-      const vec<T> sum = vec<T>::load(sums_ + r, n), top = vec<T>::load(tops_ + r, n);
-      const vec<T> base = select(top == none, zero, top) * vec<T>(static_cast<T>(kLn2));
-      (base + log(sum)).store(lse + r, n);
+      const vec<T> sum = vec<T>::load(sums_ + r, n), zero;
+      vec<T>::load(tops_ + r, n).store(to.max + r, n);
+      sum.store(to.sum + r, n);
       select(sum == zero, zero, vec<T>(T{1}) / sum).store(sums_ + r, n);
     }
     return sums_;

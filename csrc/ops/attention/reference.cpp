@@ -53,32 +53,39 @@ std::vector<double> scores(const AttentionHead<T>& h, std::int64_t i) {
   return s;
 }
 
-double log_sum_exp(const std::vector<double>& s) {
+constexpr double kLog2e = 1.4426950408889634;
+
+// A row's maximum in units of log 2, and its exponentials' sum relative to that.
+struct Row {
+  double max, sum;
+
+  double weight(double score) const {  // 0 for every key of a fully masked row
+    return score == -kInfinity ? 0 : std::exp2(score * kLog2e - max) / sum;
+  }
+};
+
+Row row_of(const std::vector<double>& s) {
   double top = -kInfinity, sum = 0;
   for (double v : s) top = v > top ? v : top;
-  if (top == -kInfinity) top = 0;
-  for (double v : s) sum += std::exp(v - top);
-  return top + std::log(sum);
-}
-
-double weight(double score, double lse) {  // 0 for every key of a fully masked row
-  return score == -kInfinity ? 0 : std::exp(score - lse);
+  for (double v : s) sum += v == -kInfinity ? 0 : std::exp(v - top);
+  return {top * kLog2e, sum};
 }
 
 template <class T>
-void forward_row(const AttentionHead<T>& h, std::int64_t i, T* output, T* lse) {
+void forward_row(const AttentionHead<T>& h, std::int64_t i, T* output, T* max, T* sum) {
   const std::vector<double> s = scores(h, i);
-  const double total = log_sum_exp(s);
-  std::vector<double> sum(static_cast<std::size_t>(h.value_width));
+  const Row row = row_of(s);
+  std::vector<double> mean(static_cast<std::size_t>(h.value_width));
   for (std::int64_t j = 0; j < h.keys; ++j) {
     if (mask_term(h, i, j) == -kInfinity) continue;
-    const double p = weight(s[static_cast<std::size_t>(j)], total) * keep(h, i, j);
+    const double p = row.weight(s[static_cast<std::size_t>(j)]) * keep(h, i, j);
     for (std::int64_t d = 0; d < h.value_width; ++d)
-      sum[static_cast<std::size_t>(d)] += p * at(h.value, j, d);
+      mean[static_cast<std::size_t>(d)] += p * at(h.value, j, d);
   }
   for (std::int64_t d = 0; d < h.value_width; ++d)
-    output[d] = static_cast<T>(sum[static_cast<std::size_t>(d)]);
-  *lse = static_cast<T>(total);
+    output[d] = static_cast<T>(mean[static_cast<std::size_t>(d)]);
+  *max = static_cast<T>(row.max);
+  *sum = static_cast<T>(row.sum);
 }
 
 // Gradients in double, strided as the arrays they end in, added to from every head.
@@ -127,13 +134,14 @@ void backward_pair(const AttentionHead<T>& h, const AttentionLayout& to, const S
 
 void attention_forward(const AttentionParams& params, const AttentionLayout& layout,
                        const AttentionInputs& inputs, const TensorView& output,
-                       const TensorView& lse) {
+                       const AttentionRows& rows) {
   visit(inputs.query.dtype, [&]<class T>() {
     for (std::int64_t b = 0; b < layout.batch.numel(); ++b) {
       const auto head = head_at<T>(params, layout, inputs, b);
       for (std::int64_t i = 0; i < layout.queries; ++i) {
         const std::int64_t row = b * layout.queries + i;
-        forward_row(head, i, output.as<T>() + row * layout.value_width, lse.as<T>() + row);
+        forward_row(head, i, output.as<T>() + row * layout.value_width, rows.max.as<T>() + row,
+                    rows.sum.as<T>() + row);
       }
     }
   });
@@ -141,11 +149,11 @@ void attention_forward(const AttentionParams& params, const AttentionLayout& lay
 
 void attention_backward(const AttentionParams& params, const AttentionLayout& layout,
                         const AttentionInputs& inputs, const TensorView& grad,
-                        const TensorView& output, const TensorView& lse,
+                        const TensorView& output, const AttentionRows& rows,
                         const AttentionGradients& gradients) {
   visit(inputs.query.dtype, [&]<class T>() {
     const AttentionLayout to = gradient_layout(layout, params, gradients);
-    const Contiguous<T> g(grad), y(output), l(lse);
+    const Contiguous<T> g(grad), y(output), tops(rows.max), totals(rows.sum);
     Gradients sums{Sums(gradients.query), Sums(gradients.key), Sums(gradients.value),
                    Sums(gradients.mask)};
     for (std::int64_t b = 0; b < layout.batch.numel(); ++b) {
@@ -162,9 +170,10 @@ void attention_backward(const AttentionParams& params, const AttentionLayout& la
         for (std::int64_t d = 0; d < layout.value_width; ++d)
           row_sum += double{g.data()[start + d]} * double{y.data()[start + d]};
         const std::vector<double> s = scores(head, i);
+        const Row found{double{tops.data()[row]}, double{totals.data()[row]}};
         for (std::int64_t j = 0; j < layout.keys; ++j) {
           if (mask_term(head, i, j) == -kInfinity) continue;
-          const double p = weight(s[static_cast<std::size_t>(j)], double{l.data()[row]});
+          const double p = found.weight(s[static_cast<std::size_t>(j)]);
           backward_pair(head, to, grad_row, i, j, p, row_sum, o, sums);
         }
       }

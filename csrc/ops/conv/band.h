@@ -28,6 +28,7 @@ class BandLayout {
     rows_ = std::clamp<std::int64_t>(
         kElements / (cols_ * std::min(x.stride, x_reach_ + 1)) / std::min(y.stride, kElements), 1,
         y.grid);
+    if (rows_ > 0) rows_ = blocks_of(y.grid, blocks_of(y.grid, rows_));  // even blocks
     length_ = cols_ + x_reach_ / x.stride;
     phases_ = std::min(x.stride, x_reach_ + 1);
     band_rows_ = (rows_ - 1) * y.stride + y_reach_ + 1;
@@ -42,6 +43,7 @@ class BandLayout {
 
   std::int64_t taps() const { return y_.taps * x_.taps; }
   std::int64_t size() const { return phases_ * band_rows_ * length_ + kDirectSlack; }
+  std::int64_t length() const { return length_; }  // of a row
   std::int64_t block_size() const { return rows_ * cols_; }
   std::int64_t blocks() const { return blocks_of(y_.grid, rows_) * blocks_of(x_.grid, cols_); }
 
@@ -68,6 +70,28 @@ class BandLayout {
     return offsets;
   }
 
+  // Fills the bands of some channels for a block, `size()` apart; `planes` is the first of them.
+  template <class T>
+  void fill_all(T* bands, const T* planes, std::int64_t channels, const Image<const T>& source,
+                const GridBlock& block) const {
+    const std::int64_t plane = band_rows_ * length_, y = lowest(y_) + block.y * y_.stride;
+    const std::int64_t x = lowest(x_) + block.x * x_.stride;
+    conv_kernels<T>().fill_planes({planes,
+                                   0,
+                                   source.channel,
+                                   source.row,
+                                   source.column,
+                                   {y, 1, y_.source, 1, band_rows_},
+                                   {x, x_.stride, x_.source, phases_, length_},
+                                   1,
+                                   channels,
+                                   size(),
+                                   plane,
+                                   phases_ * plane,
+                                   length_},
+                                  bands);
+  }
+
   // Fills the band for a block; `plane` is the source's channel of one sample.
   template <class T>
   DirectRows<T> fill(T* band, const T* plane, const Image<const T>& source, const GridBlock& block,
@@ -79,6 +103,11 @@ class BandLayout {
     rows.x.grid = length_;
     rows.x.taps = phases_;
     conv_kernels<T>().fill_band(rows, band);
+    return rows_of(band, block, offsets);
+  }
+  // A band so filled, as the kernels take it.
+  template <class T>
+  DirectRows<T> rows_of(const T* band, const GridBlock& block, const std::int64_t* offsets) const {
     const bool dense = y_.taps == x_.taps && std::abs(y_.step) == 1 && std::abs(x_.step) == 1;
     return {band,
             y_.stride * length_,
