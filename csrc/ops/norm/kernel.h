@@ -96,8 +96,9 @@ template <class T>
 struct RowKernels {
   // y = ((x - mean) invstd) w + b; w and b may be null
   void (*forward)(T* y, const T* x, std::int64_t n, const T* w, const T* b, RowStatistics<T> s);
-  // sums[0] = sum of g w, sums[1] = sum of g w xhat, where xhat = (x - mean) invstd
-  void (*sums)(const T* g, const T* x, std::int64_t n, const T* w, RowStatistics<T> s,
+  // sums[0] = sum of g w, sums[1] = sum of g w xhat, where xhat = (x - mean) invstd; dx, which will
+  // be written next, is only fetched
+  void (*sums)(const T* g, const T* x, std::int64_t n, const T* w, RowStatistics<T> s, const T* dx,
                double* sums);
   // dx = invstd (g w - mean_g - xhat mean_gx)
   void (*backward)(T* dx, const T* g, const T* x, std::int64_t n, const T* w, RowStatistics<T> s,
@@ -106,6 +107,7 @@ struct RowKernels {
   // the weights' gradient: dw += g xhat, db += g.
   void (*backward_together)(T* dx, const T* g, const T* x, std::int64_t rows, std::int64_t stride,
                             std::int64_t n, const T* w, const RowGradient<T>* s, T* dw, T* db);
+  void (*widen_add)(double* totals, const T* sums, std::int64_t n);  // totals += sums
   // dw += sum over rows of g xhat, db += sum over rows of g; s of row i is s[i s_stride]
   void (*affine_gradient)(const T* g, const T* x, std::int64_t rows, std::int64_t row_stride,
                           std::int64_t cols, const RowStatistics<T>* s, std::int64_t s_stride,

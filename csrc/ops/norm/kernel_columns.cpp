@@ -29,6 +29,7 @@ void forward(T* y, const T* x, std::int64_t rows, std::int64_t cols, Affine<T> a
       const std::int64_t at = r * cols;
       for_each_vector<T>(cols, [&](std::int64_t c, int lanes) PYFAST_INLINED {
         const Lanes<T> s(affine, c, lanes);
+        fetch_ahead(x + at + c);
         const vec<T> d = load(x + at + c, lanes) - s.mean;
         store(act.forward(fma(d, s.scale, s.shift)), y + at + c, lanes);
       });
@@ -114,6 +115,7 @@ void backward(T* dx, const T* g, const T* x, std::int64_t rows, std::int64_t col
       const std::int64_t at = r * cols;
       for_each_vector<T>(cols, [&](std::int64_t c, int lanes) PYFAST_INLINED {
         const Lanes<T> s(affine, c, lanes);
+        fetch_ahead(x + at + c);
         const vec<T> d = load(x + at + c, lanes) - s.mean;
         const vec<T> dz = act.backward(load(g + at + c, lanes), fma(d, s.scale, s.shift));
         const vec<T> rest = fma(load(gradient.b + c, lanes), d, load(gradient.c + c, lanes));

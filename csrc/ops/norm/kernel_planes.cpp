@@ -20,6 +20,7 @@ struct Spread {
 template <class T, class Act>
 PYFAST_INLINE void forward_run(T* y, const T* x, std::int64_t length, const Spread<T>& s, Act act) {
   for_each_vector<T>(length, [&](std::int64_t i, int lanes) PYFAST_INLINED {
+    fetch_ahead(x + i);
     const vec<T> d = load(x + i, lanes) - s.mean;
     store(act.forward(fma(d, s.scale, s.shift)), y + i, lanes);
   });
@@ -100,6 +101,8 @@ template <class T, class Act>
 PYFAST_INLINE void backward_run(T* dx, const T* g, const T* x, std::int64_t length,
                                 const Spread<T>& s, const SpreadGradient<T>& to, Act act) {
   for_each_vector<T>(length, [&](std::int64_t i, int lanes) PYFAST_INLINED {
+    fetch_ahead(x + i);
+    fetch_ahead(g + i);
     const vec<T> d = load(x + i, lanes) - s.mean;
     const vec<T> dz = act.backward(load(g + i, lanes), fma(d, s.scale, s.shift));
     store(fma(to.a, dz, fma(to.b, d, to.c)), dx + i, lanes);

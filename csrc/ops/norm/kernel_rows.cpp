@@ -17,19 +17,12 @@ struct Spread {
   PYFAST_INLINE vec<T> operator()(vec<T> x) const { return ((x - mean) - mean_rest) * invstd; }
 };
 
-// Fetches what the next row's first pass will read: between two rows the processor computes sums
-// and roots, and would fetch nothing.
-template <class T>
-PYFAST_INLINE void prefetch(const T* next) {
-  __builtin_prefetch(next, 0, 3);
-}
-
 template <class T>
 void forward(T* y, const T* x, std::int64_t n, const T* w, const T* b, RowStatistics<T> s) {
   const Spread<T> xhat(s);
   const vec<T> one(T{1}), zero(T{0});
   for_each_vector<T>(n, [&](std::int64_t i, int lanes) PYFAST_INLINED {
-    prefetch(x + n + i);
+    fetch(x + n + i);  // the next row's first pass; between rows only sums and roots are computed
     const vec<T> scale = w ? load(w + i, lanes) : one, shift = b ? load(b + i, lanes) : zero;
     store(fma(xhat(load(x + i, lanes)), scale, shift), y + i, lanes);
   });
@@ -39,7 +32,8 @@ constexpr std::int64_t kRun = 4096;  // values summed in T before double takes o
 constexpr int kSums = 4;
 
 template <class T>
-void sums(const T* g, const T* x, std::int64_t n, const T* w, RowStatistics<T> s, double* totals) {
+void sums(const T* g, const T* x, std::int64_t n, const T* w, RowStatistics<T> s, const T* dx,
+          double* totals) {
   constexpr int size = vec<T>::size;
   const Spread<T> xhat(s);
   const vec<T> one(T{1});
@@ -48,6 +42,7 @@ void sums(const T* g, const T* x, std::int64_t n, const T* w, RowStatistics<T> s
     const std::int64_t end = n - start < kRun ? n : start + kRun;
     vec<T> sum[kSums], weighted[kSums];
     const auto step = [&](int k, std::int64_t i, int lanes) PYFAST_INLINED {
+      fetch(dx + i);
       const vec<T> gw = load(g + i, lanes) * (w ? load(w + i, lanes) : one);
       sum[k] += gw;
       weighted[k] = fma(gw, xhat(load(x + i, lanes)), weighted[k]);
@@ -73,6 +68,12 @@ void backward(T* dx, const T* g, const T* x, std::int64_t n, const T* w, RowStat
   });
 }
 
+// L1 is full with these rows and their gradient.
+template <class T>
+PYFAST_INLINE void fetch_to_l2(const T* p) {
+  __builtin_prefetch(p, 0, 2);
+}
+
 template <class T, int R>
 PYFAST_INLINE void backward_rows(T* dx, const T* g, const T* x, std::int64_t stride, std::int64_t n,
                                  const T* w, const RowGradient<T>* s, T* dw, T* db) {
@@ -84,6 +85,8 @@ PYFAST_INLINE void backward_rows(T* dx, const T* g, const T* x, std::int64_t str
     for (int r = 0; r < R; ++r) {
       const Spread<T> spread(s[r].statistics);
       const std::int64_t at = r * stride + i;
+      fetch_to_l2(g + at + R * stride);
+      fetch_to_l2(x + at + R * stride);
       const vec<T> gi = load(g + at, lanes), xhat = spread(load(x + at, lanes));
       const vec<T> rest = fma(xhat, vec<T>(s[r].mean_gx), vec<T>(s[r].mean_g));
       store((gi * wi - rest) * spread.invstd, dx + at, lanes);
@@ -104,6 +107,13 @@ void backward_together(T* dx, const T* g, const T* x, std::int64_t rows, std::in
     const std::int64_t at = r * stride;
     backward_rows<T, 1>(dx + at, g + at, x + at, stride, n, w, s + r, dw, db);
   }
+}
+
+template <class T>
+void widen_add(double* totals, const T* sums, std::int64_t n) {
+  for_each_vector<T>(n, [&](std::int64_t i, int lanes) PYFAST_INLINED {
+    add_lanes(totals + i, load(sums + i, lanes), lanes);
+  });
 }
 
 // V vectors of columns over all rows, in registers.
@@ -150,8 +160,8 @@ void affine_gradient(const T* g, const T* x, std::int64_t rows, std::int64_t row
 
 template <class T>
 const RowKernels<T>& norm_row_kernels() {
-  static constexpr RowKernels<T> table{&forward<T>, &sums<T>, &backward<T>, &backward_together<T>,
-                                       &affine_gradient<T>};
+  static constexpr RowKernels<T> table{&forward<T>,           &sums<T>,      &backward<T>,
+                                       &backward_together<T>, &widen_add<T>, &affine_gradient<T>};
   return table;
 }
 

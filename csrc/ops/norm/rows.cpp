@@ -74,10 +74,10 @@ void long_rows_forward(const Rows& rows, double eps, T* y, const T* x, const T* 
 // What grad_input of one row needs (Ba, Kiros and Hinton 2016, section 3, differentiated).
 template <class T>
 RowGradient<T> row_gradient(const RowKernels<T>& kernels, const Rows& rows, const T* g, const T* x,
-                            const T* w, RowStatistics<T> s) {
+                            const T* w, const T* dx, RowStatistics<T> s) {
   double sums[2];
   const double n = static_cast<double>(rows.length);
-  kernels.sums(g, x, rows.length, w, s, sums);
+  kernels.sums(g, x, rows.length, w, s, dx, sums);
   return {s, static_cast<T>(rows.rms ? 0 : sums[0] / n), static_cast<T>(sums[1] / n)};
 }
 
@@ -95,7 +95,7 @@ struct Backward {
   RowGradient<T> gradient(std::int64_t r) const {
     const std::int64_t at = r * rows.length;
     return row_gradient(kernels, rows, g + at, x + at, offset(w, r % rows.groups * rows.length),
-                        statistics_of<T>(mean[r], var[r], eps));
+                        dx + at, statistics_of<T>(mean[r], var[r], eps));
   }
   void input(std::int64_t first_sample, std::int64_t samples) const {
     const std::int64_t n = rows.length;
@@ -161,7 +161,7 @@ void input_and_weights(const Backward<T>& b, T* dw, T* db) {
       for (std::int64_t i = start; i < end; i += kRowsTogether)
         b.together(i, std::min<std::int64_t>(end - i, kRowsTogether), sums.data(),
                    sums.data() + width);
-      for (std::int64_t c = 0; c < 2 * width; ++c) totals[c] += double{sums[c]};
+      b.kernels.widen_add(totals, sums.data(), 2 * width);
     }
   });
   parallel_for(2 * width, grain_for(blocks.count()), [&](std::int64_t begin, std::int64_t end) {

@@ -194,24 +194,45 @@ std::int64_t position_of_tap(const PoolParams& params, std::int64_t row, std::in
   return r * cols.in + c;
 }
 
-void check_pool_taps(const PoolParams& params, const std::uint8_t* taps) {
-  const PoolAxis &rows = params.rows, &cols = params.cols;
+std::vector<PoolTapCheck::Range> PoolTapCheck::border(const PoolAxis& axis) {
+  std::vector<Range> ranges;
+  for (std::int64_t o = 0; o < axis.out; ++o) {
+    if (o == axis.inner_begin && axis.inner_begin < axis.inner_end) o = axis.inner_end;
+    if (o == axis.out) break;
+    const PoolWindow inside = window_at(axis, o);
+    const std::int64_t first = (inside.first - o * axis.stride + axis.padding) / axis.dilation;
+    ranges.push_back({o, first, first + inside.count - 1});
+  }
+  return ranges;
+}
+
+PoolTapCheck::PoolTapCheck(const PoolParams& params)
+    : params_(params), rows_(border(params.rows)), cols_(border(params.cols)) {
+  for (std::size_t tap = 0; tap < column_.size(); ++tap)
+    column_[tap] = static_cast<std::uint8_t>(static_cast<std::int64_t>(tap) % params.cols.kernel);
+}
+
+void PoolTapCheck::operator()(const std::uint8_t* taps) const {
+  const PoolAxis &rows = params_.rows, &cols = params_.cols;
   const std::int64_t most = rows.kernel * cols.kernel - 1;
   std::uint8_t largest = 0;
-  for (std::int64_t i = 0; i < params.output_plane(); ++i)
+  for (std::int64_t i = 0; i < params_.output_plane(); ++i)
     largest = taps[i] > largest ? taps[i] : largest;
   if (largest > most)
     throw IndexError(
-        concat(params.op, ": taps must be in [0, ", most + 1, "), got ", int{largest}));
-  // Only windows at the border have taps in the padding.
-  for (std::int64_t row = 0; row < rows.out; ++row) {
-    const bool inner = row >= rows.inner_begin && row < rows.inner_end;
-    const std::int64_t begin = inner ? cols.inner_begin : 0, end = inner ? cols.inner_end : 0;
-    for (std::int64_t col = 0; col < begin; ++col)
-      position_of_tap(params, row, col, taps[row * cols.out + col]);
-    for (std::int64_t col = end; col < cols.out; ++col)
-      position_of_tap(params, row, col, taps[row * cols.out + col]);
+        concat(params_.op, ": taps must be in [0, ", most + 1, "), got ", int{largest}));
+  bool inside = true;
+  for (const Range& row : rows_) {
+    const std::uint8_t* of_row = taps + row.output * cols.out;
+    const std::int64_t least = row.first * cols.kernel, end = (row.last + 1) * cols.kernel;
+    for (std::int64_t col = 0; col < cols.out; ++col)
+      inside &= of_row[col] >= least && of_row[col] < end;
   }
+  for (const Range& col : cols_)
+    for (std::int64_t row = 0; row < rows.out; ++row)
+      inside &= col.holds(column_[taps[row * cols.out + col.output]]);
+  for (std::int64_t i = 0; !inside && i < params_.output_plane(); ++i)  // which one?
+    position_of_tap(params_, i / cols.out, i % cols.out, taps[i]);
 }
 
 void check_pool_indices(const char* op, const std::int64_t* indices, std::int64_t n,

@@ -64,6 +64,7 @@ void scatter_plane(const PoolParams& params, const T* g, const std::uint8_t* tap
 template <class T>
 void by_taps(const PoolParams& params, const T* g, const std::uint8_t* taps, T* dx) {
   const auto& kernels = pool_gradient_kernels<T>();
+  const PoolTapCheck check_taps(params);
   const bool gathers = kernels.gathers(params.rows, params.cols);
   const std::int64_t size = params.input_plane(), outputs = params.output_plane();
   for_planes(params, [&](std::int64_t first, std::int64_t planes) {
@@ -72,7 +73,7 @@ void by_taps(const PoolParams& params, const T* g, const std::uint8_t* taps, T* 
     for (std::int64_t p = first; p < first + planes; ++p) {
       const T* from = g + p * outputs;
       const std::uint8_t* numbers = taps + p * outputs;
-      check_pool_taps(params, numbers);
+      check_taps(numbers);
       if (gathers)
         kernels.max_plane(dx + p * size, from, numbers, params.rows, params.cols, scratch.data());
       else

@@ -3,6 +3,9 @@
 // One-dimensional pooling is two-dimensional pooling of images with one row.
 #pragma once
 
+#include <array>
+#include <vector>
+
 #include "core/shape.h"
 #include "core/tensor.h"
 #include "ops/pool/axis.h"
@@ -61,8 +64,24 @@ inline constexpr std::int64_t kMostTaps = 255;
 bool has_taps(const PoolParams& params);  // whether it does
 // As check_max_pool_backward, for uint8 indices and the windows of the forward call.
 void check_max_pool_taps(const PoolParams& params, const TensorView& grad, const TensorView& taps);
-// IndexError unless all taps of a plane belong to their window and lie in the image.
-void check_pool_taps(const PoolParams& params, const std::uint8_t* taps);
+// PoolTapCheck(params)(taps): IndexError unless all taps of a plane belong to their window and lie
+// in the image.
+class PoolTapCheck {
+ public:
+  explicit PoolTapCheck(const PoolParams& params);
+  void operator()(const std::uint8_t* taps) const;
+
+ private:
+  struct Range {  // of the window's taps along one axis, those inside the image
+    std::int64_t output, first, last;
+    bool holds(std::int64_t tap) const { return tap >= first && tap <= last; }
+  };
+  static std::vector<Range> border(const PoolAxis& axis);  // windows that are not wholly inside
+
+  const PoolParams& params_;
+  std::vector<Range> rows_, cols_;
+  std::array<std::uint8_t, 256> column_;  // by tap
+};
 // The flat input position of a tap of output (row, col); IndexError where it is in the padding.
 std::int64_t position_of_tap(const PoolParams& params, std::int64_t row, std::int64_t col,
                              std::int64_t tap);

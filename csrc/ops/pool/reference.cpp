@@ -76,8 +76,9 @@ std::vector<std::int64_t> positions(const PoolParams& p, const TensorView& indic
     return all;
   }
   const Contiguous<std::uint8_t> taps(indices);
+  const PoolTapCheck check_taps(p);
   for (std::int64_t plane = 0; plane < p.planes(); ++plane)
-    check_pool_taps(p, taps.data() + plane * p.output_plane());
+    check_taps(taps.data() + plane * p.output_plane());
   for_each_output(p, [&](auto, auto row, auto col, auto at) {
     all[static_cast<std::size_t>(at)] = position_of_tap(p, row, col, taps.data()[at]);
   });
