@@ -64,8 +64,6 @@ void micro(std::int64_t depth, const T* a, const T* b, const T* start, T* out, s
            const MicroNext<T>& next) {
   constexpr int w = vec<T>::size, cols = vectors * w, line = 64 / sizeof(T), turn = 4;
   typename vec<T>::native sums[rows * vectors] = {};
-  if (start)
-    unroll<rows * vectors>([&](auto i) PYFAST_INLINED { sums[i] = vec<T>::load(start + i * w).v; });
   const T *panel = next.panel, *slot = next.slot;
   const T* const slot_end = slot + rows * cols;
   std::int64_t d = 0;
@@ -81,6 +79,11 @@ void micro(std::int64_t depth, const T* a, const T* b, const T* start, T* out, s
     });
   }
   for (; d < depth; ++d, a += rows, b += cols) micro_step<T, rows, vectors>(sums, a, b);
+  // Sums of a block are added up: one long sum had 10 times PyTorch's error over 4446 non-negative
+  // products.
+  if (start)
+    unroll<rows * vectors>([&](auto i)
+                               PYFAST_INLINED { sums[i] += vec<T>::load(start + i * w).v; });
   unroll<rows>([&](auto r) PYFAST_INLINED {
     unroll<vectors>(
         [&](auto j) PYFAST_INLINED { vec<T>(sums[r * vectors + j]).store(out + r * ld + j * w); });
