@@ -70,28 +70,6 @@ class BandLayout {
     return offsets;
   }
 
-  // Fills the bands of some channels for a block, `size()` apart; `planes` is the first of them.
-  template <class T>
-  void fill_all(T* bands, const T* planes, std::int64_t channels, const Image<const T>& source,
-                const GridBlock& block) const {
-    const std::int64_t plane = band_rows_ * length_, y = lowest(y_) + block.y * y_.stride;
-    const std::int64_t x = lowest(x_) + block.x * x_.stride;
-    conv_kernels<T>().fill_planes({planes,
-                                   0,
-                                   source.channel,
-                                   source.row,
-                                   source.column,
-                                   {y, 1, y_.source, 1, band_rows_},
-                                   {x, x_.stride, x_.source, phases_, length_},
-                                   1,
-                                   channels,
-                                   size(),
-                                   plane,
-                                   phases_ * plane,
-                                   length_},
-                                  bands);
-  }
-
   // Fills the band for a block; `plane` is the source's channel of one sample.
   template <class T>
   DirectRows<T> fill(T* band, const T* plane, const Image<const T>& source, const GridBlock& block,
@@ -103,11 +81,6 @@ class BandLayout {
     rows.x.grid = length_;
     rows.x.taps = phases_;
     conv_kernels<T>().fill_band(rows, band);
-    return rows_of(band, block, offsets);
-  }
-  // A band so filled, as the kernels take it.
-  template <class T>
-  DirectRows<T> rows_of(const T* band, const GridBlock& block, const std::int64_t* offsets) const {
     const bool dense = y_.taps == x_.taps && std::abs(y_.step) == 1 && std::abs(x_.step) == 1;
     return {band,
             y_.stride * length_,
