@@ -31,7 +31,7 @@ static inline PoolWindow window_at(const PoolAxis& a, std::int64_t o) {
     return {first, ((o + 1) * a.in + a.out - 1) / a.out - first};
   }
   std::int64_t first = o * a.stride - a.padding, taps = a.kernel;
-  if (o >= a.inner_begin && o < a.inner_end) return {first, taps};  // nearly all; divides nothing
+  if (first >= 0 && first + a.span() <= a.in) return {first, taps};  // nearly all; divides nothing
   if (first < 0) {
     const std::int64_t skipped = (a.dilation - 1 - first) / a.dilation;
     first += skipped * a.dilation;
