@@ -32,7 +32,8 @@ class SharedAxes {
 };
 
 // Whether products are to be on AMX tiles: large enough to pay for the split. Forward multiplies
-// the scale by 2^-80 (kernel_tiles_forward.h), which must not cost it bits.
+// the scale by 2^-80 (kernel_tiles_forward.h), which must not cost it bits; it
+// makes weights without dropout only.
 inline bool prefers_tiles(const AttentionParams& params, const AttentionLayout& a,
                           const AttentionInputs& inputs) {
   constexpr std::int64_t kLeast = 64, kLeastWidth = 32;
@@ -41,9 +42,9 @@ inline bool prefers_tiles(const AttentionParams& params, const AttentionLayout& 
            2 * ((width + kAmxDepth - 1) / kAmxDepth * kAmxDepth) <= 3 * width;
   };
   const bool exact = params.scale == 0 || std::abs(params.scale) >= 0x1p-40;
-  return exact && inputs.query.dtype == DType::f32 && a.queries >= kLeast && a.keys >= kLeast &&
-         fills(a.width) && fills(a.value_width) && inputs.key.strides.back() == 1 &&
-         inputs.value.strides.back() == 1 && gemm::amx_ready();
+  return exact && params.dropout_p == 0 && inputs.query.dtype == DType::f32 &&
+         a.queries >= kLeast && a.keys >= kLeast && fills(a.width) && fills(a.value_width) &&
+         inputs.key.strides.back() == 1 && inputs.value.strides.back() == 1 && gemm::amx_ready();
 }
 
 template <class T>

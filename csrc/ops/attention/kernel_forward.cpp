@@ -2,7 +2,6 @@
 // query key^T, their running softmax, and output = output * (what it is still worth) + weights
 // value.
 #include "ops/attention/kernel_softmax.h"
-#include "ops/attention/kernel_tiles.h"
 #include "ops/attention/kernel_tiles_forward.h"
 
 namespace pyfast::PYFAST_ISA {
@@ -24,7 +23,6 @@ class Forward {
         range_(range),
         rows_(range.query_end - range.query_begin),
         masked_(is_masked(head)),
-        on_tiles_(head.tiles && !head.dropout),
         unit_(static_cast<T>(kLog2e) * (head.scale < 0 ? -head.scale : head.scale)),
         ld_query_(padded<T>(head.width)),
         ld_output_(padded<T>(head.value_width)),
@@ -69,7 +67,7 @@ class Forward {
     }
     fill(output_, rows_ * ld_output_, T{0});
     softmax_.open(rows_);
-    if (on_tiles_) tiles_.open(query_, range_.query_begin, rows_);
+    tiles_.open(query_, range_.query_begin, rows_);
   }
 
   void pack_keys(const Block& b) {
@@ -98,13 +96,12 @@ class Forward {
 
   // A block of keys for every query, if the tiles take it.
   bool on_tiles(Index j, Index columns) {
-    return on_tiles_ &&
-           tiles_.attend(j, columns, [&](const Block& b, Index first, const T* weights) {
-             pack_values(b);
-             product_strips<Into::rescale>(
-                 Left<T>{weights, kAttentionKeys}, b.rows, 0, b.columns, values_, b.columns,
-                 head_.value_width, output_ + first * ld_output_, ld_output_, softmax_.factors());
-           });
+    return tiles_.attend(j, columns, [&](const Block& b, Index first, const T* weights) {
+      pack_values(b);
+      product_strips<Into::rescale>(Left<T>{weights, kAttentionKeys}, b.rows, 0, b.columns, values_,
+                                    b.columns, head_.value_width, output_ + first * ld_output_,
+                                    ld_output_, softmax_.factors());
+    });
   }
 
   void find_scores(const Block& b, Index first, bool plain) {
@@ -177,7 +174,7 @@ class Forward {
   const AttentionHead<T>& head_;
   const AttentionRange& range_;
   const Index rows_;
-  const bool masked_, on_tiles_;
+  const bool masked_;
   const T unit_;  // from a product of query and key to a score in units of log 2
   const Index ld_query_, ld_output_;
   Left<T> query_{};              // in place or packed, negated for scale < 0

@@ -6,7 +6,6 @@
 #pragma once
 
 #include "ops/attention/kernel_softmax.h"
-#include "ops/attention/kernel_tiles.h"
 
 #ifdef PYFAST_ISA_AVX512
 #include "gemm/amx_tile.h"
