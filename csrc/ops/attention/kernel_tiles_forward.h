@@ -1,6 +1,6 @@
 // Forward on AMX tiles. A block of keys and values is split once for all queries of the task; those
 // come 32 at a time, and while the tiles multiply the next one's scores and the last one's values,
-// the vector units make weights of this one's scores: after every half step of a product stands a
+// the vector units make weights of this one's scores: after every four tile products stands a
 // piece of that work, and the processor runs the two side by side.
 // Included by kernel_forward.cpp only; everything here belongs to its namespace.
 #pragma once
