@@ -1,48 +1,14 @@
 // The AMX microkernel: 2 x 2 tiles of C, 32 x 32 floats, stay in tile registers.
-//
-// A step of 32 in depth takes 24 tile products (6 per tile of C). With four tiles left for the
-// operands, the order x1y3, x1y2, x2y2, x2y1, x3y1, x1y1 changes one operand's part at a time: 14
-// tile loads, which hide behind the products (16 cycles each). Where C has fewer than four tiles,
-// the products take turns among copies of it, since each depends on its tile's last for 52 cycles.
-//
-// Instructions are written out: GCC's intrinsics tell the compiler nothing of the memory they read
-// (GCC bug 122446).
 #include "gemm/amx_kernel.h"
-
-#include <immintrin.h>
 
 #include <algorithm>
 #include <iterator>
-#include <utility>
+
+#include "gemm/amx_tile.h"
 
 namespace pyfast::amx {
 
 namespace {
-
-#define PYFAST_AMX_INLINE __attribute__((always_inline)) inline
-
-#define PYFAST_AMX_INLINED __attribute__((always_inline))
-
-// Tile registers: 0-3 hold C, 4-5 A, 6-7 B.
-template <int tile>
-PYFAST_AMX_INLINE void tile_zero() {
-  asm volatile("tilezero %%tmm%c0" : : "i"(tile));
-}
-template <int tile>
-PYFAST_AMX_INLINE void tile_load(const void* from, std::int64_t row) {
-  asm volatile("tileloadd (%1,%2,1), %%tmm%c0" : : "i"(tile), "r"(from), "r"(row) : "memory");
-}
-template <int tile>
-PYFAST_AMX_INLINE void tile_store(void* to) {
-  asm volatile("tilestored %%tmm%c0, (%1,%2,1)"
-               :
-               : "i"(tile), "r"(to), "r"(std::int64_t{64})
-               : "memory");
-}
-template <int c, int a, int b>
-PYFAST_AMX_INLINE void tile_multiply() {
-  asm volatile("tdpbf16ps %%tmm%c2, %%tmm%c1, %%tmm%c0" : : "i"(c), "i"(a), "i"(b));
-}
 
 void begin() {
   struct alignas(64) Config {
@@ -56,48 +22,6 @@ void begin() {
 void end() { asm volatile("tilerelease"); }
 
 // ---- the product
-
-struct Product {
-  int a, b;  // parts
-};
-template <int parts>
-inline constexpr Product kProducts[1] = {{0, 0}};
-template <>
-inline constexpr Product kProducts<2>[3] = {{0, 1}, {0, 0}, {1, 0}};
-template <>
-inline constexpr Product kProducts<3>[6] = {{0, 2}, {0, 1}, {1, 1}, {1, 0}, {2, 0}, {0, 0}};
-
-// body(0), ..., body(n - 1) with constant arguments.
-template <class Body, int... i>
-PYFAST_AMX_INLINE void unrolled(std::integer_sequence<int, i...>, Body body) {
-  (body(std::integral_constant<int, i>()), ...);
-}
-template <int n, class Body>
-PYFAST_AMX_INLINE void unroll(Body body) {
-  unrolled(std::make_integer_sequence<int, n>(), body);
-}
-
-// Product p of a step: all tiles of C, operands loaded where their part is not the last product's.
-template <int parts, int a_tiles, int b_tiles, bool turns, int p>
-PYFAST_AMX_INLINE void product(const AmxOperand& x, const char* a, const AmxOperand& y,
-                               const char* b) {
-  constexpr auto& order = kProducts<parts>;
-  constexpr int copies = turns ? 4 / (a_tiles * b_tiles) : 1, last = p > 0 ? p - 1 : 0;
-  if constexpr (p == 0 || order[p].a != order[last].a)
-    unroll<a_tiles>([&](auto i) { tile_load<4 + i>(a + order[p].a * x.part + i * x.tile, x.row); });
-  if constexpr (p == 0 || order[p].b != order[last].b)
-    unroll<b_tiles>([&](auto j) { tile_load<6 + j>(b + order[p].b * y.part + j * y.tile, y.row); });
-  unroll<b_tiles>([&](auto j) {
-    unroll<a_tiles>(
-        [&](auto i) { tile_multiply<((p % copies) * a_tiles + i) * b_tiles + j, 4 + i, 6 + j>(); });
-  });
-}
-
-constexpr float kScale = 0x1p40f, kUnscale = 0x1p-80f;
-
-PYFAST_AMX_INLINE const char* at_step(const AmxOperand& x, std::int64_t step) {
-  return static_cast<const char*>(x.data) + (x.offsets ? x.offsets[step] : step * x.step);
-}
 
 struct Ahead {
   const char* from;
@@ -262,40 +186,6 @@ struct Seen {
     m.smallest = std::min(m.smallest, _mm512_reduce_min_epu32(smallest));
   }
 };
-
-// The parts of 2^40 x, each in the high half of its lane, what stands below it of no account in the
-// last. A part is rounded, half away from zero; what it leaves is exact, and so is a third part.
-template <int parts>
-struct Parts {
-  __m512i part[parts];
-
-  PYFAST_AMX_INLINE explicit Parts(__m512 x) {
-    x = _mm512_mul_ps(x, _mm512_set1_ps(kScale));
-    unroll<parts>([&](auto i) {
-      part[i] = _mm512_castps_si512(x);
-      if constexpr (i < 2) part[i] = _mm512_add_epi32(part[i], _mm512_set1_epi32(0x8000));
-      if constexpr (i + 1 < parts) {
-        part[i] = _mm512_and_si512(part[i], _mm512_set1_epi32(-0x10000));
-        x = _mm512_sub_ps(x, _mm512_castsi512_ps(part[i]));
-      }
-    });
-  }
-};
-
-// A lane of 32 bits: the first's bfloat16 below the second's.
-PYFAST_AMX_INLINE __m512i pair(__m512i first, __m512i second) {
-  constexpr int kSecondMaskedOrFirst = 0xf8;  // a | (b & c)
-  return _mm512_ternarylogic_epi32(_mm512_srli_epi32(first, 16), second,
-                                   _mm512_set1_epi32(-0x10000), kSecondMaskedOrFirst);
-}
-
-// All of the first's bfloat16, then all of the second's.
-PYFAST_AMX_INLINE __m512i join(__m512i first, __m512i second) {
-  alignas(64) static constexpr std::int16_t kOddWords[32] = {
-      1,  3,  5,  7,  9,  11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31,
-      33, 35, 37, 39, 41, 43, 45, 47, 49, 51, 53, 55, 57, 59, 61, 63};
-  return _mm512_permutex2var_epi16(first, _mm512_load_si512(kOddWords), second);
-}
 
 __mmask16 first_lanes(std::int64_t n) {
   return static_cast<__mmask16>(n >= 16 ? 0xffff : n <= 0 ? 0 : (1 << n) - 1);

@@ -94,26 +94,30 @@ PYFAST_INLINE vec<T> exp_polynomial(vec<T> r) {
 
 // 2^r on |r| <= 1/2, and exactly 1 at 0: (2^r - 1) / r has degree 5 and 11.
 template <class T>
-PYFAST_INLINE vec<T> exp2_polynomial(vec<T> r) {
+PYFAST_INLINE vec<T> exp2_polynomial(vec<T> r, double scale = 1) {
+  const double s = scale;
   vec<T> tail;
   if constexpr (sizeof(T) == 4)
-    tail = polynomial(r, 0.6931472029851083, 0.24022647896949184, 0.055503321627929474,
-                      0.009618438593885377, 0.0013399003498284444, 0.0001535325981017915);
+    tail =
+        polynomial(r, s * 0.6931472029851083, s * 0.24022647896949184, s * 0.055503321627929474,
+                   s * 0.009618438593885377, s * 0.0013399003498284444, s * 0.0001535325981017915);
   else
-    tail = polynomial(r, 0.6931471805599453, 0.24022650695910072, 0.05550410866482169,
-                      0.009618129107628328, 0.0013333558146392407, 0.00015403530393642788,
-                      1.5252733854618257e-05, 1.321548659374573e-06, 1.017805180634653e-07,
-                      7.0549747277142475e-09, 4.456592474554839e-10, 2.562531749586647e-11);
-  return fma(tail, r, vec<T>(T{1}));
+    tail = polynomial(
+        r, s * 0.6931471805599453, s * 0.24022650695910072, s * 0.05550410866482169,
+        s * 0.009618129107628328, s * 0.0013333558146392407, s * 0.00015403530393642788,
+        s * 1.5252733854618257e-05, s * 1.321548659374573e-06, s * 1.017805180634653e-07,
+        s * 7.0549747277142475e-09, s * 4.456592474554839e-10, s * 2.562531749586647e-11);
+  return fma(tail, r, vec<T>(static_cast<T>(scale)));
 }
 
 #if defined(PYFAST_ISA_AVX512)
 
-// The reduced argument of an infinity is 0, so all that is out of range is left to scalef.
+// scale 2^x, of a power of 2, exactly that many times 2^x. The reduced argument of an infinity is
+// 0, so all that is out of range is left to scalef.
 template <class T>
-PYFAST_INLINE vec<T> exp2(vec<T> x) {
+PYFAST_INLINE vec<T> exp2(vec<T> x, double scale = 1) {
   const vec<T> r(backend::from_nearest(x.v));
-  return vec<T>(backend::scalef(exp2_polynomial(r).v, (x - r).v));
+  return vec<T>(backend::scalef(exp2_polynomial(r, scale).v, (x - r).v));
 }
 
 template <class T>

@@ -1,6 +1,7 @@
 // The heads of a call with the spans of their masks, which are found once for each distinct mask.
 #pragma once
 
+#include <cmath>
 #include <optional>
 
 #include "core/memory.h"
@@ -30,16 +31,20 @@ class SharedAxes {
   Dims outer_, inner_, strides_;
 };
 
-// Whether products are to be on AMX tiles: large enough to pay for the split.
-inline bool prefers_tiles(const AttentionLayout& a, const AttentionInputs& inputs) {
+// Whether products are to be on AMX tiles: large enough to pay for the split. Forward multiplies
+// the scale by 2^-80 (kernel_tiles_forward.h), which must not cost it bits; it
+// makes weights without dropout only.
+inline bool prefers_tiles(const AttentionParams& params, const AttentionLayout& a,
+                          const AttentionInputs& inputs) {
   constexpr std::int64_t kLeast = 64, kLeastWidth = 32;
   const auto fills = [](std::int64_t width) {
     return width >= kLeastWidth &&
            2 * ((width + kAmxDepth - 1) / kAmxDepth * kAmxDepth) <= 3 * width;
   };
-  return inputs.query.dtype == DType::f32 && a.queries >= kLeast && a.keys >= kLeast &&
-         fills(a.width) && fills(a.value_width) && inputs.key.strides.back() == 1 &&
-         inputs.value.strides.back() == 1 && gemm::amx_ready();
+  const bool exact = params.scale == 0 || std::abs(params.scale) >= 0x1p-40;
+  return exact && params.dropout_p == 0 && inputs.query.dtype == DType::f32 &&
+         a.queries >= kLeast && a.keys >= kLeast && fills(a.width) && fills(a.value_width) &&
+         inputs.key.strides.back() == 1 && inputs.value.strides.back() == 1 && gemm::amx_ready();
 }
 
 template <class T>
@@ -50,7 +55,7 @@ class AttentionHeads {
       : params_(params),
         layout_(layout),
         inputs_(inputs),
-        on_tiles_(prefers_tiles(layout, inputs)) {
+        on_tiles_(prefers_tiles(params, layout, inputs)) {
     if (inputs.mask.defined) classify();
   }
 

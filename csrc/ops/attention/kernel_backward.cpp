@@ -18,7 +18,7 @@ class Backward {
   static std::int64_t scratch_size(const AttentionHead<T>& head) {
     const Index width = padded<T>(head.width), value_width = padded<T>(head.value_width);
     return kAttentionPanel * (2 * width + value_width + 2 * kAttentionKeys) +
-           kAttentionKeys * (3 * width + 2 * value_width) + TileProducts<T>::size(head, kRows, 0);
+           kAttentionKeys * (3 * width + 2 * value_width) + TileProducts<T>::size(head, kRows);
   }
 
   Backward(const AttentionHead<T>& head, const AttentionRange& range,
@@ -31,8 +31,7 @@ class Backward {
         unit_(static_cast<T>(kLog2e) * head.scale),
         width_(padded<T>(head.width)),
         value_width_(padded<T>(head.value_width)),
-        tiles_(head, kRows, 0,
-               scratch + scratch_size(head) - TileProducts<T>::size(head, kRows, 0)) {
+        tiles_(head, kRows, scratch + scratch_size(head) - TileProducts<T>::size(head, kRows)) {
     const auto take = [&scratch](Index n) { return std::exchange(scratch, scratch + n); };
     query_ = take(kAttentionPanel * width_);
     grad_ = take(kAttentionPanel * value_width_);

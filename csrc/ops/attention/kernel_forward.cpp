@@ -2,7 +2,7 @@
 // query key^T, their running softmax, and output = output * (what it is still worth) + weights
 // value.
 #include "ops/attention/kernel_softmax.h"
-#include "ops/attention/kernel_tiles.h"
+#include "ops/attention/kernel_tiles_forward.h"
 
 namespace pyfast::PYFAST_ISA {
 
@@ -15,7 +15,7 @@ class Forward {
     const Index width = padded<T>(head.width), value_width = padded<T>(head.value_width);
     return kRows * (width + value_width) + kAttentionKeys * (width + value_width) +
            kPanel * kAttentionKeys + RunningSoftmax<T>::size(kRows, kPanel) +
-           TileProducts<T>::size(head, kRows, kPanel);
+           TileForward<T>::size(head, kRows);
   }
 
   Forward(const AttentionHead<T>& head, const AttentionRange& range, T* scratch)
@@ -32,18 +32,17 @@ class Forward {
         values_(keys_ + kAttentionKeys * ld_query_),
         scores_(values_ + kAttentionKeys * ld_output_),
         softmax_(scores_ + kPanel * kAttentionKeys, kRows, kPanel),
-        tiles_(head, kRows, kPanel,
+        tiles_(head, kRows, unit_, softmax_, output_, ld_output_,
                scores_ + kPanel * kAttentionKeys + RunningSoftmax<T>::size(kRows, kPanel)) {}
 
   void run(T* output, const RowStatistics<T>& rows) {
     open();
     for (Index j = range_.key_begin; j < range_.key_end; j += kAttentionKeys) {
       keys_packed_ = values_packed_ = false;
-      tiles_.open_block();
-      const Index panel = head_.tiles ? kPanel : kAttentionPanel;
-      for (Index i = range_.query_begin; i < range_.query_end; i += panel) {
-        const Block b{i, least(panel, range_.query_end - i), j,
-                      least(kAttentionKeys, range_.key_end - j)};
+      const Index columns = least(kAttentionKeys, range_.key_end - j);
+      if (on_tiles(j, columns)) continue;
+      for (Index i = range_.query_begin; i < range_.query_end; i += kPanel) {
+        const Block b{i, least(kPanel, range_.query_end - i), j, columns};
         const Cover seen = cover_of(head_, b);
         if (seen == Cover::none) continue;
         attend(b, seen == Cover::all && b.columns % vec<T>::size == 0);
@@ -54,7 +53,7 @@ class Forward {
 
  private:
   static constexpr Index w = vec<T>::size, kRows = kAttentionPanels * kAttentionPanel;
-  static constexpr Index kPanel = 2 * kAttentionPanel;  // the most: whole tiles of AMX
+  static constexpr Index kPanel = kAttentionPanel;
 
   void open() {
     const Strided<T>& q = head_.query;
@@ -68,7 +67,7 @@ class Forward {
     }
     fill(output_, rows_ * ld_output_, T{0});
     softmax_.open(rows_);
-    tiles_.open(query_, rows_);
+    tiles_.open(query_, range_.query_begin, rows_);
   }
 
   void pack_keys(const Block& b) {
@@ -90,11 +89,19 @@ class Forward {
   // `plain`: no score of the block is masked, nor padding.
   void attend(const Block& b, bool plain) {
     const Index first = b.i - range_.query_begin;
-    if (!tiles_.scores(b, first, plain, scores_)) find_scores(b, first, plain);
+    find_scores(b, first, plain);
     soften(b, first, plain);
-    T* output = output_ + first * ld_output_;
-    if (!tiles_.add_values(b, plain, scores_, output, ld_output_, softmax_.factors()))
-      add_values(b, first, plain);
+    add_values(b, first, plain);
+  }
+
+  // A block of keys for every query, if the tiles take it.
+  bool on_tiles(Index j, Index columns) {
+    return tiles_.attend(j, columns, [&](const Block& b, Index first, const T* weights) {
+      pack_values(b);
+      product_strips<Into::rescale>(Left<T>{weights, kAttentionKeys}, b.rows, 0, b.columns, values_,
+                                    b.columns, head_.value_width, output_ + first * ld_output_,
+                                    ld_output_, softmax_.factors());
+    });
   }
 
   void find_scores(const Block& b, Index first, bool plain) {
@@ -174,7 +181,7 @@ class Forward {
   T *packed_query_, *output_;    // rows of the task
   T *keys_, *values_, *scores_;  // the packed block, and [kPanel][kAttentionKeys]
   RunningSoftmax<T> softmax_;
-  TileProducts<T> tiles_;
+  TileForward<T> tiles_;
   bool keys_packed_ = false, values_packed_ = false;
   bool finite_ = true;  // no infinity or NaN in values_
 };

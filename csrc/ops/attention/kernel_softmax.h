@@ -75,9 +75,16 @@ class RunningSoftmax {
       weight.store(scores + k);
       sum += weight;
     }
-    T* sums = sums_ + (first + r) * w;
+    add(first + r, r, sum);
+  }
+
+  // To the sums of the task's `row`, the panel's r: those of a block's weights.
+  PYFAST_INLINE void add(Index row, Index r, vec<T> sum) {
+    T* sums = sums_ + row * w;
     fma(vec<T>::load(sums), vec<T>(factors_[r]), sum).store(sums);
   }
+
+  PYFAST_INLINE T shift(Index r) const { return shift_[r]; }
 
   // What the panel's older sums and outputs are worth after `raise`.
   const T* factors() const { return factors_; }

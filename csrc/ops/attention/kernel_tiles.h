@@ -1,6 +1,5 @@
-// Products on AMX tiles (all of forward's; of backward's the scores, which must be forward's to the
-// last bit): queries, keys, weights and values split into bfloat16 parts
-// (gemm/amx_kernel.h), a block of scores at a time.
+// Scores on AMX tiles for backward, forward's to the last bit: queries and keys split into bfloat16
+// parts (gemm/amx_kernel.h), a block of scores at a time.
 // Included by this folder's kernel_*.cpp only; everything here belongs to their namespace.
 #pragma once
 
@@ -14,13 +13,12 @@ namespace {
 template <class T>
 class TileProducts {
  public:
-  static Index size(const AttentionHead<T>&, Index, Index) { return 0; }
-  TileProducts(const AttentionHead<T>&, Index, Index, T*) {}
+  static Index size(const AttentionHead<T>&, Index) { return 0; }
+  TileProducts(const AttentionHead<T>&, Index, T*) {}
   void open(const Left<T>&, Index) {}
   void open_block() {}
   bool scores(const Block&, Index, bool, T*) { return false; }
   void clear_unseen(const Block&, T*) {}
-  bool add_values(const Block&, bool, T*, T*, Index, const T*) { return false; }
 };
 
 #ifdef PYFAST_ISA_AVX512
@@ -30,22 +28,16 @@ class TileProducts {
 template <>
 class TileProducts<float> {
  public:
-  // Floats of scratch for `rows` queries, `panel` of them at a time.
-  static Index size(const AttentionHead<float>& head, Index rows, Index panel) {
+  // Floats of scratch for `rows` queries.
+  static Index size(const AttentionHead<float>& head, Index rows) {
     if (!head.tiles) return 0;
-    const Index items = (rows + kAttentionKeys) * whole(head.width) +
-                        kAttentionKeys * (whole(head.value_width) + panel);
-    return items * kParts / 2;
+    return (rows + kAttentionKeys) * whole(head.width) * kParts / 2;
   }
 
-  TileProducts(const AttentionHead<float>& head, Index rows, Index panel, float* scratch)
+  TileProducts(const AttentionHead<float>& head, Index rows, float* scratch)
       : head_(head),
         query_(reinterpret_cast<std::uint16_t*>(scratch)),
-        keys_(query_ + kParts * rows * whole(head.width)),
-        values_(keys_ + kParts * kAttentionKeys * whole(head.width)),
-        weights_(values_ + kParts * kAttentionKeys * whole(head.value_width)) {
-    static_cast<void>(panel);
-  }
+        keys_(query_ + kParts * rows * whole(head.width)) {}
 
   void open(const Left<float>& query, Index rows) {
     if (!head_.tiles) return;
@@ -57,7 +49,7 @@ class TileProducts<float> {
                            head_.width, kParts, query_seen_);
   }
 
-  void open_block() { keys_split_ = values_split_ = false; }
+  void open_block() { keys_split_ = false; }
 
   // The scores of the block's queries, `first` of the task's and on; false where they are refused.
   bool scores(const Block& b, Index first, bool plain, float* to) {
@@ -75,43 +67,17 @@ class TileProducts<float> {
     return true;
   }
 
-  // output = factors * output + weights * values, likewise; weights that no query sees become 0.
-  bool add_values(const Block& b, bool plain, float* weights, float* output, Index ld,
-                  const float* factors) {
-    if (!head_.tiles) return false;
-    if (!values_split_) split_values(b);
-    if (!plain) clear_unseen(b, weights);
-    Magnitudes seen;
-    const Index depth = whole(b.columns);
-    for (Index r = 0; r < b.rows; r += kTile)
-      kernels_->split_rows(weights_ + r * depth * kParts, weights + r * kAttentionKeys,
-                           kAttentionKeys, static_cast<int>(least(kTile, b.rows - r)),
-                           wide(b.rows - r), b.columns, kParts, seen);
-    if (!gemm::amx_fits(seen, values_seen_, b.columns)) return false;
-    for (Index c = 0; c < head_.value_width; c += kTile)
-      for (Index r = 0; r < b.rows; r += kTile) {
-        const Keys keys = seen_by(b, r, plain);
-        if (keys.begin >= keys.end) continue;
-        const Index columns = head_.value_width - c;
-        multiply(whole(keys.end) - keys.begin,
-                 weights_ + (r * depth + keys.begin * wide(b.rows - r)) * kParts, b.rows - r,
-                 values_ + (c * depth + keys.begin * wide(columns)) * kParts, columns,
-                 output + r * ld + c, ld, factors + r);
-      }
-    return true;
-  }
-
-  // What no query of a span sees, of weights or scores, becomes 0.
-  void clear_unseen(const Block& b, float* weights) const {
+  // What no query of a span sees becomes 0.
+  void clear_unseen(const Block& b, float* scores) const {
     constexpr Index w = vec<float>::size;
-    for (Index r = 0; r < b.rows; ++r, weights += kAttentionKeys) {
+    for (Index r = 0; r < b.rows; ++r, scores += kAttentionKeys) {
       const Index span = r / kAttentionRows * kAttentionRows;
       const Keys keys = visible(head_, b.part(span, least(kAttentionRows, b.rows - span)));
       const bool some = keys.begin < keys.end;
       const Index begin = some ? keys.begin / w : kAttentionKeys / w;
       const Index end = some ? ceil_div(keys.end, w) : kAttentionKeys / w;
-      fill(weights, begin * w, 0.0f);
-      fill(weights + end * w, kAttentionKeys - end * w, 0.0f);
+      fill(scores, begin * w, 0.0f);
+      fill(scores + end * w, kAttentionKeys - end * w, 0.0f);
     }
   }
 
@@ -142,16 +108,6 @@ class TileProducts<float> {
                              wide(b.columns - k), head_.width, kParts, keys_seen_);
   }
 
-  void split_values(const Block& b) {
-    values_split_ = true;
-    values_seen_ = {};
-    const float* from = head_.value.data + b.j * head_.value.row;
-    for (Index c = 0; c < head_.value_width; c += kTile)
-      kernels_->split_right(values_ + c * whole(b.columns) * kParts, from + c, head_.value.row,
-                            static_cast<int>(least(kTile, head_.value_width - c)),
-                            wide(head_.value_width - c), b.columns, kParts, values_seen_);
-  }
-
   // Keys that some of the tile's queries from r on see, whole steps of them but for the last.
   Keys seen_by(const Block& b, Index r, bool plain) const {
     Keys all{b.columns, 0};
@@ -166,9 +122,9 @@ class TileProducts<float> {
 
   const AttentionHead<float>& head_;
   const AmxKernels* kernels_ = nullptr;
-  std::uint16_t *query_, *keys_, *values_, *weights_;
-  Magnitudes query_seen_, keys_seen_, values_seen_;
-  bool keys_split_ = false, values_split_ = false;
+  std::uint16_t *query_, *keys_;
+  Magnitudes query_seen_, keys_seen_;
+  bool keys_split_ = false;
 };
 
 #endif
