@@ -72,8 +72,11 @@ def disagreement(np: Any, got: Any, expected: Any, rtol: float) -> str:
     return ""
 
 
-def machine(threads: int) -> dict[str, Any]:
-    """Where the figures come from."""
+LIMITS = ("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA", "MKL_ENABLE_INSTRUCTIONS")
+
+
+def machine(options: argparse.Namespace, peers: Sequence[str]) -> dict[str, Any]:
+    """Where the figures come from, and what was asked for."""
     import pyfast as pf
     from pyfast import _core
 
@@ -81,8 +84,12 @@ def machine(threads: int) -> dict[str, Any]:
         "pyfast": pf.__version__,
         "isa": _core.isa(),
         "cpu": _core.cpu_info().get("model", platform.processor()),
-        "threads": threads,
+        "threads": options.threads,
         "python": platform.python_version(),
+        "filter": options.filter,
+        "rounds": options.rounds,
+        "peers": list(peers),
+        "limits": {name: os.environ[name] for name in LIMITS if name in os.environ},
     }
 
 
@@ -132,7 +139,7 @@ def run(options: argparse.Namespace, peers: tuple[str, ...]) -> int:
     if options.list or not chosen:
         print("\n".join(f"{f.name} {s.name}" for f, s in chosen) or "nothing matches --filter")
         return 0 if chosen else 2
-    where = machine(options.threads)
+    where = machine(options, peers)
     print(", ".join(f"{k} {v}" for k, v in where.items()))
     results = []
     for family, shape in tqdm(chosen, desc="bench", disable=not sys.stderr.isatty()):

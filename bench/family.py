@@ -55,7 +55,8 @@ class Family:
     `constants` made ready once, outside the timing (packed weights), as ONNX Runtime and OpenVINO
     have them; it is timed beside the plain call, in a column of its own. `onnx` returns (op_type,
     input names, attributes, opset) for a one-node model that ONNX Runtime and OpenVINO both run;
-    inputs in `constants` are weights, baked into the model as such libraries expect.
+    inputs in `constants` are weights, baked into the model as such libraries expect. For whole
+    models `module` gives them PyTorch's module instead, which takes the arrays in their order.
     """
 
     name: str
@@ -63,9 +64,10 @@ class Family:
     pyfast: Callable[[Arrays, Mapping[str, Any]], Call]
     numpy: Callable[[Arrays, Mapping[str, Any]], Call] | None = None
     torch: Callable[[Any, Mapping[str, Any]], Call] | None = None  # arrays already torch tensors
-    torch_compile: Callable[[Any, Mapping[str, Any]], Call] | None = None  # likewise
     jax: Callable[[Any, Mapping[str, Any]], Callable[..., Any]] | None = None  # jitted by peers.py
     onnx: Callable[[Arrays, Mapping[str, Any]], Any] | None = None
+    torch_compile: Callable[[Any, Mapping[str, Any]], Call] | None = None  # as torch
+    module: Callable[[Mapping[str, Any]], Any] | None = None
     constants: tuple[str, ...] = ()
     prepared: Callable[[Arrays, Mapping[str, Any]], Call | None] | None = None
     channels_last: bool = False  # PyTorch is timed in both memory layouts

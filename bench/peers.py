@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import io
 import os
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -67,6 +69,9 @@ def prepare(
         return _torch(family.torch, arrays, params, threads, channels_last=True)
     if peer == "jax":
         return _jax(family, arrays, params)
+    if family.module is not None:
+        module = family.module(params)
+        return None if module is None else _exported(peer, module, arrays, threads)
     if family.onnx is None:
         return None
     model = onnx_model(family, arrays, params)
@@ -135,6 +140,37 @@ def onnx_model(family: Family, arrays: Arrays, params: Mapping[str, Any]) -> byt
     return bytes(onnx.shape_inference.infer_shapes(model).SerializeToString())
 
 
+def _exported(peer: str, module: Any, arrays: Arrays, threads: int) -> Call:
+    """A PyTorch module as each of the two takes it in: by ONNX, or directly."""
+    import torch
+
+    inputs = tuple(torch.from_numpy(v) for v in arrays.values())
+    fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)  # an operator that neither of them knows
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of the older exporter, which needs no onnxscript
+            if peer == "onnxruntime":
+                return _onnxruntime(_as_onnx(module, inputs, tuple(arrays)), arrays, threads)
+            import openvino
+
+            shapes = [v.shape for v in arrays.values()]
+            model = openvino.convert_model(module, example_input=inputs, input=shapes)
+            return _openvino(model, dict(enumerate(arrays.values())), threads)
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
+
+
+def _as_onnx(module: Any, inputs: tuple[Any, ...], names: tuple[str, ...]) -> bytes:
+    import torch
+
+    file = io.BytesIO()
+    torch.onnx.export(
+        module, inputs, file, dynamo=False, input_names=list(names), output_names=["output"]
+    )
+    return file.getvalue()
+
+
 def _onnxruntime(model: bytes, feeds: Arrays, threads: int) -> Call:
     import onnxruntime
 
@@ -148,7 +184,8 @@ def _onnxruntime(model: bytes, feeds: Arrays, threads: int) -> Call:
     return lambda: session.run(None, bound)[0]
 
 
-def _openvino(model: bytes, feeds: Arrays, threads: int) -> Call:
+def _openvino(model: Any, feeds: Mapping[Any, Any], threads: int) -> Call:
+    """A model as ONNX's bytes, fed by names, or as OpenVINO's own, fed by positions."""
     import openvino
 
     core = openvino.Core()
@@ -158,11 +195,12 @@ def _openvino(model: bytes, feeds: Arrays, threads: int) -> Call:
         "PERFORMANCE_HINT": "LATENCY",
         "NUM_STREAMS": 1,
     }
-    compiled = core.compile_model(core.read_model(model), "CPU", settings)
+    if isinstance(model, bytes):
+        model = core.read_model(model)
+    compiled = core.compile_model(model, "CPU", settings)
     request = compiled.create_infer_request()
-    bound = {
-        name: feeds[name] for port in compiled.inputs for name in port.get_names() if name in feeds
-    }
+    names = {name for port in compiled.inputs for name in port.get_names()}
+    bound = {k: v for k, v in feeds.items() if k in names or isinstance(k, int)}
     return lambda: request.infer(bound, share_inputs=True, share_outputs=True)[0]
 
 

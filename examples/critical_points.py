@@ -134,10 +134,14 @@ def show_digits(quick: bool) -> Any:
             train(model, loss, 20 if quick else 150)
         point = pf.analysis.critical_point(loss, model)
         print(f"\ndigits CNN, {count:,} parameters, {when}:\n{point}")
+        every = None
+        if when == "minimum":
+            every = np.linalg.eigvalsh(pf.analysis.hessian(loss, model))
+            print(f"  all eigenvalues {every[0]:.6g} to {every[-1]:.6g}, {sum(every < 0)} negative")
         spectrum = pf.analysis.hessian_spectrum(
             loss, model, probes=2 if quick else 6, steps=20 if quick else 60
         )
-        pf.plot.hessian_spectrum(spectrum, ax=ax)
+        pf.plot.hessian_spectrum(spectrum, exact=every, ax=ax)
         ax.set_title(f"{when}: eigenvalues {point.smallest[0]:.2g} to {point.largest[-1]:.2g}")
     return figure
 
@@ -202,9 +206,10 @@ def show_share(quick: bool) -> Any:
     left.semilogy(np.arange(1, 4), exact, "x", color="#D55E00", ms=9, label="exact, n ≤ 3")
     left.set(xlabel="dimension n", ylabel="share of minima", title="random symmetric Hessians")
     left.legend()
-    right.plot([4 * h + 1 for h in widths], [100 * s for s in shares], "s-", color="#0072B2",
+    sizes = [4 * hidden + 1 for hidden in widths]
+    right.plot(sizes, [100 * s for s in shares], "s-", color="#0072B2",
                label="saddles among points found")  # fmt: skip
-    right.set(xlabel="parameters", ylabel="saddles (%)", ylim=(0, 103),
+    right.set(xlabel="parameters", ylabel="saddles (%)", ylim=(0, 103), xticks=sizes,
               title="tanh networks on the wine data")  # fmt: skip
     right.legend()
     return figure
@@ -223,7 +228,7 @@ def show_escape(point: pf.analysis.CriticalPoint) -> Any:
         point.loss + 0.5 * point.smallest[0] * fine**2,
         "--",
         color="#D55E00",
-        label="½ λ r², predicted by the Hessian",
+        label="L(0) + ½ λ r², predicted by the Hessian",
     )
     ax.set(xlabel="step r along the eigenvector", ylabel="loss",
            title="Leaving the saddle at zero of a linear network")  # fmt: skip

@@ -3,16 +3,16 @@
 The digits are split once. The quarter that is held out plays no part until the choice is made and
 is then looked at a single time: a score that was used for choosing is no longer a fair one.
 
-    python examples/model_selection.py [--output FOLDER]
+    python examples/model_selection.py --output docs/figures
 """
 
 from __future__ import annotations
 
-import argparse
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from figures import options, save
 from sklearn.datasets import load_digits
 from sklearn.model_selection import GridSearchCV, StratifiedKFold, train_test_split
 
@@ -72,14 +72,23 @@ def convolutional(n_inputs: int, n_outputs: int) -> nn.Module:
     )
 
 
-def search(x: np.ndarray, y: np.ndarray, epochs: int, n_jobs: int) -> GridSearchCV:
+def one_cycle(optimizer: pf.optim.Optimizer, updates: int) -> pf.optim.lr_scheduler.LRScheduler:
+    """The learning rate rises, then falls to nearly zero."""
+    return pf.optim.lr_scheduler.OneCycleLR(optimizer, 5e-3, total_steps=updates)
+
+
+def search(x: np.ndarray, y: np.ndarray, epochs: int) -> GridSearchCV:
     """Every network on every fold; the best one is fitted again to all of x."""
     model = NetClassifier(
-        optimizer="AdamW", lr=2e-3, weight_decay=0.02, max_epochs=epochs, random_state=0
+        optimizer="AdamW",
+        weight_decay=0.02,
+        scheduler=one_cycle,
+        max_epochs=epochs,
+        random_state=0,
     )
     folds = StratifiedKFold(5, shuffle=True, random_state=0)
     grid = {"module": [linear, perceptron, convolutional]}
-    return GridSearchCV(model, grid, cv=folds, n_jobs=n_jobs, verbose=1).fit(x, y)
+    return GridSearchCV(model, grid, cv=folds, verbose=1).fit(x, y)
 
 
 def fold_scores(result: GridSearchCV) -> dict[str, np.ndarray]:
@@ -89,44 +98,26 @@ def fold_scores(result: GridSearchCV) -> dict[str, np.ndarray]:
     return {m.__name__: row for m, row in zip(table["param_module"], scores, strict=True)}
 
 
-def draw(scores: dict[str, np.ndarray], test: float, best: str, path: Path) -> None:
+def draw(scores: dict[str, np.ndarray], test: float, best: str) -> Any:
     """Each fold's score, their mean, and the test score of the chosen network."""
-    import matplotlib
+    from matplotlib import pyplot as plt
 
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    _, ax = plt.subplots(figsize=(7, 4), layout="constrained")
-    for i, row in enumerate(scores.values()):
-        label = "one of five folds" if i == 0 else None
-        ax.plot(np.full(len(row), i), 100 * row, "o", color="#0072B2", alpha=0.6, label=label)
-        ax.hlines(100 * row.mean(), i - 0.2, i + 0.2, color="#0072B2", lw=2.5)
-        ax.annotate(f"{100 * row.mean():.2f} %", (i + 0.23, 100 * row.mean()), va="center")
-    at = list(scores).index(best)
-    ax.plot(at, 100 * test, "D", color="#D55E00", label=f"test set, once: {100 * test:.2f} %")
-    ax.set_xticks(range(len(scores)), list(scores))
-    ax.set(
-        ylabel="accuracy (%)", title="Digits: validation decides, the test set is looked at once"
-    )
-    ax.set_xlim(-0.5, len(scores) - 0.2)
-    ax.legend(loc="lower right")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    plt.savefig(path, dpi=80)
+    figure, ax = plt.subplots(figsize=(7, 4), layout="constrained")
+    percent = {name: 100 * row for name, row in scores.items()}
+    pf.plot.cv_scores(percent, test={best: 100 * test}, ylabel="accuracy (%)", ax=ax)
+    ax.set_title("Digits: validation decides, the test set is looked at once")
+    return figure
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> int:
     """Choose by cross-validation, then look at the test set."""
-    options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--epochs", type=int, default=40)
-    options.add_argument("--jobs", type=int, default=1)
-    options.add_argument("--output", type=Path, default=Path("figures"), metavar="FOLDER")
-    chosen = options.parse_args()
+    chosen = options(__doc__, argv)
     digits = load_digits()
     x = (digits.data / 16).astype(np.float32)
     x, x_test, y, y_test = train_test_split(
         x, digits.target, test_size=0.25, random_state=0, stratify=digits.target
     )
-    result = search(x, y, chosen.epochs, chosen.jobs)
+    result = search(x, y, 1 if chosen.quick else 40)
     scores = fold_scores(result)
     for name, row in scores.items():
         print(f"{name:14} {100 * row.mean():6.2f} %   folds {np.round(100 * row, 1)}")
@@ -134,8 +125,9 @@ def main() -> None:
     test = result.score(x_test, y_test)
     print(f"chosen: {best}, {100 * result.best_score_:.2f} % cross-validated; ", end="")
     print(f"on the {len(y_test)} test images {100 * test:.2f} %")
-    draw(scores, test, best, chosen.output / "model_selection.png")
+    save(draw(scores, test, best), chosen.output / "model_selection.png")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(main())

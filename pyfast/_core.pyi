@@ -7,6 +7,7 @@ from __future__ import annotations
 import typing
 
 __all__: list[str] = [
+    "PackedConvWeight",
     "PackedWeight",
     "adadelta_step",
     "adagrad_step",
@@ -32,6 +33,7 @@ __all__: list[str] = [
     "conv1d_backward",
     "conv2d",
     "conv2d_backward",
+    "conv_packed",
     "conv_transpose1d",
     "conv_transpose1d_backward",
     "conv_transpose2d",
@@ -148,6 +150,9 @@ __all__: list[str] = [
     "unfold",
     "use_reference",
 ]
+
+class PackedConvWeight:
+    def __init__(self, weight: typing.Any, groups: typing.Any = 1) -> None: ...
 
 class PackedWeight:
     def __init__(self, weight: typing.Any) -> None: ...
@@ -314,6 +319,16 @@ def conv2d_backward(
     groups: typing.Any,
     activation: typing.Any,
 ) -> tuple[typing.Any, ...]: ...
+def conv_packed(
+    input: typing.Any,
+    weight: PackedConvWeight,
+    bias: typing.Any,
+    stride: typing.Any,
+    padding: typing.Any,
+    dilation: typing.Any,
+    activation: typing.Any,
+    residual: typing.Any = None,
+) -> typing.Any: ...
 def conv_transpose1d(
     input: typing.Any,
     weight: typing.Any,

@@ -13,7 +13,7 @@ import numpy as np
 from numpy import ndarray
 
 from . import autograd
-from .autograd import Function, Variable, wrap
+from .autograd import Function, Variable, constant, wrap
 from .ops import arithmetic as ar
 from .ops import shape as sh
 
@@ -312,6 +312,8 @@ class Tensor(Variable):
 
     def _binary(self, function: type[Function], other: Any) -> Any:
         if isinstance(other, Variable) and other._data.dtype is self._data.dtype:
+            if function.plain and not (self._requires_grad or other._requires_grad):
+                return constant(function.plain(self._data, other._data))
             return function.apply(self, other)
         if not isinstance(other, _OPERANDS):
             return NotImplemented

@@ -196,6 +196,8 @@ class Function:
     """
 
     array_args: ClassVar[int] = 0
+    # The value of forward without a context, where an operator is so quick that one would show.
+    plain: ClassVar[Callable[..., Any] | None] = None
 
     # Typed as attributes, so that subclasses choose their own arguments.
     forward: ClassVar[Callable[..., Any]]
@@ -238,8 +240,8 @@ class Function:
                     return cls._apply_recorded(args, values)
         outputs = cls.forward(Context(), *values)
         if isinstance(outputs, tuple):
-            return tuple([_constant(o) for o in outputs])
-        return _constant(outputs)
+            return tuple([constant(o) for o in outputs])
+        return constant(outputs)
 
     @classmethod
     def _apply_recorded(cls, args: tuple[Any, ...], values: list[Any]) -> Any:
@@ -252,7 +254,8 @@ class Function:
         return ctx._output(outputs)
 
 
-def _constant(output: Any) -> Any:
+def constant(output: Any) -> Any:
+    """An output of forward that nothing is recorded of."""
     if type(output) is np.ndarray:
         return wrap(output)
     return wrap(np.asarray(output)) if isinstance(output, np.ndarray | np.generic) else output

@@ -46,6 +46,8 @@ EXPECTED_FAILURES = {
 }
 """What check_estimator asks for and stochastic training does not grant, with the reason."""
 
+_OPTIMIZERS = tuple(name for name in optim.__all__ if name not in ("LBFGS", "Optimizer"))
+
 
 def mlp(n_inputs: int, n_outputs: int) -> nn.Module:
     """The default network: one hidden layer of 64 ReLUs.
@@ -76,6 +78,7 @@ class _Net(BaseEstimator):  # type: ignore[misc]
         optimizer: str | Callable[..., optim.Optimizer] = "Adam",
         lr: float = 1e-3,
         weight_decay: float = 0.0,
+        scheduler: Callable[[optim.Optimizer, int], Any] | None = None,
         max_epochs: int = 100,
         batch_size: int = 32,
         early_stopping: bool = False,
@@ -89,6 +92,7 @@ class _Net(BaseEstimator):  # type: ignore[misc]
         self.optimizer = optimizer
         self.lr = lr
         self.weight_decay = weight_decay
+        self.scheduler = scheduler
         self.max_epochs = max_epochs
         self.batch_size = batch_size
         self.early_stopping = early_stopping
@@ -117,6 +121,17 @@ class _Net(BaseEstimator):  # type: ignore[misc]
                 raise ValueError(f"{name}: {setting} must be a positive int, got {value!r}")
         if not isinstance(self.lr, Real) or not self.lr > 0:
             raise ValueError(f"{name}: lr must be positive, got {self.lr!r}")
+        if isinstance(self.module, nn.Module) or not callable(self.module):
+            raise TypeError(
+                f"{name}: module must be a function that makes one, got {self.module!r}"
+            )
+        if self.scheduler is not None and not callable(self.scheduler):
+            raise TypeError(f"{name}: scheduler must be callable or None, got {self.scheduler!r}")
+        if not callable(self.optimizer) and self.optimizer not in _OPTIMIZERS:
+            raise ValueError(
+                f"{name}: optimizer must be callable or one of {', '.join(_OPTIMIZERS)}, "
+                f"got {self.optimizer!r}"
+            )
         if not 0 < self.validation_fraction < 1:
             raise ValueError(
                 f"{name}: validation_fraction must be in (0, 1), got {self.validation_fraction}"
@@ -133,8 +148,9 @@ class _Net(BaseEstimator):  # type: ignore[misc]
         self.optimizer_ = make(module.parameters(), lr=self.lr, weight_decay=self.weight_decay)
         self.history_ = History()
 
-    def _train(self, x: Array, target: Array, weight: Array | None, epochs: int) -> None:
-        """Some epochs over all samples, with random numbers of the estimator's own."""
+    def _train(self, x: Array, target: Array, weight: Array | None, whole: bool) -> None:
+        """All epochs or one more, with random numbers of the estimator's own."""
+        epochs = self.max_epochs if whole else 1
         parts: tuple[Array, ...] = (x, target)
         if weight is not None:
             parts = (*parts, (weight / weight.mean()).astype(np.float32))
@@ -147,6 +163,10 @@ class _Net(BaseEstimator):  # type: ignore[misc]
                 stratify=self._strata(target),
             )
             parts, held_out = tuple(split[::2]), tuple(split[1::2])
+        schedule = None
+        if self.scheduler is not None and whole:
+            updates = epochs * -(-len(parts[0]) // self.batch_size)
+            schedule = self.scheduler(self.optimizer_, updates)
         trainer = Trainer(
             self.module_,
             self._loss,
@@ -155,6 +175,8 @@ class _Net(BaseEstimator):  # type: ignore[misc]
             batch_size=self.batch_size,
             validation=held_out,
             patience=self.patience if self.early_stopping else None,
+            scheduler=schedule,
+            schedule_every="step",
             clip_norm=self.clip_norm,
             targets=len(parts) - 1,
         )
@@ -173,7 +195,7 @@ class _Net(BaseEstimator):  # type: ignore[misc]
         X: Any,
         y: Any,
         sample_weight: Any,
-        epochs: int,
+        whole: bool,
         again: bool,
         classes: Array | None = None,
     ) -> None:
@@ -198,7 +220,7 @@ class _Net(BaseEstimator):  # type: ignore[misc]
         try:
             if not again:
                 self._build(x.shape[1], self.n_outputs_)
-            self._train(x, target, weight, epochs)
+            self._train(x, target, weight, whole)
         finally:
             set_rng_state(before)
 
@@ -223,7 +245,7 @@ class _Net(BaseEstimator):  # type: ignore[misc]
         ValueError
             If shapes disagree, values are not finite, or a setting is out of range.
         """
-        self._fit(X, y, sample_weight, self.max_epochs, again=False)
+        self._fit(X, y, sample_weight, whole=True, again=False)
         return self
 
     def _outputs(self, X: Any) -> Array:
@@ -247,6 +269,9 @@ class NetClassifier(ClassifierMixin, _Net):  # type: ignore[misc]
         A name in ``pf.optim``, or ``f(parameters, lr=, weight_decay=)``.
     lr : float
     weight_decay : float
+    scheduler : callable, optional
+        ``f(optimizer, updates)`` returns a schedule, stepped after each of so many updates;
+        ``partial_fit``, which knows no end, keeps to `lr`.
     max_epochs : int
     batch_size : int
     early_stopping : bool
@@ -331,7 +356,7 @@ class NetClassifier(ClassifierMixin, _Net):  # type: ignore[misc]
         known = self.classes_ if again else np.unique(classes)
         if classes is not None and not np.array_equal(np.unique(classes), known):
             raise ValueError(f"NetClassifier: classes must stay {known}, got {np.unique(classes)}")
-        self._fit(X, y, sample_weight, 1, again, known)
+        self._fit(X, y, sample_weight, False, again, known)
         return self
 
     def predict_proba(self, X: Any) -> Array:
@@ -387,6 +412,9 @@ class NetRegressor(RegressorMixin, _Net):  # type: ignore[misc]
         A name in ``pf.optim``, or ``f(parameters, lr=, weight_decay=)``.
     lr : float
     weight_decay : float
+    scheduler : callable, optional
+        ``f(optimizer, updates)`` returns a schedule, stepped after each of so many updates;
+        ``partial_fit``, which knows no end, keeps to `lr`.
     max_epochs : int
     batch_size : int
     early_stopping : bool
@@ -442,7 +470,7 @@ class NetRegressor(RegressorMixin, _Net):  # type: ignore[misc]
         -------
         self
         """
-        self._fit(X, y, sample_weight, 1, again=hasattr(self, "module_"))
+        self._fit(X, y, sample_weight, whole=False, again=hasattr(self, "module_"))
         return self
 
     def predict(self, X: Any) -> Array:

@@ -254,6 +254,8 @@ def test_lr_finder_bad_input() -> None:
         find(model, pf.ops.mse_loss, optimizer, data, steps=3)
     with pytest.raises(ValueError, match="smoothing must be"):
         find(model, pf.ops.mse_loss, optimizer, data, smoothing=1.0)
+    with pytest.raises(ValueError, match="optimizer must hold parameters of model"):
+        find(model, pf.ops.mse_loss, regression()[1], data)
     with pytest.raises(ValueError, match="not finite"):
         find(model, lambda p, t: pf.ops.mse_loss(p, t) * np.nan, optimizer, data)
 

@@ -17,6 +17,7 @@ from operand_worker import kernels
 
 # Functions without operands, which have tests of their own.
 WITHOUT_OPERANDS = {
+    "conv_packed",
     "cpu_info",
     "float32_matmul_precision",
     "fma_peak",

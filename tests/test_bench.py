@@ -37,6 +37,19 @@ def test_peers_compute_the_same(family: Any, peer: str) -> None:
         assert bench("cli").disagreement(np, call(), expected, family.rtol) == ""
 
 
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda f: f.name)
+def test_builders_stand_where_they_belong(family: Any) -> None:
+    """Given by position, they once moved by one: peers were left out in silence."""
+    for field, word in [("jax", "onnx"), ("onnx", "jax"), ("torch_compile", "jax")]:
+        builder = getattr(family, field)
+        assert builder is None or word not in builder.__name__
+    if family.name.startswith("model "):
+        return
+    assert family.torch_compile is None
+    if family.name in ("conv2d", "linear", "softmax", "max_pool2d", "layer_norm", "attention"):
+        assert family.onnx is not None
+
+
 def test_disagreement_is_noticed() -> None:
     disagreement = bench("cli").disagreement
     assert disagreement(np, np.ones(3), np.ones(3), 1e-3) == ""
@@ -90,3 +103,26 @@ def test_isa_is_handed_over_once() -> None:
     without = bench("cli").without_isa
     assert without(["--isa", "avx2", "--threads", "2"]) == ["--threads", "2"]
     assert without(["--filter=x", "--isa=avx2"]) == ["--filter=x"]
+
+
+def test_saved_runs_become_a_page(tmp_path: Path) -> None:
+    report = bench("report")
+    machine = {"isa": "avx2", "threads": 2, "rounds": 5, "peers": ["torch", "jax"], "filter": "x y",
+               "limits": {"ATEN_CPU_CAPABILITY": "avx2"}}  # fmt: skip
+    times = {"pyfast": 0.04, "pyfast packed": 0.01, "torch": 0.02}
+    results = [
+        report.Result("conv2d", "8x3", 1e9, "flop", times),
+        report.Result("conv2d", "8x4", 1e9, "flop", {"pyfast": 0.01, "jax": 0.03}),
+        report.Result("softmax", "c", 1e6, "byte", {"pyfast": 0.01}, {"jax": "ValueError: no"}),
+    ]
+    report.write_json(tmp_path / "r.json", results, machine)
+    arguments = [str(tmp_path / "r.json"), "--output", str(tmp_path / "page.md")]
+    assert bench("markdown").main(arguments) == 0
+    lines = (tmp_path / "page.md").read_text().splitlines()
+    command = "ATEN_CPU_CAPABILITY=avx2 python -m bench --isa avx2 --threads 2 --rounds 5"
+    assert f"- avx2, 2 threads: `{command} --peers torch,jax --filter 'x y'`" in lines
+    assert "| conv2d, batch 8 | avx2, 2 threads | 1.22 | 0.50 | 8x3 | 1 of 2 |" in lines
+    assert "| conv2d, batch 8, packed | avx2, 2 threads | 2.00 | 2.00 | 8x3 | 0 of 1 |" in lines
+    assert "| 8x3 | 4e+04 | 1e+04 | 2e+04 |  | 25.0 Gflop/s | 0.50 | 2.00 |" in lines
+    assert "Left out: jax on c: ValueError: no" in lines
+    assert not any(line.startswith("| softmax") for line in lines)  # nobody to compare with

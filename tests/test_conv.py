@@ -46,7 +46,7 @@ def test_channels_last_images_give_the_same_result() -> None:
 
 @pytest.mark.parametrize(
     ("channels", "size", "kernel", "stride"),
-    [(64, 28, 3, 1), (256, 14, 3, 1), (128, 14, 3, 2), (512, 8, 1, 1)],
+    [(64, 28, 3, 1), (256, 14, 3, 1), (128, 14, 3, 2), (512, 8, 1, 1), (512, 7, 3, 1)],
 )
 def test_error_is_that_of_pytorch(channels: int, size: int, kernel: int, stride: int) -> None:
     """Against float64: sums are cut short enough."""
@@ -58,6 +58,96 @@ def test_error_is_that_of_pytorch(channels: int, size: int, kernel: int, stride:
     theirs = np.square(torch.conv2d(t, u, None, *settings).numpy() - want).mean() ** 0.5
     ours = np.square(pf.ops.conv2d(x, w, None, *settings) - want).mean() ** 0.5
     assert ours < 1.1 * theirs
+
+
+# input, output channels, size, kernel, stride, padding, dilation, groups: every way that weights
+# are packed for, and edges of its tiles.
+PACKED = [
+    (64, 64, (28, 28), 3, 1, 1, 1, 1), (37, 70, (13, 9), 3, 2, 1, 1, 1),
+    (40, 33, (7, 7), 3, 1, 1, 1, 1), (48, 50, (6, 15), 3, 2, (0, 2), (1, 2), 1),
+    (128, 64, (23, 23), 1, 1, 0, 1, 1), (100, 40, (9, 31), 1, 2, 0, 1, 1),
+    (3, 24, (33, 40), 7, 2, 3, 1, 1), (32, 40, (16, 64), 1, 2, 0, 1, 1),
+    (16, 64, (9, 9), 3, 3, 1, 1, 2), (8, 8, (9, 9), 3, 1, 1, 1, 8),
+    (5, 6, (11, 12), 3, 1, "same", 2, 1),
+    (6, 40, (5, 400), (1, 3), 1, 0, 1, 1),
+]  # fmt: skip
+
+
+def packed_case(case: Any, dtype: Any = np.float32) -> tuple[Array, Array, Array, tuple[Any, ...]]:
+    inputs, outputs, size, kernel, stride, padding, dilation, groups = case
+    shape = kernel if isinstance(kernel, tuple) else (kernel, kernel)
+    x, w = normal(3, inputs, *size), normal(outputs, inputs // groups, *shape, seed=1)
+    arrays = (a.astype(dtype) for a in (x, w, normal(outputs, seed=2)))
+    return *arrays, (stride, padding, dilation)
+
+
+@pytest.mark.parametrize("case", PACKED, ids=str)
+def test_packed_weights_change_no_bit(case: Any) -> None:
+    for dtype in (np.float32, np.float64):
+        x, w, b, settings = packed_case(case, dtype)
+        packed = _core.PackedConvWeight(w, case[-1])
+        for image in (x, x[:1], channels_last(x), x[0]):  # the same panels for any image
+            want = _core.conv2d(image, w, b, *settings, case[-1], "relu")
+            np.testing.assert_array_equal(
+                _core.conv_packed(image, packed, b, *settings, "relu"), want
+            )
+
+
+@pytest.mark.parametrize("case", PACKED, ids=str)
+def test_a_residual_is_added_before_the_activation(case: Any) -> None:
+    x, w, b, settings = packed_case(case)
+    packed = _core.PackedConvWeight(w, case[-1])
+    linear = _core.conv2d(x, w, b, *settings, case[-1], None)
+    residual = normal(*linear.shape, seed=3)
+    for r in (residual, channels_last(residual)):
+        got = _core.conv_packed(x, packed, b, *settings, "relu", r)
+        if w.shape[0] // case[-1] > 2:  # kernels of smaller groups add nothing: another sums there
+            np.testing.assert_array_equal(got, np.maximum(linear + residual, 0))
+    with reference_mode():
+        naive = _core.conv_packed(x, packed, b, *settings, "relu", residual)
+    scale = abs(naive).max()
+    np.testing.assert_allclose(got, naive, rtol=1e-4, atol=1e-5 * scale)
+
+
+@pytest.mark.parametrize("case", PACKED[:3], ids=str)
+def test_packed_weights_serve_any_thread_and_precision(case: Any) -> None:
+    x, w, b, settings = packed_case(case)
+    packed = _core.PackedConvWeight(w)
+    for precision in ("highest", "high", "medium"):
+        with pf.set_float32_matmul_precision(precision):
+            want = _core.conv2d(x, w, b, *settings, 1, None)
+            for count in (1, 2, 3):
+                with threads(count):
+                    got = _core.conv_packed(x, packed, b, *settings, None)
+                np.testing.assert_array_equal(got, want)
+
+
+def test_packed_weights_of_any_layout_and_rank() -> None:
+    x, w = normal(2, 20, 30), normal(17, 20, 3, seed=1)
+    packed = _core.PackedConvWeight(w)
+    want = _core.conv1d(x, w, None, 2, 1, 1, 1, None)
+    np.testing.assert_array_equal(_core.conv_packed(x, packed, None, 2, 1, 1, None), want)
+    turned = np.asfortranarray(w)
+    packed = _core.PackedConvWeight(turned)
+    turned[...] = 0  # not C order: a copy was taken
+    np.testing.assert_array_equal(_core.conv_packed(x, packed, None, 2, 1, 1, None), want)
+
+
+def test_packed_weights_errors() -> None:
+    x, w = normal(2, 4, 6, 6), normal(6, 4, 3, 3)
+    with pytest.raises(ValueError, match="PackedConvWeight: weight must have 3 or 4 dimensions"):
+        _core.PackedConvWeight(w[0, 0])
+    with pytest.raises(TypeError, match="PackedConvWeight: weight must be a float32"):
+        _core.PackedConvWeight(w.astype(np.int64))
+    with pytest.raises(ValueError, match="groups must divide the weight's output channels, got 4"):
+        _core.PackedConvWeight(w, 4)
+    packed = _core.PackedConvWeight(w)
+    with pytest.raises(TypeError, match="conv2d: weight must have the dtype of input"):
+        _core.conv_packed(x.astype(np.float64), packed, None, 1, 1, 1, None)
+    with pytest.raises(ValueError, match="conv2d: residual must have shape"):
+        _core.conv_packed(x, packed, None, 1, 1, 1, None, x)
+    with pytest.raises(TypeError, match="conv2d: residual"):
+        _core.conv_packed(x, packed, None, 1, 1, 1, None, normal(2, 6, 6, 6).astype(np.float64))
 
 
 @pytest.mark.parametrize("groups", [1, 8])
@@ -143,3 +233,98 @@ def test_weight_gradient_keeps_its_accuracy_over_many_samples() -> None:
     scale = np.sqrt(64 * 78 * 78)
     for a, b in zip(got[1:], want[1:], strict=True):
         assert np.abs(a - b).max() < 5e-6 * scale
+
+
+def gradients(x: Array, w: Array, g: Array, *settings: int, groups: int = 1) -> list[Array]:
+    """Of x and w; settings: stride, padding, dilation."""
+    return _core.conv2d_backward(g, x, w, None, (True, True, False), *settings, groups, None)[:2]
+
+
+def torch_gradients(
+    x: Array, w: Array, g: Array, *settings: int, groups: int = 1, double: bool = False
+) -> list[Array]:
+    operands = [torch.from_numpy(a.astype(float) if double else a) for a in (g, x, w)]
+    pairs = [(s, s) for s in settings]
+    got = torch.ops.aten.convolution_backward(
+        *operands, None, *pairs, False, (0, 0), groups, (True, True, False)
+    )
+    return [a.numpy() for a in got[:2]]
+
+
+# Channels, size, filters, kernel, stride, padding, dilation, groups: wide enough for the tiles'
+# weight gradient (the first six), and every way of the depthwise kernels.
+LAYERS = [
+    (64, 40, 64, 3, 1, 1, 1, 1),
+    (40, 40, 72, 3, 1, 2, 2, 1),
+    (64, 38, 100, 1, 1, 0, 1, 1),
+    (32, 90, 32, 3, 2, 1, 1, 1),
+    (32, 48, 48, 5, 1, 0, 1, 1),
+    (64, 56, 128, 3, 1, 1, 1, 2),
+    (20, 7, 20, 3, 1, 1, 1, 20),
+    (17, 14, 17, 5, 1, 2, 1, 17),
+    (32, 70, 32, 3, 1, 1, 1, 32),
+    (17, 57, 17, 3, 2, 1, 1, 17),
+    (5, 56, 5, 3, 2, 1, 1, 5),
+    (3, 50, 3, 5, 3, 2, 2, 3),
+    (16, 28, 16, 3, 1, 1, 1, 4),
+]
+
+
+def layer(channels: int, size: int, filters: int, kernel: int, *rest: int) -> tuple[Array, ...]:
+    """Non-negative operands, as behind a ReLU: input, weight, the output's gradient."""
+    groups = rest[-1]
+    x = np.abs(normal(3, channels, size, size + 1))
+    w = normal(filters, channels // groups, kernel, kernel, seed=1)
+    y = pf.ops.conv2d(x, w, None, *rest)
+    return x, w, np.abs(normal(*y.shape, seed=2))
+
+
+@pytest.mark.parametrize("shape", LAYERS)
+def test_gradients_err_no_more_than_pytorch(shape: tuple[int, ...]) -> None:
+    x, w, g = layer(*shape)
+    settings, groups = shape[4:7], shape[7]
+    got = gradients(x, w, g, *settings, groups=groups)
+    theirs = torch_gradients(x, w, g, *settings, groups=groups)
+    want = torch_gradients(x, w, g, *settings, groups=groups, double=True)
+    for a, b, c in zip(got, theirs, want, strict=True):
+        error, other = (np.square(v - c).mean() ** 0.5 for v in (a, b))
+        assert error <= 1.1 * other
+
+
+@pytest.mark.parametrize("shape", LAYERS)
+def test_gradients_do_not_depend_on_threads(shape: tuple[int, ...]) -> None:
+    x, w, g = layer(*shape)
+    results = []
+    for count in (1, 3):
+        with threads(count):
+            results.append(gradients(x, w, g, *shape[4:7], groups=shape[7]))
+    for a, b in zip(*results, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e30])
+@pytest.mark.parametrize("shape", LAYERS)
+def test_gradients_where_an_operand_is_not_tame(shape: tuple[int, ...], value: float) -> None:
+    """An infinity at the end of a row meets no tap of the next row, nor padding's zeros."""
+    x, w, g = layer(*shape)
+    settings, groups = shape[4:7], shape[7]
+    x[1, 2, 3, -1] = value
+    g[0, 1, 2, 0] = value
+    got = gradients(x, w, g, *settings, groups=groups)
+    want = torch_gradients(x, w, g, *settings, groups=groups, double=True)
+    for a, b in zip(got, want, strict=True):
+        np.testing.assert_array_equal(np.isnan(a), np.isnan(b))
+        finite = np.isfinite(b)
+        np.testing.assert_allclose(a[finite], b[finite], rtol=1e-4, atol=1e-3)
+
+
+def test_depthwise_infinity_stays_where_the_kernel_meets_it() -> None:
+    x, w = normal(1, 3, 7, 7), normal(3, 1, 3, 3)
+    x[0, 1, 3, 6] = np.inf
+    met = np.zeros((1, 3, 7, 7), bool)
+    met[0, 1, 2:5, 5:] = True
+    np.testing.assert_array_equal(
+        np.isfinite(pf.ops.conv2d(x, w, padding=1, groups=3, activation="relu")),
+        np.isfinite(np.maximum(pf.ops.conv2d(x, w, padding=1, groups=3), 0)),
+    )
+    np.testing.assert_array_equal(np.isfinite(pf.ops.conv2d(x, w, padding=1, groups=3)), ~met)

@@ -82,6 +82,7 @@ def test_the_test_has_power() -> None:
         (lambda: diagnose(-1.0, 1.0), "train_loss must be finite and not negative, got -1.0"),
         (lambda: diagnose(1.0, float("nan")), "val_loss must be finite and not negative"),
         (lambda: diagnose([], 1.0), "train_loss must be a number or a sequence"),
+        (lambda: diagnose("low", 1.0), "train_loss must be a number or a sequence.*got 'low'"),
         (lambda: diagnose(0.1, 1.0, train_inputs=sample(0)), "must be given together"),
         (lambda: two_sample_test(sample(0), sample(1, 19)), "b must have at least 20 members"),
         (lambda: two_sample_test(sample(0), sample(1)[:, :2]), "must have as many values each"),

@@ -167,17 +167,101 @@ def test_a_forward_written_by_hand_is_fused_by_an_example_only() -> None:
     assert "BatchNorm2d" in kinds(pf.fuse(model))
     fused = pf.fuse(model, image(2, 3, 8, 8))
     assert kinds(fused) == ["FusedConv2d", "Identity", "Identity", "FusedConv2d", "Identity",
-                            "ReLU"]  # fmt: skip
+                            "Identity"]  # fmt: skip
     assert fused.conv1.activation == "relu"
     assert fused.conv2.activation is None
+    assert fused.conv2.sum_activation == "relu"
     assert_same(fused, model, image(1, 3, 5, 7))
+
+
+class Sum(nn.Module):
+    """A convolution's output plus something: `how` the sum is written, and who else looks."""
+
+    def __init__(self, how: str, conv: Any = None, relu: Any = None) -> None:
+        super().__init__()
+        self.conv = conv or nn.Conv2d(3, 3, 3, padding=1)
+        self.other = nn.Conv2d(3, 3, 1)
+        self.relu = relu or nn.ReLU()
+        self.how = how
+
+    def forward(self, x: Any) -> Any:
+        y, z = self.conv(x), x
+        if self.how == "right":
+            y = z + y
+        elif self.how == "in place":
+            y += z
+        elif self.how == "two convolutions":
+            y = self.other(x) + y
+        elif self.how == "broadcast":
+            y = y + z[:, :1]
+        elif self.how == "scalar":
+            y = y + 1
+        elif self.how == "twice":
+            y = (y + z) * (y + z)
+        elif self.how == "output looked at":
+            y = (y + z) * y.mean()
+        else:
+            y = y + z
+        if self.how == "sum looked at":
+            return self.relu(y) - y
+        return self.relu(y)
+
+
+@pytest.mark.parametrize(
+    ("how", "layer", "activation"),
+    [
+        ("left", True, "relu"), ("right", True, "relu"), ("in place", True, "relu"),
+        ("two convolutions", True, "relu"), ("sum looked at", True, None),
+        ("broadcast", False, None), ("scalar", False, None), ("twice", False, None),
+        ("output looked at", False, None),
+    ],
+)  # fmt: skip
+def test_sums_become_part_of_a_convolution(how: str, layer: bool, activation: Any) -> None:
+    model = Sum(how).eval()
+    fused = pf.fuse(model, image())
+    convolutions = [fused.conv, fused.other]
+    assert any(c.awaits_sum for c in convolutions) == layer
+    assert (type(fused.relu) is nn.Identity) == (activation is not None)
+    for x in (image(), pf.Tensor(image(1, 3, 5, 4))):
+        assert_same(fused, model, x)
+
+
+def test_a_layer_whose_activation_stands_before_the_sum() -> None:
+    model = Sum("left", nn.Conv2d(3, 3, 3, padding=1, activation="tanh")).eval()
+    fused = pf.fuse(model, image())
+    assert not fused.conv.awaits_sum
+    assert_same(fused, model, image())
+
+
+@pytest.mark.parametrize("relu", [nn.ReLU(), nn.GELU("tanh"), nn.Softmax(-1)])
+def test_gradients_through_a_fused_sum(relu: Any) -> None:
+    model = Sum("left", relu=relu).eval()
+    fused, values, gradients = pf.fuse(model, image()), image(), []
+    for m in (model, fused):
+        x = pf.Tensor(values, requires_grad=True)
+        m(x).sum().backward()
+        gradients.append(x.grad.numpy())
+    np.testing.assert_allclose(gradients[1], gradients[0], rtol=1e-4, atol=1e-5)
+
+
+def test_a_sum_that_is_not_made_is_an_error() -> None:
+    class Switch(Sum):
+        def forward(self, x: Any) -> Any:
+            return super().forward(x) if len(x) > 1 else self.conv(x)
+
+    fused = pf.fuse(Switch("left").eval(), image())
+    with pytest.raises(RuntimeError, match="was added to another array in the example"):
+        fused(image(1, 3, 8, 8)).numpy()
+    x = image()
+    expected = ops.relu(ops.conv2d(x, fused.conv.weight, fused.conv.bias, 1, 1) + 1)
+    np.testing.assert_allclose((fused.conv(x) + 1).numpy(), expected.numpy(), rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("again", ["value", "sign", "module", "output"])
 def test_an_output_that_somebody_else_uses_is_left_alone(again: str) -> None:
     model = trained(Residual(again))
     fused = pf.fuse(model, image())
-    assert type(fused.conv1) is nn.Conv2d
+    assert fused.conv1.folded_ndim is None
     assert type(fused.bn1) is nn.BatchNorm2d
     assert type(fused.conv2) is FusedConv2d
     assert_same(fused, model, image())

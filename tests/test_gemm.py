@@ -27,7 +27,7 @@ WAYS: dict[str, tuple[tuple[int, int, int], Any]] = {
         (1500, 1300, 300),
         lambda p: p["shared_slice"] < p["shared_block"],
     ),
-    "shared blocks": ((1700, 1500, 1900), lambda p: p["shared_block"] < 1500),
+    "shared blocks": ((2300, 2250, 1900), lambda p: p["shared_block"] < 2250),
     "passes over the private rows": (
         (9000, 400, 2600),
         lambda p: p["private_pass"] < 9000 and p["depth"][1] < 2600,
@@ -79,6 +79,21 @@ def test_every_way_through_the_engine(way: str) -> None:
     with threads(3):
         shared, _ = _core.gemm(a, b)
     assert shared.tobytes() == alone.tobytes()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("k", [64, 79, 2100])
+def test_few_rows_times_columns_that_are_contiguous(k: int, dtype: Any) -> None:
+    for m in range(2, 18):
+        for n in (1, 2, 17, 47, 130):
+            a, b = operands(m, n, k, dtype, m)
+            a, b = layouts(a, m), np.asfortranarray(b)
+            with threads(1):
+                alone, _ = _core.gemm(a, b)
+            assert_product(alone, a, b)
+            with threads(3):
+                shared, _ = _core.gemm(a, b)
+            assert shared.tobytes() == alone.tobytes()
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -163,7 +178,9 @@ def test_bad_input(kwargs: dict[str, Any], error: type[Exception], match: str) -
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_packed_weight_gives_the_same_bits(dtype: Any) -> None:
     r = np.random.default_rng(3)
-    for m, n, k in ((1, 70, 20), (3, 5, 9), (40, 33, 700), (300, 50, 64), (60, 40, 5000)):
+    shapes = ((1, 70, 20), (3, 5, 9), (40, 33, 700), (300, 50, 64), (60, 40, 5000))
+    on_tiles = ((300, 200, 700), (90, 400, 700), (200, 150, 2500))  # where there are any
+    for m, n, k in (*shapes, *on_tiles):
         x, w = r.standard_normal((m, k)).astype(dtype), r.standard_normal((n, k)).astype(dtype)
         bias = r.standard_normal(n).astype(dtype)
         for weight in (w, np.asfortranarray(w)):

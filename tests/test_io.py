@@ -128,7 +128,7 @@ def test_a_failing_disk_leaves_the_old_file(path: Path, monkeypatch: pytest.Monk
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(OSError, match=f"No space left on device: .*{path.name}"):
         pf.save({"w": np.zeros(3)}, path)
     np.testing.assert_array_equal(pf.load(path)["w"], 1)
     assert os.listdir(path.parent) == [path.name]

@@ -160,6 +160,10 @@ ROTARY = model_of("llama")
         ),
         ((np.zeros((2, 3), int), None, np.full((2, 3), 2)), ValueError, "0 and 1, got 2"),
         ((np.zeros((2, 3), int), PlainCache(3)), ValueError, "batch size 2, got 3"),
+        ((np.zeros((2, 3), int), {}), TypeError, "cache must be a KVCache, got dict"),
+        (([[1, 2], [3]],), ValueError, "GPT: input_ids must have rows of one length"),
+        ((np.zeros((2, 3), int), None, None, 4), ValueError, r"logits_to_keep .*\[0, 3\], got 4"),
+        ((np.zeros((2, 3), int), None, None, 1.0), TypeError, "logits_to_keep must be an int"),
     ],
 )
 def test_bad_input_is_refused(
@@ -174,6 +178,19 @@ def test_a_full_cache_is_refused() -> None:
     MODEL(np.zeros((1, 12), int), cache)
     with pytest.raises(ValueError, match="max_positions = 12, got 13"):
         MODEL(np.zeros((1, 1), int), cache)
+
+
+@pytest.mark.parametrize("cached", [False, True])
+def test_logits_of_the_last_positions_only(cached: bool) -> None:
+    cache = MODEL.new_cache(2) if cached else None
+    expected = MODEL(ids())[:, -2:].numpy()
+    got = MODEL(ids(), cache, logits_to_keep=2)
+    np.testing.assert_allclose(got.numpy(), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_a_cache_without_room_is_refused() -> None:
+    with pytest.raises(ValueError, match="max_length must be positive, got 0"):
+        MODEL.new_cache(1, 0)
 
 
 @pytest.mark.parametrize("changes", [{"position": "none"}, {"norm": "batch"}])

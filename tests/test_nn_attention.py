@@ -422,8 +422,37 @@ Y = X.swapaxes(0, 1)
         (lambda: ADDITIVE(Y, Y, None, np.zeros((N, 3), bool)), ValueError, "key_padding_mask"),
         (lambda: nn.sliding_window_mask(4, 0), ValueError, "window_size must be positive, got 0"),
         (lambda: nn.adjacency_mask(np.zeros((2, 3))), ValueError, r"got \(2, 3\)"),
+        (lambda: nn.adjacency_mask(np.full((2, 2), np.nan)), ValueError, "NaN"),
+        (lambda: nn.causal_mask(-1), ValueError, "length must not be negative, got -1"),
+        (lambda: nn.sliding_window_mask(-1, 2), ValueError, "length must not be .* got -1"),
+        (lambda: nn.MultiheadAttention(8, 2.0), TypeError, "num_heads must be an int, got 2.0"),
+        (lambda: nn.MultiheadAttention("8", 2), TypeError, "embed_dim must be an int, got '8'"),
+        (lambda: ATTENTION(X.tolist(), X, X), TypeError, "query must be an array, got list"),
+        (lambda: ATTENTION(X, None, X), TypeError, "key must be an array, got NoneType"),
+        (lambda: GROUPED(Y.tolist()), TypeError, "input must be an array, got list"),
+        (lambda: ADDITIVE(Y, Y.tolist()), TypeError, "key must be an array, got list"),
+        (
+            lambda: nn.MultiheadAttention(E, HEADS, normalizer=lambda s: s[0])(X, X, X),
+            ValueError,
+            r"normalizer must return the shape of the scores \(2, 2, 6, 6\), got \(2, 6, 6\)",
+        ),
     ],
 )
 def test_bad_input_is_refused(call: Any, error: type[Exception], match: str) -> None:
     with pytest.raises(error, match=match):
         call()
+
+
+@pytest.mark.parametrize("need_weights", [False, True])
+@pytest.mark.parametrize("sizes", [(0, 3, 3), (2, 0, 3), (2, 3, 0)], ids=str)
+def test_empty_inputs(sizes: tuple[int, int, int], need_weights: bool) -> None:
+    batch, queries, keys = sizes
+    ours, theirs = nn.MultiheadAttention(E, HEADS), torch.nn.MultiheadAttention(E, HEADS)
+    ours.load_state_dict(theirs.state_dict())
+    a = [np.ones((n, batch, E), np.float32) for n in (queries, keys, keys)]
+    b = [torch.from_numpy(x) for x in a]
+    got, weights = ours(*a, need_weights=need_weights)
+    expected, _ = theirs(*b, need_weights=need_weights)
+    np.testing.assert_allclose(got.numpy(), expected.detach().numpy(), atol=1e-6)
+    if need_weights:
+        assert weights.shape == (batch, queries, keys)

@@ -195,16 +195,20 @@ SHARED = parameter()
 @pytest.mark.parametrize(
     ("params", "settings", "error", "match"),
     [
-        ([parameter()], {"lr": 0.0}, ValueError, "lr must be positive, got 0.0"),
+        ([parameter()], {"lr": 0.0}, ValueError, "lr must be positive and finite, got 0.0"),
         ([], {}, ValueError, "params must not be empty"),
         (parameter(), {}, TypeError, "iterable of Tensors"),
         ([np.ones(2)], {}, TypeError, "params must hold Tensors, got ndarray"),
         ([SHARED, SHARED], {}, ValueError, "more than once"),
         ([{"params": [SHARED]}, {"params": [SHARED]}], {}, ValueError, "more than once"),
         ([parameter() * 2], {}, ValueError, "params must be leaves"),
-        ([parameter()], {"lr": -0.1}, ValueError, "lr must be positive, got -0.1"),
-        ([parameter()], {"lr": float("nan")}, ValueError, "lr must be positive"),
-        ([parameter()], {"weight_decay": -1}, ValueError, "weight_decay must not be negative"),
+        ([parameter()], {"lr": -0.1}, ValueError, "lr must be positive and finite, got -0.1"),
+        ([parameter()], {"lr": float("nan")}, ValueError, "lr must be positive and finite"),
+        ([parameter()], {"lr": float("inf")}, ValueError, "lr must be positive and finite"),
+        ([parameter()], {"lr": "0.1"}, ValueError, "lr must be positive and finite, got '0.1'"),
+        ([parameter()], {"weight_decay": -1}, ValueError, "weight_decay must be finite and not"),
+        ([parameter()], {"weight_decay": None}, ValueError, "weight_decay .* got None"),
+        (None, {}, TypeError, "params must be an iterable of Tensors, got None"),
         ([{"params": [parameter()], "speed": 1}], {}, ValueError, "unknown setting 'speed'"),
         ([{"lr": 1}], {}, TypeError, "a group must be a dict with 'params'"),
     ],
@@ -220,6 +224,27 @@ def test_bad_settings_of_one_kind() -> None:
         pf.optim.SGD([parameter()], nesterov=True)
     with pytest.raises(ValueError, match=r"betas must be two numbers in \[0, 1\)"):
         pf.optim.Adam([parameter()], betas=(0.9, 1.0))
+    for betas in (0.9, None, (0.9, "x"), (0.9,)):
+        with pytest.raises(ValueError, match="betas must be two numbers in"):
+            pf.optim.Adam([parameter()], betas=betas)
+    with pytest.raises(ValueError, match=r"rho must be in \[0, 1\], got 1\.5"):
+        pf.optim.Adadelta([parameter()], rho=1.5)
+    with pytest.raises(ValueError, match=r"alpha must be in \[0, 1\], got 1\.5"):
+        pf.optim.RMSprop([parameter()], alpha=1.5)
+
+
+@pytest.mark.parametrize("lr", [-0.1, float("nan"), float("inf")])
+def test_a_rate_that_was_spoilt_later_moves_nothing(lr: float) -> None:
+    p = parameter()
+    optimizer = pf.optim.SGD([p], lr=0.1)
+    (p * p).sum().backward()
+    optimizer.param_groups[0]["lr"] = lr
+    with pytest.raises(ValueError, match="sgd_step: lr must be finite and not negative, got"):
+        optimizer.step()
+    assert (p.numpy() == 1).all()
+    optimizer.param_groups[0]["lr"] = 0.0  # as schedules may end
+    optimizer.step()
+    assert (p.numpy() == 1).all()
 
 
 def test_a_gradient_of_another_shape_moves_nothing() -> None:

@@ -9,9 +9,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from cases import OpCase, all_cases
 from oracle import run_pyfast, run_torch
 
+import pyfast as pf
 from pyfast import _core
 
 Array = np.ndarray[Any, Any]
@@ -57,6 +59,28 @@ def ratio(case: OpCase) -> float:
 @pytest.mark.parametrize("case", CASES, ids=lambda c: c.name)
 def test_error_is_no_larger_than_torchs(case: OpCase) -> None:
     assert ratio(case) <= NOISE
+
+
+@pytest.mark.skipif(_core.isa() == "scalar", reason="as above")
+@pytest.mark.parametrize("depth", [512, 2048])
+@pytest.mark.parametrize("rows", [2, 8, 40, 300])
+@pytest.mark.parametrize("non_negative", [False, True])
+def test_deep_products(non_negative: bool, rows: int, depth: int) -> None:
+    """The samples above are small: sums over a long depth are where blocks must add up."""
+    r = np.random.default_rng(rows)
+    a = r.standard_normal((rows, depth), np.float32)
+    w = r.standard_normal((256, depth), np.float32)
+    if non_negative:
+        a, w = np.abs(a), np.abs(w)
+    exact = a.astype(np.float64) @ w.astype(np.float64).T
+    wide = np.ascontiguousarray(w.T)
+    linear = torch.nn.functional.linear(torch.tensor(a), torch.tensor(w))
+    product = torch.matmul(torch.tensor(a), torch.tensor(wide))
+    for ours, theirs in ((pf.ops.linear(a, w), linear), (pf.ops.matmul(a, wide), product)):
+        pair = relative(ours, exact), relative(theirs.numpy(), exact)
+        assert pair[0] is not None
+        assert pair[1] is not None
+        assert pair[0] <= NOISE * pair[1]
 
 
 if __name__ == "__main__":

@@ -66,6 +66,20 @@ def test_the_random_state_decides_and_nothing_else() -> None:
     np.testing.assert_array_equal(pf.get_rng_state(), state)
 
 
+def falling(optimizer: pf.optim.Optimizer, updates: int) -> Any:
+    return pf.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.1, total_iters=updates)
+
+
+def test_a_schedule_ends_with_the_last_update() -> None:
+    model = quick(scheduler=falling, batch_size=50).fit(*IRIS)  # 20 epochs of 3 updates
+    rates = [row["lr"] for row in model.history_]
+    assert [rates[9], rates[19]] == pytest.approx([0.0055, 0.001])
+    again = clone(model).partial_fit(*IRIS, classes=[0, 1, 2]).partial_fit(*IRIS)
+    assert [row["lr"] for row in again.history_] == [0.01, 0.01]
+    with pytest.raises(TypeError, match="scheduler must be callable or None, got 'cosine'"):
+        quick(scheduler="cosine").fit(*IRIS)
+
+
 def test_clone_and_pickle() -> None:
     model = quick(module=linear, clip_norm=1.0).fit(*IRIS)
     copy = clone(model)
@@ -144,7 +158,9 @@ def test_regression_with_several_outputs() -> None:
         ({"batch_size": 1.5}, ValueError, "batch_size must be a positive int, got 1.5"),
         ({"validation_fraction": 1}, ValueError, r"validation_fraction must be in \(0, 1\)"),
         ({"module": no_module}, TypeError, "module must return a Module, got str"),
-        ({"optimizer": "Speedy"}, AttributeError, "Speedy"),
+        ({"module": mlp(4, 3)}, TypeError, "module must be a function that makes one, got Seq"),
+        ({"optimizer": "Speedy"}, ValueError, "optimizer must be callable or one of .*, got 'Sp"),
+        ({"optimizer": "LBFGS"}, ValueError, "optimizer must be callable or one of .*, got 'LB"),
     ],
 )
 def test_bad_settings_show_when_fitting(settings: dict[str, Any], error: Any, match: str) -> None:

@@ -367,6 +367,11 @@ assert [p.name for p in folder.iterdir()] == ["checkpoint.safetensors"]
         ({"mode": "up"}, "mode must be 'min' or 'max'"),
         ({"monitor": "val_f1"}, "monitor must be one of .*, got 'val_f1'"),
         ({"metrics": ["speediness"]}, "scikit-learn has no metric 'speediness'"),
+        ({"metrics": ["accuracy"]}, "metrics need validation data"),
+        ({"epochs": -1}, "epochs must be at least 0, got -1"),
+        ({"targets": 0}, "targets must be positive, got 0"),
+        ({"clip_norm": 0.0}, r"clip_norm must be positive, got 0\.0"),
+        ({"clip_value": float("nan")}, "clip_value must be positive, got nan"),
     ],
 )
 def test_bad_settings(settings: dict[str, Any], match: str) -> None:
@@ -375,15 +380,51 @@ def test_bad_settings(settings: dict[str, Any], match: str) -> None:
         quick(model, adam(model), **settings)
 
 
+@pytest.mark.parametrize(
+    ("settings", "match"),
+    [
+        ({"epochs": 1.5}, r"epochs must be an int, got 1\.5"),
+        ({"accumulate": 1.5}, r"accumulate must be an int, got 1\.5"),
+        ({"scheduler": 3}, "scheduler must be a schedule of pf.optim, got int"),
+        ({"loss": 3}, "loss must be callable, got 3"),
+        ({"loss": lambda output, y: 1.0}, r"loss must return a Tensor of one value, got 1\.0"),
+        (
+            {"loss": lambda output, y: pf.ops.cross_entropy(output, y, reduction="none")},
+            r"loss must return a Tensor of one value, got shape \(32,\)",
+        ),
+        ({"model": lambda x: x}, "model must be a Module, got function"),
+        ({"optimizer": "Adam"}, "optimizer must be an Optimizer, got str"),
+    ],
+)
+def test_parts_of_another_type(settings: dict[str, Any], match: str) -> None:
+    model = build()
+    parts = {"model": model, "loss": pf.ops.cross_entropy, "optimizer": adam(model), **settings}
+    with pytest.raises(TypeError, match=f"fit: {match}"):
+        fit(data=data(), progress=False, **parts)
+
+
+def test_parts_of_something_else() -> None:
+    """Both would run and change nothing."""
+    model, other = build(), build()
+    with pytest.raises(ValueError, match="optimizer must hold parameters of model"):
+        quick(model, adam(other))
+    schedule = pf.optim.lr_scheduler.StepLR(adam(other), 3)
+    with pytest.raises(ValueError, match="scheduler must be one of optimizer"):
+        quick(model, adam(model), scheduler=schedule)
+
+
 def test_learning_rates_that_train_nothing() -> None:
     model = build()
     for lr in (0, -0.1):
-        with pytest.raises(ValueError, match=f"Adam: lr must be positive, got {lr}"):
+        with pytest.raises(ValueError, match=f"Adam: lr must be positive and finite, got {lr}"):
             adam(model, lr=lr)
     optimizer = adam(model)
     optimizer.param_groups[0]["lr"] = 0.0
     with pytest.raises(ValueError, match=r"fit: lr must be positive, got 0\.0 in group 0"):
         quick(model, optimizer)
+    climbs = pf.optim.lr_scheduler.LambdaLR(optimizer := adam(model), lambda epoch: 1.0 - epoch)
+    with pytest.raises(ValueError, match=r"adam_step: lr must be finite and not negative, got -0"):
+        quick(model, optimizer, scheduler=climbs)
 
 
 def test_data_that_cannot_be_trained_on() -> None:
@@ -416,26 +457,84 @@ def test_checkpoints_of_something_else(tmp_path: Path) -> None:
         (wide, r"another architecture, 0\.weight has shape \(16, 4\), not \(17, 4\)"),
         (deep, r"another architecture, it lacks 4\.weight"),
         (short, r"another architecture, it also has 3\.(weight|bias)"),
+        (build().double(), r"another architecture, 0\.weight has dtype float32, not float64"),
     ]:
         before = bits(other)
         with pytest.raises(ValueError, match=match):
             load_checkpoint(path, TrainingState(other, adam(other)))
         assert bits(other) == before
-    with pytest.raises(ValueError, match="is of optimizer Adam, not SGD"):
-        load_checkpoint(path, TrainingState(model, pf.optim.SGD(model.parameters())))
-    optimizer = adam(model)
-    scheduler = pf.optim.lr_scheduler.StepLR(optimizer, 3)
-    with pytest.raises(ValueError, match="scheduler must be given exactly if it was saved"):
-        load_checkpoint(path, TrainingState(model, optimizer, scheduler))
     pf.save({"w": np.ones(2)}, path)
     with pytest.raises(ValueError, match="not a training checkpoint of this version"):
-        load_checkpoint(path, TrainingState(model, optimizer))
+        load_checkpoint(path, TrainingState(model, adam(model)))
 
 
-def test_resuming_with_another_accumulation(tmp_path: Path) -> None:
-    trainer_of(tmp_path, 1, 2).save()
-    with pytest.raises(ValueError, match="accumulate must be 2 to go on from"):
-        trainer_of(tmp_path, 1, 3).resume()
+def warm_up(optimizer: Any, *rest: str) -> pf.optim.lr_scheduler.SequentialLR:
+    """One step of warm-up, then the named schedules for ten steps each."""
+    schedules = pf.optim.lr_scheduler
+    parts = [schedules.ConstantLR(optimizer, 0.5)]
+    parts += [getattr(schedules, name)(optimizer, 10) for name in rest]
+    return schedules.SequentialLR(optimizer, parts, [1 + 10 * i for i in range(len(rest))])
+
+
+@pytest.mark.parametrize(
+    ("changes", "match"),
+    [
+        (
+            {"optimizer": lambda m: pf.optim.SGD(m.parameters())},
+            "optimizer must be 'Adam' to go on from it, got 'SGD'",
+        ),
+        (
+            {"optimizer": lambda m: pf.optim.Adam([{"params": m[i].parameters()} for i in (0, 3)])},
+            r"parameters in each group must be \[4\] .*got \[2, 2\]",
+        ),
+        (
+            {"schedule": lambda o: pf.optim.lr_scheduler.CosineAnnealingLR(o, 10)},
+            "scheduler must be 'SequentialLR.ConstantLR, StepLR.' to go on from it, "
+            "got 'CosineAnnealingLR'",
+        ),
+        (
+            {"schedule": lambda o: warm_up(o, "CosineAnnealingLR")},
+            "scheduler must be .*StepLR.*, got 'SequentialLR.ConstantLR, CosineAnnealingLR.'",
+        ),
+        ({"schedule": lambda o: warm_up(o)}, "scheduler must be .*, got '.*LR.ConstantLR.'"),
+        ({"schedule": lambda o: None}, "scheduler must be .*, got None"),
+        ({"data": lambda: iter([data()])}, "loader must be 'DataLoader' .*, got None"),
+        ({"data": lambda: data(52)}, "items in the data must be 60 .*, got 52"),
+        ({"batch_size": 12}, "batches in an epoch must be 8 to go on from it, got 5"),
+        ({"accumulate": 2}, "accumulate must be 1 to go on from it, got 2"),
+        ({"schedule_every": "epoch"}, "schedule_every must be 'step' .*, got 'epoch'"),
+    ],
+)  # fmt: skip
+def test_resuming_with_something_else(tmp_path: Path, changes: dict[str, Any], match: str) -> None:
+    def trainer(**settings: Any) -> Trainer:
+        model = build()
+        optimizer = settings.pop("optimizer", adam)(model)
+        schedule = settings.pop("schedule", lambda o: warm_up(o, "StepLR"))(optimizer)
+        source = settings.pop("data", data)()
+        return Trainer(
+            model, pf.ops.cross_entropy, optimizer, source, scheduler=schedule, folder=tmp_path,
+            **{"batch_size": 8, "schedule_every": "step", **settings},
+        )  # fmt: skip
+
+    first = trainer()
+    first.epoch()
+    first.save()
+    assert trainer().resume()
+    other = trainer(**changes)
+    before = bits(other.model), str(other.optimizer), other.steps
+    with pytest.raises(ValueError, match=f"checkpoint .*checkpoint.safetensors: {match}"):
+        other.resume()
+    assert (bits(other.model), str(other.optimizer), other.steps) == before
+
+
+def test_the_checkpoint_decides_the_order_of_the_data(tmp_path: Path) -> None:
+    saved = Trainer(model := build(), pf.ops.cross_entropy, adam(model), loader(), folder=tmp_path)
+    saved.epoch()
+    saved.save()
+    other = pf.data.DataLoader(data(), batch_size=8, shuffle=True, seed=4)
+    trainer = Trainer(model := build(), pf.ops.cross_entropy, adam(model), other, folder=tmp_path)
+    assert trainer.resume()
+    assert (other.seed, other.epoch) == (3, 1)
 
 
 def test_early_stopping_counts() -> None:

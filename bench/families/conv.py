@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 import pyfast as pf
+from pyfast import _core
 
 from ..family import Arrays, Call, Family, Shape
 
@@ -87,6 +88,14 @@ def _convolve(x: Any, w: Any, b: Any, p: Params) -> Any:
 
 def _pyfast(a: Arrays, p: Params) -> Call:
     return lambda: _convolve(a["x"], a["w"], a["b"], p)
+
+
+def _prepared(a: Arrays, p: Params) -> Call | None:
+    if p["transposed"]:
+        return None
+    weight = _core.PackedConvWeight(a["w"], p["groups"])
+    settings = p["stride"], p["padding"], p["dilation"], None
+    return lambda: _core.conv_packed(a["x"], weight, a["b"], *settings)
 
 
 def _numpy(a: Arrays, p: Params) -> Call | None:
@@ -171,8 +180,8 @@ def _torch_backward(a: Any, p: Params) -> Call:
 
 FAMILIES = (
     Family(
-        "conv2d", SHAPES, _pyfast, _numpy, _torch, _jax, _onnx,
-        constants=("w", "b"), channels_last=True,
+        "conv2d", SHAPES, _pyfast, _numpy, _torch, jax=_jax, onnx=_onnx,
+        constants=("w", "b"), prepared=_prepared, channels_last=True,
     ),
     Family("conv2d backward", SHAPES[1:], _pyfast_backward, torch=_torch_backward,
            channels_last=True, work=2.0),

@@ -18,11 +18,13 @@ from ..family import Arrays, Call, Family, Shape
 Params = Mapping[str, Any]
 
 
-def _shape(width: int, layers: int, vocabulary: int, batch: int, new: int) -> Shape:
+def _shape(
+    width: int, layers: int, vocabulary: int, batch: int, new: int, prompt: int = 16
+) -> Shape:
     weights = vocabulary * width + 12 * layers * width * width
     return Shape(
-        name=f"{layers}x{width}, {vocabulary} tokens, batch {batch}, {new} new",
-        sizes={"prompt": (batch, 16)},
+        name=f"{layers}x{width}, {vocabulary} tokens, batch {batch}, {prompt} + {new} tokens",
+        sizes={"prompt": (batch, prompt)},
         work=4.0 * weights * new,
         unit="byte",
         params={"width": width, "layers": layers, "vocabulary": vocabulary, "new": new},
@@ -35,7 +37,10 @@ SHAPES = (
     _shape(128, 4, 256, 8, 64),
     _shape(384, 6, 5000, 1, 32),
     _shape(384, 6, 5000, 8, 32),
+    _shape(384, 6, 5000, 32, 32),
     _shape(768, 12, 50257, 1, 16),
+    _shape(768, 12, 50257, 8, 16),
+    _shape(768, 12, 50257, 1, 1, prompt=512),
 )
 
 

@@ -191,6 +191,11 @@ def _torch_inference(compiled: bool) -> Callable[[Any, Params], Call]:
     return build
 
 
+def _module(p: Params) -> Any:
+    """What ONNX Runtime and OpenVINO convert; neither writes into a cache in place."""
+    return None if p["model"] == "decoder" else _theirs(p).eval()
+
+
 def _loss(functional: Any, y: Any, a: Any) -> Any:
     return functional.cross_entropy(y, a["labels"]) if "labels" in a else (y * y).mean()
 
@@ -238,6 +243,7 @@ FAMILIES = (
         _infer,
         torch=_torch_inference(False),
         torch_compile=_torch_inference(True),
+        module=_module,
         channels_last=True,
     ),
     Family(

@@ -43,6 +43,13 @@ Range cut(std::int64_t begin, std::int64_t size, std::int64_t end) {
   return {begin, std::min(begin + size, end)};
 }
 
+// The size of equal pieces, multiples of `unit` and none above `limit`, that cover `total`.
+std::int64_t even(std::int64_t total, std::int64_t limit, std::int64_t unit) {
+  limit = std::max(limit / unit, std::int64_t{1}) * unit;
+  return round_up(ceil_div(total, ceil_div(total, limit)), unit);
+}
+std::int64_t depth_block(std::int64_t k) { return even(k, kDepthBlock, kAmxDepth); }
+
 struct Plan {
   int parts;
   bool share_left;
@@ -55,11 +62,7 @@ Plan make_plan(std::int64_t m, std::int64_t n, std::int64_t k) {
   p.parts = amx_parts();
   p.share_left = m < n;
   const std::int64_t shared = p.share_left ? m : n, other = p.share_left ? n : m;
-  const auto even = [](std::int64_t total, std::int64_t limit, std::int64_t unit) {
-    limit = std::max(limit / unit, std::int64_t{1}) * unit;
-    return round_up(ceil_div(total, ceil_div(total, limit)), unit);
-  };
-  p.kc = even(k, kDepthBlock, kAmxDepth);
+  p.kc = depth_block(k);
   p.ks = std::min(round_up(k, p.kc), std::max(kSharedDepth / p.kc, std::int64_t{1}) * p.kc);
   const std::int64_t item = 2 * p.parts;  // bytes
   p.shared_block = even(shared, kSharedBytes / (p.ks * item), kTile);
@@ -77,7 +80,11 @@ Plan make_plan(std::int64_t m, std::int64_t n, std::int64_t k) {
 class Operand {
  public:
   Operand(const Source<float>& source, std::int64_t size, bool left, int parts)
-      : source_(source), size_(size), left_(left), parts_(parts) {}
+      : source_(source), size_(size), left_(left), parts_(parts) {
+    if (left || !source.split) return;
+    const AmxPanels* const split = source.split(source.context);
+    if (split->parts == parts) split_ = split;  // else the precision has changed since
+  }
 
   std::int64_t size() const { return size_; }
   int width(std::int64_t row) const { return size_ - row > kAmxTile ? kTile : kAmxTile; }
@@ -106,13 +113,28 @@ class Operand {
     }
   }
   const Source<float>& source() const { return source_; }
+  const AmxPanels* split() const { return split_; }
 
  private:
   Source<float> source_;
   std::int64_t size_;
   bool left_;
   int parts_;
+  const AmxPanels* split_ = nullptr;
 };
+
+// The panels of some rows, those of each depth block side by side.
+struct Panels {
+  const std::uint16_t* items;
+  Magnitudes seen;
+};
+Panels of_split(const AmxPanels& split, Range rows, std::int64_t k, std::int64_t panel) {
+  const std::int64_t at = k / split.depth_block * split.count + rows.begin / kTile;
+  Panels panels{split.items.data() + at * panel, {}};
+  for (std::int64_t p = 0; p < ceil_div(rows.size(), kTile); ++p)
+    panels.seen = join(panels.seen, split.seen[at + p]);
+  return panels;
+}
 
 // An operand from a row and a depth on.
 struct Shifted {
@@ -161,7 +183,10 @@ class Engine {
     const bool held = depth_ > plan_.ks;
     const Workspace<float> sums(held ? chunks * chunk_sums(shared) : 0);
     for (std::int64_t k = 0; k < depth_; k += plan_.ks) {
-      const Packed packed = pack_shared(shared, cut(k, plan_.ks, depth_));
+      const Packed packed = shared_.split()
+                                ? Packed{shared, cut(k, plan_.ks, depth_),
+                                         Workspace<std::uint16_t>(0), Workspace<Magnitudes>(0)}
+                                : pack_shared(shared, cut(k, plan_.ks, depth_));
       parallel_for(chunks, 1, [&](std::int64_t chunk, std::int64_t) {
         run_chunk(packed,
                   cut(rows.begin + chunk * plan_.private_block, plan_.private_block, rows.end),
@@ -195,29 +220,39 @@ class Engine {
     return packed;
   }
 
-  void run_chunk(const Packed& packed, Range mine, float* sums) const {
-    const std::int64_t panels = ceil_div(mine.size(), kTile);
+  Panels shared_panels(const Packed& packed, std::int64_t k) const {
+    const std::int64_t panel = shared_.panel_items(kTile, plan_.kc);
+    if (shared_.split()) return of_split(*shared_.split(), packed.rows, k, panel);
+    const std::int64_t block = (k - packed.depths.begin) / plan_.kc;
+    return {packed.items.data() + block * ceil_div(packed.rows.size(), kTile) * panel,
+            packed.seen[block]};
+  }
+  Panels private_panels(Range rows, Range depths, std::uint16_t* scratch) const {
     const std::int64_t panel = private_.panel_items(kTile, plan_.kc);
-    const Workspace<std::uint16_t> scratch(panels * panel);
+    if (private_.split()) return of_split(*private_.split(), rows, depths.begin, panel);
+    Panels panels{scratch, {}};
+    for (std::int64_t p = 0; p < ceil_div(rows.size(), kTile); ++p)
+      private_.pack(scratch + p * panel, rows.begin + p * kTile, depths, panels.seen);
+    return panels;
+  }
+
+  void run_chunk(const Packed& packed, Range mine, float* sums) const {
+    const std::int64_t room = ceil_div(mine.size(), kTile) * private_.panel_items(kTile, plan_.kc);
+    const Workspace<std::uint16_t> scratch(private_.split() ? 0 : room);
     const bool blocks = !sums && packed.depths.size() > plan_.kc;
     const Workspace<float> own(blocks ? chunk_sums(packed.rows) : 0);
     if (blocks) sums = own.data();
     const AmxTiles tiles;
-    std::int64_t block = 0;
-    for (std::int64_t k = packed.depths.begin; k < packed.depths.end; k += plan_.kc, ++block) {
+    for (std::int64_t k = packed.depths.begin; k < packed.depths.end; k += plan_.kc) {
       const Range now = cut(k, plan_.kc, packed.depths.end);
-      Magnitudes seen;
-      for (std::int64_t p = 0; p < panels; ++p)
-        private_.pack(scratch.data() + p * panel, mine.begin + p * kTile, now, seen);
-      const std::uint16_t* shared = packed.items.data() + block *
-                                                              ceil_div(packed.rows.size(), kTile) *
-                                                              shared_.panel_items(kTile, plan_.kc);
-      Block b{packed.rows, mine, now, shared, scratch.data(), sums};
+      const Panels shared = shared_panels(packed, k);
+      const Panels others = private_panels(mine, now, scratch.data());
+      Block b{packed.rows, mine, now, shared.items, others.items, sums};
       if (!plan_.share_left) {
         std::swap(b.rows, b.cols);
         std::swap(b.a, b.b);
       }
-      if (amx_fits(seen, packed.seen[block], now.size()))
+      if (amx_fits(others.seen, shared.seen, now.size()))
         multiply(b);
       else
         multiply_by_fma(b);
@@ -336,6 +371,25 @@ bool amx_fits(const Magnitudes& a, const Magnitudes& b, std::int64_t depth) {
 bool amx_pays(std::int64_t m, std::int64_t n, std::int64_t k) {
   const double uses = static_cast<double>(m) * static_cast<double>(n) / static_cast<double>(m + n);
   return uses >= (matmul_precision() == MatmulPrecision::highest ? 72 : 24) && k >= kAmxDepth;
+}
+
+std::unique_ptr<const AmxPanels> amx_split(const Source<float>& right, std::int64_t rows,
+                                           std::int64_t depth) {
+  const int parts = amx_parts();
+  const Operand operand({right.pack, right.context}, rows, false, parts);
+  const std::int64_t kc = depth_block(depth), count = ceil_div(rows, kTile);
+  const std::int64_t blocks = ceil_div(depth, kc), panel = operand.panel_items(kTile, kc);
+  std::unique_ptr<AmxPanels> split(new AmxPanels{parts, kc, count,
+                                                 Workspace<std::uint16_t>(blocks * count * panel),
+                                                 Workspace<Magnitudes>(blocks * count)});
+  parallel_for(blocks * count, grain_for(8 * kc * kTile), [&](std::int64_t i, std::int64_t end) {
+    for (; i < end; ++i) {
+      split->seen[i] = {};
+      operand.pack(split->items.data() + i * panel, i % count * kTile,
+                   cut(i / count * kc, kc, depth), split->seen[i]);
+    }
+  });
+  return split;
 }
 
 void amx_gemm(const Problem<float>& problem) {

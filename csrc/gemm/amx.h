@@ -2,7 +2,9 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 
+#include "core/memory.h"
 #include "gemm/amx_kernel.h"
 #include "gemm/gemm.h"
 
@@ -27,6 +29,17 @@ inline Magnitudes join(Magnitudes a, const Magnitudes& b) {
 
 // Parts to split into, by matmul_precision().
 int amx_parts();
+
+// A right-hand operand split once: its depth block after depth block, each as all its panels of 32
+// rows, and what was seen of each panel.
+struct AmxPanels {
+  int parts;
+  std::int64_t depth_block, count;  // count: panels of a depth block
+  Workspace<std::uint16_t> items;
+  Workspace<Magnitudes> seen;
+};
+std::unique_ptr<const AmxPanels> amx_split(const Source<float>& right, std::int64_t rows,
+                                           std::int64_t depth);
 
 // Tiles are this thread's while it lives.
 class AmxTiles {

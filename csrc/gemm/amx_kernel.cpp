@@ -149,6 +149,69 @@ void multiply(std::int64_t steps, const AmxOperand& a, const AmxOperand& b, floa
   });
 }
 
+// Lines [from, to) of a tile: its sums, stored by tile registers, scaled and written.
+template <int a_tiles, int b_tiles>
+PYFAST_AMX_INLINE void finish(const float (*sums)[kAmxTile][16], float* tile, bool accumulate,
+                              std::int64_t from, std::int64_t to) {
+  constexpr int here = a_tiles * b_tiles;
+  for (std::int64_t i = from; i < to; ++i) {
+    const std::int64_t r = i / b_tiles % kAmxTile,
+                       c = i / b_tiles / kAmxTile * b_tiles + i % b_tiles;
+    __m512 sum = _mm512_load_ps(sums[c][r]);
+    for (std::int64_t copy = c + here; copy < 4; copy += here)
+      sum = _mm512_add_ps(sum, _mm512_load_ps(sums[copy][r]));
+    const __m512 before = accumulate ? _mm512_loadu_ps(tile + i * 16) : _mm512_setzero_ps();
+    _mm512_storeu_ps(tile + i * 16, _mm512_fmadd_ps(sum, _mm512_set1_ps(kUnscale), before));
+  }
+}
+
+struct Row {
+  std::int64_t count, a_next, b_next, next;
+};
+
+// The vector units are idle while tiles are multiplied, and tiles while sums are added up: each
+// tile's sums are added up during the next one's steps.
+template <int parts, int a_tiles, int b_tiles>
+void multiply_row(std::int64_t steps, const AmxOperand& left, const AmxOperand& right,
+                  const Row& row, float* tile, bool accumulate) {
+  constexpr int products = static_cast<int>(std::size(kProducts<parts>));
+  constexpr std::int64_t lines = a_tiles * b_tiles * kAmxTile;
+  alignas(64) float sums[2][4][kAmxTile][16];
+  AmxOperand x = left, y = right;
+  for (std::int64_t t = 0; t < row.count; ++t, tile += row.next) {
+    const auto* done = sums[(t + 1) % 2];
+    unroll<4>([](auto c) { tile_zero<c>(); });
+    for (std::int64_t s = 0; s < steps; ++s) {
+      const char *a = at_step(x, s), *b = at_step(y, s);
+      unroll<products>([&](auto p) { product<parts, a_tiles, b_tiles, true, p>(x, a, y, b); });
+      const std::int64_t from = lines * s / steps, to = lines * (s + 1) / steps;
+      if (accumulate)
+        for (std::int64_t i = from; i < to; ++i) __builtin_prefetch(tile + i * 16);
+      if (t > 0) finish<a_tiles, b_tiles>(done, tile - row.next, accumulate, from, to);
+    }
+    unroll<4>([&](auto c) { tile_store<c>(sums[t % 2][c]); });
+    x.data = static_cast<const char*>(x.data) + row.a_next;
+    y.data = static_cast<const char*>(y.data) + row.b_next;
+  }
+  finish<a_tiles, b_tiles>(sums[(row.count + 1) % 2], tile - row.next, accumulate, 0, lines);
+}
+
+template <int parts>
+void multiply_row(std::int64_t steps, const AmxOperand& a, int a_tiles, const AmxOperand& b,
+                  int b_tiles, const Row& row, float* tile, bool accumulate) {
+  const auto run = a_tiles == 2
+                       ? (b_tiles == 2 ? multiply_row<parts, 2, 2> : multiply_row<parts, 2, 1>)
+                       : (b_tiles == 2 ? multiply_row<parts, 1, 2> : multiply_row<parts, 1, 1>);
+  run(steps, a, b, row, tile, accumulate);
+}
+
+void multiply_row_any(std::int64_t steps, const AmxOperand& a, int a_tiles, std::int64_t a_next,
+                      const AmxOperand& b, int b_tiles, std::int64_t b_next, int parts,
+                      std::int64_t count, float* tile, std::int64_t next, bool accumulate) {
+  const auto run = parts == 3 ? multiply_row<3> : parts == 2 ? multiply_row<2> : multiply_row<1>;
+  run(steps, a, a_tiles, b, b_tiles, {count, a_next, b_next, next}, tile, accumulate);
+}
+
 template <int a_tiles, int b_tiles>
 void multiply_into(std::int64_t steps, const AmxOperand& a, const AmxOperand& b, float* c,
                    std::int64_t ld, const float* factors) {
@@ -389,6 +452,27 @@ void split_pairs(std::uint32_t* dwords, std::int64_t pitch, const float* rows, s
   seen.into(magnitudes);
 }
 
+template <int parts>
+void split_row(std::uint16_t* items, std::int64_t part_stride, const float* row, std::int64_t n,
+               Magnitudes& magnitudes) {
+  Seen seen;
+  for (std::int64_t i = 0; i < n; i += kAmxDepth) {
+    const __m512 x0 = _mm512_maskz_loadu_ps(first_lanes(n - i), row + i);
+    const __m512 x1 = _mm512_maskz_loadu_ps(first_lanes(n - i - 16), row + i + 16);
+    seen.add(x0), seen.add(x1);
+    const Parts<parts> p0(x0), p1(x1);
+    unroll<parts>([&](auto k) {
+      _mm512_storeu_si512(items + k * part_stride + i, join(p0.part[k], p1.part[k]));
+    });
+  }
+  seen.into(magnitudes);
+}
+
+void split_row_any(std::uint16_t* items, std::int64_t part_stride, const float* row, std::int64_t n,
+                   int parts, Magnitudes& seen) {
+  const auto run = parts == 3 ? split_row<3> : parts == 2 ? split_row<2> : split_row<1>;
+  run(items, part_stride, row, n, seen);
+}
 void split_pairs_any(std::uint32_t* dwords, std::int64_t pitch, const float* rows,
                      std::int64_t stride, std::int64_t count, std::int64_t pairs,
                      std::int64_t entries, int parts, Magnitudes& seen) {
@@ -426,7 +510,9 @@ const AmxKernels& kernels() {
                                     &split_right_any,
                                     &split_turned_any,
                                     &split_pairs_any,
+                                    &split_row_any,
                                     &multiply_any,
+                                    &multiply_row_any,
                                     &multiply_into_any};
   return table;
 }

@@ -69,11 +69,20 @@ struct AmxKernels {
                       std::int64_t stride, std::int64_t count, std::int64_t pairs,
                       std::int64_t entries, int parts, Magnitudes& seen);
 
+  // items[part * part_stride + i] = the parts of row[i], i < n; zeros up to a multiple of 32.
+  void (*split_row)(std::uint16_t* items, std::int64_t part_stride, const float* row,
+                    std::int64_t n, int parts, Magnitudes& seen);
+
   // tile[r * width of B + c] (+)= A B over `steps` steps; a_tiles, b_tiles: 1 or 2. Meanwhile
   // `bytes` of what will be read next are fetched from `ahead` into L2.
   void (*multiply)(std::int64_t steps, const AmxOperand& a, int a_tiles, const AmxOperand& b,
                    int b_tiles, int parts, float* tile, bool accumulate, const void* ahead,
                    std::int64_t bytes);
+  // The same for `count` tiles, `next` elements apart, whose operands lie `a_next` and `b_next`
+  // bytes apart: what is left to do for one is done between the tile instructions of the next.
+  void (*multiply_row)(std::int64_t steps, const AmxOperand& a, int a_tiles, std::int64_t a_next,
+                       const AmxOperand& b, int b_tiles, std::int64_t b_next, int parts,
+                       std::int64_t count, float* tile, std::int64_t next, bool accumulate);
   // c[r * ld + j] = A B, or factors[r] * itself + A B, three parts; as many rows and columns as the
   // tiles have. An element's bits do not depend on the number of tiles.
   void (*multiply_into)(std::int64_t steps, const AmxOperand& a, int a_tiles, const AmxOperand& b,

@@ -62,6 +62,8 @@ struct Step {
   bool first, last;
 };
 
+constexpr std::int64_t kResidentBytes = 32 << 10;  // of B, in L1 beside a panel of A
+
 template <class T>
 class Engine {
  public:
@@ -174,32 +176,44 @@ class Engine {
     } while (k < deep.end);
   }
 
-  // B's panel stays in L1 while A's pass by.
+  // B's panel stays in L1 while A's pass by; where all of B's do, C is written row by row, which
+  // is what products of a short depth spend their time with.
   void compute(const Step<T>& step) const {
-    alignas(64) T one_tile[kMaxTile];
+    const std::int64_t rows = step.a.rows.size(), cols = step.b.rows.size();
+    const T* const here = step.b.data;  // where there is nothing to ask for
+    if (!step.sums && step.depth * cols * std::int64_t{sizeof(T)} <= kResidentBytes) {
+      for (std::int64_t r = 0; r < rows; r += a_.tile)
+        for (std::int64_t c = 0; c < cols; c += b_.tile)
+          compute_tile(step, r, c, nullptr, {here, here});
+      return;
+    }
     T* slot = step.sums;
-    for (std::int64_t c = 0; c < step.b.rows.size(); c += b_.tile) {
-      const std::int64_t col = step.b.rows.begin + c;
-      const int width = b_.width(col);
-      const std::int64_t cols = std::min<std::int64_t>(width, step.b.rows.size() - c);
-      const bool whole = step.last && sink_.plain && cols == width;
-      for (std::int64_t r = 0; r < step.a.rows.size(); r += a_.tile) {
-        const std::int64_t row = step.a.rows.begin + r;
-        const int height = a_.width(row);
-        const auto multiply = [&](T* out, std::int64_t ld) {
-          micro(height, width)(step.depth, step.a.panel(r, height), step.b.panel(c, width),
-                               step.first ? nullptr : slot, out, ld);
-        };
-        if (whole) {
-          multiply(sink_.plain + row * sink_.stride + col, sink_.stride);
-        } else {
-          T* tile = step.sums ? slot : one_tile;
-          multiply(tile, width);
-          if (step.last) sink_.store(sink_.context, tile, width, row, height, col, cols);
-        }
-        if (step.sums) slot += a_.tile * b_.tile;
+    const std::int64_t share = step.depth * b_.tile / pieces(rows, a_.tile);
+    for (std::int64_t c = 0; c < cols; c += b_.tile) {
+      const std::int64_t after = c + b_.tile;
+      const T* ahead =
+          after < cols ? step.b.panel(after, b_.width(step.b.rows.begin + after)) : here;
+      for (std::int64_t r = 0; r < rows; r += a_.tile, ahead += share) {
+        T* const following = slot ? slot + a_.tile * b_.tile : nullptr;
+        compute_tile(step, r, c, slot, {ahead, slot ? following : here});
+        slot = following;
       }
     }
+  }
+
+  void compute_tile(const Step<T>& step, std::int64_t r, std::int64_t c, T* slot,
+                    const MicroNext<T>& next) const {
+    alignas(64) T one_tile[kMaxTile];
+    const std::int64_t row = step.a.rows.begin + r, col = step.b.rows.begin + c;
+    const int height = static_cast<int>(std::min<std::int64_t>(a_.tile, a_.size - row));
+    const int width = b_.width(col);
+    const std::int64_t cols = std::min<std::int64_t>(width, step.b.rows.size() - c);
+    const bool whole = step.last && sink_.plain && cols == width;
+    T* const tile = slot ? slot : one_tile;
+    T* const out = whole ? sink_.plain + row * sink_.stride + col : tile;
+    micro(height, width)(step.depth, step.a.panel(r, height), step.b.panel(c, width),
+                         step.first ? nullptr : slot, out, whole ? sink_.stride : width, next);
+    if (step.last && !whole) sink_.store(sink_.context, tile, width, row, height, col, cols);
   }
 
   MicroKernel<T> micro(int rows, int cols) const {

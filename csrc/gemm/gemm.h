@@ -21,6 +21,8 @@ namespace pyfast::gemm {
 //   panel[d * tile + r] = operand(row + r, k + d)   for r < rows, d < depth
 // and zero for rows <= r < tile. Several threads may call it at once; it is called once per panel
 // and depth block, and again where the blocking reads an operand twice.
+struct AmxPanels;
+
 template <class T>
 struct Source {
   using Pack = void (*)(const void* context, T* panel, std::int64_t row, int rows, int tile,
@@ -34,6 +36,8 @@ struct Source {
   std::int64_t stride = 0;
   // Where all of it is packed already (PackedMatrix): panels of engine's size, each of all depths.
   const T* panels = nullptr;
+  // And split already for the tiles; null where that cannot be, as for left-hand operands.
+  const AmxPanels* (*split)(const void* context) = nullptr;
 };
 
 // Takes finished pieces of C: tile[r * ld + c] = C(row + r, col + c). Every element of C comes
@@ -59,6 +63,8 @@ Source<T> source(const S& object) {
               },
               &object};
   if constexpr (requires { object.lies(s); }) object.lies(s);
+  if constexpr (requires { object.split(); })
+    s.split = [](const void* context) { return static_cast<const S*>(context)->split(); };
   return s;
 }
 template <class T, class S>

@@ -13,11 +13,29 @@ inline constexpr int kMaxTile = 512;
 // More rows than a panel of any instruction set has, whole vectors of them.
 inline constexpr int kMaxRows = 64;
 
-// out[r * ld + c] = start[r * cols + c] + sum over d of a[d * rows + r] * b[d * cols + c], from
-// zero where `start` is null. One function per tile size: rows, and cols = vectors * width.
+// What the register tile asks for while it works: into L2 the panel of B that comes next, a line
+// for four steps of the depth, and into L1 the next tile's sums. Any addresses; nothing is read.
+template <class T>
+struct MicroNext {
+  const T* panel;
+  const T* slot;
+};
+
+// out[r * ld + c] = (sum over d of a[d * rows + r] * b[d * cols + c]) + start[r * cols + c], or
+// the sum alone where `start` is null: adding up what is summed from zero keeps the error of a deep
+// product at that of a block. One function per tile size: rows, and cols = vectors * width.
 template <class T>
 using MicroKernel = void (*)(std::int64_t depth, const T* a, const T* b, const T* start, T* out,
-                             std::int64_t ld);
+                             std::int64_t ld, const MicroNext<T>& next);
+
+// The most vectors that a matrix is multiplied with at a time.
+inline constexpr int kFewVectors = 8;
+
+// y[v * ld + i] = sum over k of a[i * row_stride + k] * x[v * x_stride + k], i < rows, for as many
+// vectors v as the function was made for.
+template <class T>
+using DotFew = void (*)(T* y, std::int64_t ld, const T* a, std::int64_t row_stride, const T* x,
+                        std::int64_t x_stride, std::int64_t rows, std::int64_t depth);
 
 template <class T>
 struct GemmKernels {
@@ -37,6 +55,7 @@ struct GemmKernels {
   // y[i] = sum over k of a[i * row_stride + k] * x[k], i < rows
   void (*dot_rows)(T* y, const T* a, std::int64_t row_stride, const T* x, std::int64_t rows,
                    std::int64_t depth);
+  const DotFew<T>* dot_few;  // for v vectors: dot_few[v - 1]
   // y[j] = sum over k of x[k] * a[k * depth_stride + j], j < cols
   void (*combine_rows)(T* y, const T* a, std::int64_t depth_stride, const T* x, std::int64_t cols,
                        std::int64_t depth);

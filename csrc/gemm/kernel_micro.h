@@ -56,20 +56,35 @@ PYFAST_INLINE void micro_step(typename vec<T>::native (&sums)[rows * vectors], c
 }
 
 // The sums are the compiler's own vector type, each a variable of its own to it once unrolled:
-// arrays of vec, whose store() takes an address, GCC 12 keeps in memory. Two steps a turn: the
-// loop's own instructions share the ports of the FMAs (4 % of the speed with one step a turn).
+// arrays of vec, whose store() takes an address, GCC 12 keeps in memory. Four steps a turn: the
+// loop's own instructions share the ports of the FMAs (4 % of the speed with one step a turn), and
+// a line each of what comes next is asked for (10 % of a product of 2048 cubed).
 template <class T, int rows, int vectors>
-void micro(std::int64_t depth, const T* a, const T* b, const T* start, T* out, std::int64_t ld) {
-  constexpr int w = vec<T>::size, cols = vectors * w;
+void micro(std::int64_t depth, const T* a, const T* b, const T* start, T* out, std::int64_t ld,
+           const MicroNext<T>& next) {
+  constexpr int w = vec<T>::size, cols = vectors * w, line = 64 / sizeof(T), turn = 4;
   typename vec<T>::native sums[rows * vectors] = {};
-  if (start)
-    unroll<rows * vectors>([&](auto i) PYFAST_INLINED { sums[i] = vec<T>::load(start + i * w).v; });
+  const T *panel = next.panel, *slot = next.slot;
+  const T* const slot_end = slot + rows * cols;
   std::int64_t d = 0;
-  for (; d + 2 <= depth; d += 2, a += 2 * rows, b += 2 * cols) {
-    micro_step<T, rows, vectors>(sums, a, b);
-    micro_step<T, rows, vectors>(sums, a + rows, b + cols);
+  for (; d + turn <= depth; d += turn, a += turn * rows, b += turn * cols) {
+    __builtin_prefetch(panel, 0, 2);
+    panel += line;
+    if (slot < slot_end) {
+      __builtin_prefetch(slot, 1, 3);
+      slot += line;
+    }
+    unroll<turn>([&](auto i) PYFAST_INLINED {
+      micro_step<T, rows, vectors>(sums, a + i * rows, b + i * cols);
+    });
   }
-  if (d < depth) micro_step<T, rows, vectors>(sums, a, b);
+  for (; d < depth; ++d, a += rows, b += cols) micro_step<T, rows, vectors>(sums, a, b);
+  // Sums of a block are added up: one long sum had 10 times PyTorch's error over 4446 non-negative
+  // products.
+  if (start)
+    unroll<rows * vectors>([&](auto i) PYFAST_INLINED {
+      sums[i] = (vec<T>(sums[i]) + vec<T>::load(start + i * w)).v;
+    });
   unroll<rows>([&](auto r) PYFAST_INLINED {
     unroll<vectors>(
         [&](auto j) PYFAST_INLINED { vec<T>(sums[r * vectors + j]).store(out + r * ld + j * w); });

@@ -65,7 +65,7 @@ void pack_copied(T* panel, const T* data, std::int64_t depth_stride, int rows, i
     int r = 0;
     for (; r + w <= rows; r += w) {
       vec<T>::load(data + r).store(panel + r);
-      __builtin_prefetch(data + r + rows);
+      __builtin_prefetch(data + r + 16 * depth_stride);
     }
     if (r < rows) vec<T>::load(data + r, rows - r).store(panel + r, rows - r);
   }

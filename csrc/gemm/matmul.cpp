@@ -42,6 +42,10 @@ MatrixSink<T>::MatrixSink(const Epilogue<T>& epilogue)
 
 namespace {
 
+// A product of so few rows, this deep at least, reads B where it lies, this many columns for all
+// rows before the next ones.
+constexpr std::int64_t kFewRows = 16, kFewDepth = 64, kFewSlice = 48;
+
 // The same product written as C^T = B^T A^T.
 template <class T>
 Matrix<T> transposed(const Matrix<T>& x) {
@@ -77,6 +81,40 @@ bool row_times_matrix(std::int64_t n, std::int64_t k, const Matrix<T>& a, const 
   return true;
 }
 
+// A few rows: X B, for a B whose columns are contiguous, read where it lies. Packing it would cost
+// more than the products do.
+template <class T>
+bool rows_times_matrix(std::int64_t m, std::int64_t n, std::int64_t k, const Matrix<T>& a,
+                       const Matrix<T>& b, const Epilogue<T>& c) {
+  if (m > kFewRows || b.row_stride != 1 || k < kFewDepth) return false;
+  const auto& kernels = gemm_kernels<T>();
+  const MatrixSink<T> sink(c);
+  // The rows of a matrix often lie a power of two apart, and so would share a few sets of L1.
+  const std::int64_t stride = (k + 15) / 16 * 16 + 16;
+  const Workspace<T> x(m * stride);
+  for (std::int64_t i = 0; i < m; ++i)
+    for (std::int64_t d = 0; d < k; ++d)
+      x[i * stride + d] = a.data[i * a.row_stride + d * a.col_stride];
+  const std::int64_t groups = (m + kFewVectors - 1) / kFewVectors,
+                     group = (m + groups - 1) / groups;
+  const std::int64_t grain = std::min<std::int64_t>((grain_for(m * k) + 95) / 96 * 96, 96 * 8);
+  parallel_for(n, grain, [&](std::int64_t begin, std::int64_t end) {
+    const std::int64_t count = end - begin;
+    const Workspace<T> y(m * count);
+    for (std::int64_t at = begin; at < end; at += kFewSlice) {
+      const std::int64_t here = std::min(kFewSlice, end - at);
+      for (std::int64_t i = 0; i < m; i += group) {
+        const std::int64_t vectors = std::min(group, m - i);
+        kernels.dot_few[vectors - 1](y.data() + i * count + at - begin, count,
+                                     b.data + at * b.col_stride, b.col_stride,
+                                     x.data() + i * stride, stride, here, k);
+      }
+    }
+    sink.store(y.data(), count, 0, m, begin, count);
+  });
+  return true;
+}
+
 }  // namespace
 
 template <class T>
@@ -87,6 +125,7 @@ void matmul(std::int64_t m, std::int64_t n, std::int64_t k, const Matrix<T>& a, 
   if (n < m && n < gemm_kernels<T>().width && !c.row_scale)
     return matmul(n, m, k, transposed(b), transposed(a), transposed(c));
   if (m == 1 && row_times_matrix(n, k, a, b, c)) return;
+  if (rows_times_matrix(m, n, k, a, b, c)) return;
   const MatrixSource<T> left(a.data, a.row_stride, a.col_stride);
   const MatrixSource<T> right(b.data, b.col_stride, b.row_stride);
   const MatrixSink<T> out(c);

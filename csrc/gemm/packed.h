@@ -2,18 +2,20 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
+#include <mutex>
+#include <type_traits>
 
 #include "core/memory.h"
+#include "gemm/amx.h"
 #include "gemm/gemm.h"
 
 namespace pyfast::gemm {
 
 // The right-hand operand B (K x N) of many products, given as its N rows of depth K, in the panels
-// that the engine would pack it into. As a source it offers these panels and nothing is packed;
-// engines with panels of their own (AMX) read it through pack().
-//
-// A convolution's weight is the left-hand operand: it would take panel_rows(m) for panel_cols(n)
-// and a unit of 1 here, and go into correlate_gemm's Problem in the place of its MatrixSource.
+// that the engine would pack it into, and on demand in those of the tiles. As a source it offers
+// these panels and nothing is packed.
+// (A convolution's weight: ops/conv/packed.h.)
 template <class T>
 class PackedMatrix {
  public:
@@ -26,12 +28,21 @@ class PackedMatrix {
   void pack(T* panel, std::int64_t row, int rows, int tile, std::int64_t k,
             std::int64_t depth) const;
   void lies(Source<T>& s) const { s.panels = panels_.data(); }
+  // The same in the panels of the tiles, split at its first use at the precision of then.
+  const AmxPanels* split() const
+    requires std::is_same_v<T, float>
+  {
+    std::call_once(once_, [&] { split_ = amx_split(source<float>(*this), rows_, depth_); });
+    return split_.get();
+  }
 
  private:
   std::int64_t rows_, depth_;
   int tile_;
   int unit_;  // panel widths are multiples of it
   Workspace<T> panels_;
+  mutable std::once_flag once_;
+  mutable std::unique_ptr<const AmxPanels> split_;
 };
 
 }  // namespace pyfast::gemm

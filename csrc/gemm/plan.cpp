@@ -8,15 +8,15 @@ namespace pyfast::gemm {
 namespace {
 
 // In bytes. The shared block lives in L3 and streams once per chunk; the others fit an L2 of 1 MiB.
-constexpr std::int64_t kSharedBytes = 8 << 20;
+constexpr std::int64_t kSharedBytes = 16 << 20;
 constexpr std::int64_t kPrivateBytes = 256 << 10;
-constexpr std::int64_t kSumsBytes = 512 << 10;
+constexpr std::int64_t kSumsBytes = 1 << 20;
 constexpr std::int64_t kPassBytes = 4 << 20;
 constexpr std::int64_t kSplitBytes = 4 << 20;
 // Beyond this depth the shared block would be too narrow to pay for packing the other operand.
 constexpr std::int64_t kSharedDepth = 2048;
 // What it costs to pack an element, and to fetch one of a packed panel into L1, in multiply-adds.
-constexpr double kPackCost = 12, kFetchCost = 5;
+constexpr double kPackCost = 12, kFetchCost = 2;
 // A chunk stays below 50 ms, even on the scalar build (a lane does so many multiply-adds in it).
 constexpr double kLaneWork = 32e6;
 

@@ -206,9 +206,12 @@ def _diagnosis(
 
 
 def _losses(name: str, value: Any) -> Array:
-    losses = np.atleast_1d(np.asarray(value, np.float64))
+    try:
+        losses = np.atleast_1d(np.asarray(value, np.float64))
+    except (TypeError, ValueError):
+        losses = np.empty(0)
     if losses.ndim != 1 or losses.size == 0:
-        raise ValueError(f"diagnose: {name} must be a number or a sequence, got {value!r}")
+        raise ValueError(f"diagnose: {name} must be a number or a sequence of them, got {value!r}")
     if not np.isfinite(losses).all() or (losses < 0).any():
         raise ValueError(f"diagnose: {name} must be finite and not negative, got {losses.min()}")
     return losses

@@ -81,7 +81,8 @@ def lr_finder(
     Raises
     ------
     ValueError
-        If `data` is empty, or not 0 < `min_lr` < `max_lr`, or another setting is out of range.
+        If `data` is empty, or not 0 < `min_lr` < `max_lr`, another setting is out of range, or
+        `optimizer` holds another model's parameters.
 
     Examples
     --------
@@ -105,6 +106,9 @@ def lr_finder(
         raise ValueError(
             f"{op}: smoothing must be in [0, 1) and diverge above 1, got {smoothing}, {diverge}"
         )
+    held = {id(p) for group in optimizer.param_groups for p in group["params"]}
+    if held.isdisjoint(id(p) for p in model.parameters()):
+        raise ValueError(f"{op}: optimizer must hold parameters of model, got another model's")
     weights = {k: v.data.copy() for k, v in model.state_dict().items()}
     state = copy.deepcopy(optimizer.state_dict())
     place = data.state_dict() if hasattr(data, "state_dict") else None

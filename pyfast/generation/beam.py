@@ -139,14 +139,17 @@ def beam_search(
     ValueError
         If a setting does not fit, or the vocabulary is smaller than the beam needs.
     """
-    _check(num_beams, early_stopping)
+    _check(num_beams, length_penalty, early_stopping)
     prompt_length = decoder.length
     settings = (num_beams, length_penalty, early_stopping, decoder.new_tokens)
     searches = [_Beams(*settings) for _ in range(decoder.batch_size)]
     running = list(searches)
     logits = decoder.logits()
     if logits.shape[1] <= max(1, len(ends)):
-        raise ValueError(f"generate: beam search needs more than {logits.shape[1]} tokens")
+        raise ValueError(
+            f"generate: beam search needs more tokens than END's, got a vocabulary of "
+            f"{logits.shape[1]} and eos_token_id {ends.tolist()}"
+        )
     spread = np.repeat(np.arange(len(running)), num_beams)
     decoder.select(spread)
     logits = logits[spread]
@@ -175,6 +178,8 @@ def _step(running: list[_Beams], log_probs: Array, ids: Array, ends: Array) -> t
     )
     best = _top(totals, max(2, 1 + len(ends)) * count)  # enough that `count` do not end
     scores = np.take_along_axis(totals, best, 1)
+    if np.isnan(totals).any():
+        raise ValueError("generate: logits must not be NaN")
     rows, tokens = np.divmod(best, vocabulary)
     rows += count * np.arange(len(running))[:, None]
     ending = np.isin(tokens, ends)
@@ -188,9 +193,11 @@ def _step(running: list[_Beams], log_probs: Array, ids: Array, ends: Array) -> t
     return np.concatenate([r for r, _ in chosen]), np.concatenate([t for _, t in chosen])
 
 
-def _check(num_beams: int, early_stopping: bool | str) -> None:
+def _check(num_beams: int, length_penalty: float, early_stopping: bool | str) -> None:
     if num_beams < 1:
         raise ValueError(f"generate: num_beams must be positive, got {num_beams}")
+    if not np.isfinite(length_penalty):
+        raise ValueError(f"generate: length_penalty must be finite, got {length_penalty}")
     if early_stopping not in (True, False, "never"):
         raise ValueError(
             f"generate: early_stopping must be True, False or 'never', got {early_stopping!r}"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from inspect import signature
 from typing import Any
 
 import numpy as np
@@ -95,6 +96,14 @@ def prompt_array(prompt: Any, batch: int | None = None) -> tuple[Array, Array | 
     return ids, None if real.all() else real
 
 
+def _can_keep_last(model: Any) -> bool:
+    """Whether the model leaves out the logits that nobody looks at, where it is asked to."""
+    try:
+        return "logits_to_keep" in signature(getattr(model, "forward", model)).parameters
+    except (TypeError, ValueError):  # not a function of Python's
+        return False
+
+
 class Decoder:
     """Rows of tokens, and a model's logits for what comes next.
 
@@ -140,10 +149,15 @@ class Decoder:
         source_mask: Any = None,
         use_cache: bool = True,
     ) -> None:
+        if not callable(model):
+            raise TypeError(f"generate: model must be a model, got {type(model).__name__}")
+        if source is None and source_mask is not None:
+            raise ValueError("generate: source_mask only counts beside source")
         self._model = model
         self._memory: Any = None
         self._memory_mask: Any = None
         self._reads_source = hasattr(model, "decode")
+        self._last_only = {"logits_to_keep": 1} if _can_keep_last(model) else {}
         if self._reads_source != (source is not None):
             needed = "needs" if self._reads_source else "takes no"
             raise ValueError(f"generate: {type(model).__name__} {needed} source")
@@ -164,6 +178,8 @@ class Decoder:
             if limit is None:
                 raise ValueError("generate: max_new_tokens must be given: the model has no limit")
             wanted = limit - length
+        if not isinstance(wanted, int | np.integer):
+            raise TypeError(f"generate: max_new_tokens must be an int, got {wanted!r}")
         if wanted < 1 or (limit is not None and length + wanted > limit):
             raise ValueError(
                 f"generate: max_new_tokens must be positive and, with {length} tokens of prompt, "
@@ -205,7 +221,9 @@ class Decoder:
                     new, self._memory, self._memory_mask, cache=self._cache, **extra
                 )
             else:
-                out = self._model(new, cache=self._cache, attention_mask=self._real)
+                out = self._model(
+                    new, cache=self._cache, attention_mask=self._real, **self._last_only
+                )
         if self._cache is not None:
             self._seen = self.length
         array = out._data if isinstance(out, Variable) else out

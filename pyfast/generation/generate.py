@@ -50,6 +50,8 @@ def _steps(
             logits = decoder.logits()
         tokens = choose(decoder, logits)
         chances = log_probabilities(logits)[np.arange(len(rows)), tokens]
+        if np.isnan(chances).any():
+            raise ValueError("generate: logits must not be NaN")
         yield rows, tokens, chances
         going = ~np.isin(tokens, ends)
         if not going.all():
@@ -62,7 +64,14 @@ def _steps(
 
 
 def _ends(eos_token_id: End) -> Array:
-    return np.atleast_1d(np.asarray([] if eos_token_id is None else eos_token_id, np.int64))
+    ends = np.atleast_1d(np.asarray([] if eos_token_id is None else eos_token_id))
+    if ends.size == 0:
+        return ends.astype(np.int64)
+    if ends.dtype.kind not in "iu" or ends.ndim != 1:
+        raise TypeError(f"generate: eos_token_id must be one or several ints, got {eos_token_id!r}")
+    if ends.min() < 0:
+        raise ValueError(f"generate: eos_token_id must not be negative, got {eos_token_id!r}")
+    return ends.astype(np.int64)
 
 
 def _choice(
@@ -84,7 +93,11 @@ def _choice(
                 "generate: temperature, top_k, top_p and min_p only count with do_sample=True"
             )
         return _Choice(False, repetition_penalty, shaping, None)
-    rng = (generator or random.default_generator).numpy()
+    if generator is not None and not isinstance(generator, random.Generator):
+        raise TypeError(
+            f"generate: generator must be a pyfast.Generator, got {type(generator).__name__}"
+        )
+    rng = (random.default_generator if generator is None else generator).numpy()
     return _Choice(True, repetition_penalty, shaping, rng)
 
 
@@ -169,6 +182,10 @@ def generate(
     shaping = (temperature, top_k, top_p, min_p)
     choose = _choice(do_sample, *shaping, repetition_penalty, generator)
     _check_counts(num_beams, num_return_sequences, do_sample)
+    if num_beams == 1 and (length_penalty != 1 or early_stopping):
+        raise ValueError(
+            "generate: length_penalty and early_stopping only count with num_beams above 1"
+        )
     ends = _ends(eos_token_id)
     with evaluation(model):
         decoder = Decoder(model, prompt, max_new_tokens, source, source_mask, use_cache)
@@ -180,6 +197,9 @@ def generate(
 
 
 def _check_counts(num_beams: int, num_return_sequences: int, do_sample: bool) -> None:
+    for name, count in (("num_beams", num_beams), ("num_return_sequences", num_return_sequences)):
+        if not isinstance(count, int | np.integer):
+            raise TypeError(f"generate: {name} must be an int, got {count!r}")
     if num_beams < 1 or num_return_sequences < 1:
         raise ValueError(
             "generate: num_beams and num_return_sequences must be positive, "

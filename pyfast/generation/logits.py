@@ -71,6 +71,8 @@ def apply_top_k(logits: Array, top_k: int) -> Array:
 
     Raises
     ------
+    TypeError
+        If `top_k` is no int.
     ValueError
         If `top_k` is not positive.
 
@@ -79,6 +81,8 @@ def apply_top_k(logits: Array, top_k: int) -> Array:
     >>> apply_top_k(np.array([[1.0, 3.0, 2.0]]), 2)
     array([[-inf,   3.,   2.]])
     """
+    if not isinstance(top_k, int | np.integer):
+        raise TypeError(f"generate: top_k must be an int, got {top_k!r}")
     if top_k < 1:
         raise ValueError(f"generate: top_k must be positive, got {top_k}")
     if top_k >= logits.shape[-1]:
@@ -178,15 +182,15 @@ def apply_repetition_penalty(
     Raises
     ------
     ValueError
-        If `penalty` is not positive.
+        If `penalty` is not positive and finite.
 
     Examples
     --------
     >>> apply_repetition_penalty(np.array([[2.0, -2.0, 1.0]]), np.array([[0, 1, 0]]), 2.0)
     array([[ 1., -4.,  1.]])
     """
-    if not penalty > 0:
-        raise ValueError(f"generate: repetition_penalty must be positive, got {penalty}")
+    if not 0 < penalty < np.inf:
+        raise ValueError(f"generate: repetition_penalty must be positive and finite, got {penalty}")
     if penalty == 1:
         return logits
     rows = np.arange(len(ids))[:, None]

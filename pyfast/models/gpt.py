@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from .. import nn, ops
 from .._tensor import Tensor
 from ..autograd import no_grad
@@ -308,7 +310,13 @@ class GPT(nn.Module):
         depth = max(1, 2 * self.config.num_hidden_layers)
         draw_weights(self, self.config.hidden_size, ("out_proj.weight", "down.weight"), depth)
 
-    def forward(self, input_ids: Any, cache: Any = None, attention_mask: Any = None) -> Any:
+    def forward(
+        self,
+        input_ids: Any,
+        cache: Any = None,
+        attention_mask: Any = None,
+        logits_to_keep: int = 0,
+    ) -> Any:
         """Logits of the next token, at each position.
 
         Parameters
@@ -319,10 +327,13 @@ class GPT(nn.Module):
         attention_mask : array of shape (batch, length), bool or 0 and 1, optional
             True or 1: a real token. Padding may stand on the left, and then positions are counted
             from the first real token. With a cache it covers the earlier tokens too.
+        logits_to_keep : int
+            Compute the last so many positions' only: decoding needs one. 0: all.
 
         Returns
         -------
         Tensor of shape (batch, length, vocab_size)
+            Or (batch, logits_to_keep, vocab_size).
 
         Raises
         ------
@@ -337,10 +348,18 @@ class GPT(nn.Module):
         end = start + ids.shape[1]
         check_length(end, self.max_positions, f"{name}: input_ids")
         real = real_tokens(attention_mask, (len(ids), end), f"{name}: attention_mask")
+        if not isinstance(logits_to_keep, int | np.integer):
+            raise TypeError(f"{name}: logits_to_keep must be an int, got {logits_to_keep!r}")
+        if not 0 <= logits_to_keep <= ids.shape[1]:
+            raise ValueError(
+                f"{name}: logits_to_keep must be in [0, {ids.shape[1]}], got {logits_to_keep}"
+            )
         with contextlib.nullcontext() if cache is None else no_grad():
             hidden = self._hidden(ids, positions_of(real, start), real, cache)
             if cache is not None:
                 cache.advance(ids.shape[1])
+            if logits_to_keep:
+                hidden = hidden[:, -logits_to_keep:]
             if self.lm_head is None:
                 return ops.linear(hidden, self.token_embedding.weight)
             return self.lm_head(hidden)
@@ -370,7 +389,8 @@ class GPT(nn.Module):
         """
         from ..generation import KVCache
 
-        return KVCache(len(self.layers), batch_size, max_length or self.max_positions)
+        room = self.max_positions if max_length is None else max_length
+        return KVCache(len(self.layers), batch_size, room)
 
     @classmethod
     def from_pretrained(cls, folder: str | os.PathLike[str], strict: bool = True) -> GPT:

@@ -38,7 +38,10 @@ def check_ids(ids: Any, name: str) -> Array:
     >>> check_ids([[1, 2]], "GPT: input_ids")
     array([[1, 2]])
     """
-    array = ids._data if isinstance(ids, Variable) else np.asarray(ids)
+    try:
+        array = ids._data if isinstance(ids, Variable) else np.asarray(ids)
+    except ValueError:  # NumPy's message says neither where nor what to do
+        raise ValueError(f"{name} must have rows of one length; pad them and pass a mask") from None
     if array.ndim != 2 or array.size == 0:
         raise ValueError(f"{name} must have shape (batch, length), not empty, got {array.shape}")
     if array.dtype.kind not in "iu":
@@ -76,11 +79,15 @@ def check_cache(cache: Any, batch: int, model: str) -> int:
 
     Raises
     ------
+    TypeError
+        If it is no cache.
     ValueError
         If the cache was made for another batch size.
     """
     if cache is None:
         return 0
+    if not hasattr(cache, "batch_size") or not hasattr(cache, "update"):
+        raise TypeError(f"{model}: cache must be a KVCache, got {type(cache).__name__}")
     if cache.batch_size != batch:
         raise ValueError(f"{model}: cache must be of batch size {batch}, got {cache.batch_size}")
     return int(cache.length)

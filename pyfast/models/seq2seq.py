@@ -264,7 +264,8 @@ class EncoderDecoder(nn.Module):
         from ..generation import KVCache
 
         layers = self.config.num_decoder_layers
-        return KVCache(layers, batch_size, max_length or self.max_positions)
+        room = self.max_positions if max_length is None else max_length
+        return KVCache(layers, batch_size, room)
 
 
 class Seq2SeqTransformer(EncoderDecoder):

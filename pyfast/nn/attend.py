@@ -107,6 +107,11 @@ def normalise(scores: Any, keep: Any, normalizer: Normalizer) -> Any:
         count = np.maximum(keep.sum(-1, keepdims=True), 1).astype(scores.dtype)
     if callable(normalizer):
         weights = normalizer(scores)
+        if weights.shape != scores.shape:
+            raise ValueError(
+                f"attention: normalizer must return the shape of the scores {scores.shape}, "
+                f"got {weights.shape}"
+            )
     else:
         weights = NORMALIZERS[normalizer](scores, count)
     return weights if keep is None else where(keep, weights, np.asarray(0, scores.dtype))

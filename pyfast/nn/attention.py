@@ -230,6 +230,7 @@ class MultiheadAttention(Module):
         name = type(self).__name__
         widths = {"query": self.embed_dim, "key": self.kdim, "value": self.vdim}
         for (what, width), x in zip(widths.items(), (query, key, value), strict=True):
+            _check_array(x, f"{name}: {what}")
             if x.ndim not in (2, 3) or x.ndim != query.ndim or x.shape[-1] != width:
                 wanted = "(N, L, E)" if self.batch_first else "(L, N, E)"
                 raise ValueError(
@@ -469,6 +470,7 @@ class GroupedQueryAttention(Module):
             For shapes or dtypes that do not fit.
         """
         name = type(self).__name__
+        _check_array(input, f"{name}: input")
         if input.ndim != 3 or input.shape[-1] != self.embed_dim:
             raise ValueError(
                 f"{name}: input must have shape (N, L, {self.embed_dim}), got {input.shape}"
@@ -597,6 +599,8 @@ class AdditiveAttention(Module):
         """
         name = type(self).__name__
         value = key if value is None else value
+        for what, x in (("query", query), ("key", key), ("value", value)):
+            _check_array(x, f"{name}: {what}")
         if query.ndim != 3 or key.ndim != 3 or value.ndim != 3:
             raise ValueError(
                 f"{name}: query, key and value must have 3 dimensions, "
@@ -624,7 +628,15 @@ class AdditiveAttention(Module):
         return weights @ _tensor(value), weights
 
 
+def _check_array(x: Any, name: str) -> None:
+    if not hasattr(x, "ndim"):
+        raise TypeError(f"{name} must be an array, got {type(x).__name__}")
+
+
 def _check_heads(layer: str, embed_dim: int, num_heads: int, dropout: float) -> None:
+    for what, size in (("embed_dim", embed_dim), ("num_heads", num_heads)):
+        if not isinstance(size, int | np.integer):
+            raise TypeError(f"{layer}: {what} must be an int, got {size!r}")
     if embed_dim < 1 or num_heads < 1 or embed_dim % num_heads:
         raise ValueError(
             f"{layer}: num_heads must be positive and divide embed_dim ({embed_dim}), "

@@ -16,6 +16,7 @@ from .dropout import AlphaDropout, Dropout, Dropout1d, Dropout2d
 from .fused import (
     SealedSequential,
     absorb_activation,
+    absorb_sum,
     batch_ndim,
     fold_batch_norm,
     fused_name,
@@ -23,7 +24,16 @@ from .fused import (
 )
 from .linear import Identity, Linear
 from .module import Module
-from .neighbours import Pair, arrays_in, called_pairs, hooked, is_sequential, row, shared
+from .neighbours import (
+    Pair,
+    arrays_in,
+    called_pairs,
+    called_sums,
+    hooked,
+    is_sequential,
+    row,
+    shared,
+)
 from .norm import BatchNorm1d, BatchNorm2d, InstanceNorm1d, InstanceNorm2d
 
 __all__ = ["fuse"]
@@ -44,16 +54,18 @@ def fuse(model: M, *example_inputs: Any) -> M:
 
     - Batch norm is folded into the Conv1d, Conv2d or Linear before it.
     - The activation behind a convolution, Linear or batch norm becomes part of it.
-    - The weights of Linear layers are packed once, not in every call.
+    - An array added to a convolution's output (``conv(x) + identity``, as in residual networks) is
+      added as the output is written, with the activation behind it.
+    - The weights of Linear, Conv1d and Conv2d layers are packed once, not in every call.
 
     Layers are neighbours if they stand next to each other in a :class:`pyfast.nn.Sequential`, at
     any depth. With `example_inputs`, a run of the model shows instead which layer's output goes
-    into which layer and nowhere else, in forwards written by hand, too; only this is fused then,
-    and the result is held against the original's. A forward that takes other ways for other inputs
-    must not be given an example that hides them.
+    into which layer or addition and nowhere else, in forwards written by hand, too; only this is
+    fused then, and the result is held against the original's. A forward that takes other ways for
+    other inputs must not be given an example that hides them.
 
     A layer that occurs twice or has hooks is left as it is; hooks see the example runs. Functions
-    called in a forward (``ops.relu(x)``, ``x + y``) are not layers and stay. The copy is in
+    called in a forward (``ops.relu(x)``) are not layers and stay. The copy is in
     evaluation mode, its parameters are read-only and need no gradient; gradients of its inputs
     can still be taken. Pickling and deep copies work as with any model.
 
@@ -99,6 +111,8 @@ def fuse(model: M, *example_inputs: Any) -> M:
     expected = _result(fused, example_inputs) if example_inputs else None
     if example_inputs:
         _merge(called_pairs(fused, example_inputs, _fusable), set())
+        for convolution, activation in called_sums(fused, example_inputs, _summable):
+            absorb_sum(convolution, activation)  # type: ignore[arg-type]
     else:
         _merge_rows(fused)
     for module in fused.modules():
@@ -127,6 +141,15 @@ def _fusable(first: Module, second: Module, between: Any = None) -> bool:
             return False
         return between is None or np.ndim(between) == batch_ndim(first)
     return type(first) in (*_LAYERS, *_BATCH_NORMS) and fused_name(second) is not None
+
+
+def _summable(first: Module, second: Module | None) -> bool:
+    """Whether a layer can add to its output, and apply what takes the sum."""
+    if not isinstance(first, Conv1d | Conv2d) or first.activation is not None:
+        return False
+    if first.out_channels // first.groups <= 2:  # its kernels add nothing
+        return False
+    return second is None or fused_name(second) is not None
 
 
 def _merge(pairs: list[Pair], kept: set[int]) -> list[Pair]:

@@ -7,11 +7,12 @@ A layer becomes another in place, its class exchanged, because a model may hold 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from .. import _core
+from .. import _core, ops
 from .._tensor import Tensor
 from ..autograd import is_grad_enabled
 from . import activation as act
@@ -26,8 +27,11 @@ __all__ = [
     "FusedConv1d",
     "FusedConv2d",
     "FusedLinear",
+    "PendingSum",
     "SealedSequential",
     "absorb_activation",
+    "absorb_sum",
+    "apply_named",
     "batch_ndim",
     "fold_batch_norm",
     "fused_name",
@@ -78,8 +82,137 @@ class _Folded(Module):
             )
 
 
-class FusedConv1d(_Folded, Conv1d):
-    """A Conv1d with the batch norm behind it in its weights; :func:`pyfast.fuse` makes it."""
+class _Packed(_Folded):
+    """A layer whose constant weight is packed once."""
+
+    weight: Parameter
+    _packed: Any = None
+    _packed_from: Any = None  # the array that was packed; load_state_dict cannot write into it
+
+    def _make_packed(self, weight: np.ndarray[Any, Any]) -> Any:
+        raise NotImplementedError
+
+    def _pack(self) -> Any:
+        source = self.weight.data
+        if self._packed_from is not source:
+            object.__setattr__(self, "_packed", self._make_packed(source))
+            object.__setattr__(self, "_packed_from", source)
+        return self._packed
+
+    def _constant(self) -> bool:
+        # whoever made the weight writable may change it behind our back
+        return self.weight.size > 0 and not self.weight.data.flags.writeable
+
+    def __getstate__(self) -> dict[str, Any]:
+        """All but the panels, which are made anew when they are needed."""
+        return {k: v for k, v in self.__dict__.items() if not k.startswith("_packed")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take a pickled or copied state, its weight as constant as it was."""
+        self.__dict__.update(state)
+        self.weight.data.flags.writeable = False
+
+
+class _FusedConv(_Packed):
+    """What FusedConv1d and FusedConv2d share."""
+
+    groups: int
+    activation: str | None
+    awaits_sum = False  # its output is added to an array, and goes nowhere else
+    sum_activation: str | None = None  # behind that addition
+
+    def _make_packed(self, weight: np.ndarray[Any, Any]) -> Any:
+        return _core.PackedConvWeight(weight, self.groups)
+
+    def _forward(self, input: Any, usual: Callable[[Any], Any]) -> Any:
+        self._check_folded(input)
+        array = _plain(input)
+        if array is None or not self._constant():
+            output = usual(input)
+            return PendingSum(self, output) if self.sum_activation else output
+        return PendingSum(self, array) if self.awaits_sum else Tensor(self._run(array))
+
+    def _run(self, array: Any, residual: Any = None) -> Any:
+        """activation(conv + residual), with the sum's activation where there is a residual."""
+
+        def packed(
+            x: Any, w: Any, b: Any, stride: Any, pad: Any, dilation: Any, groups: int, **last: Any
+        ) -> Any:
+            act = last["activation"] if residual is None else self.sum_activation
+            b = None if b is None else b.data
+            return _core.conv_packed(x, self._pack(), b, stride, pad, dilation, act, residual)
+
+        return self._apply(packed, array)  # type: ignore[attr-defined]
+
+
+class PendingSum(Tensor):
+    """A convolution's output, not yet computed: what is added to it becomes part of it.
+
+    :func:`pyfast.fuse` has seen that the output goes into an addition and nowhere else. Anything
+    else that is done with it has it computed, unless the addition's activation was absorbed, too.
+
+    Parameters
+    ----------
+    layer : FusedConv1d or FusedConv2d
+    source : ndarray or Tensor
+        The layer's input; a Tensor: its output, on the tape.
+    """
+
+    __slots__ = ("_layer", "_source", "_values")
+
+    def __init__(self, layer: Any, source: Any) -> None:
+        self._layer, self._source, self._values = layer, source, None
+        self._grad = self._hooks = self._node = None
+        self._index = 0
+        self._requires_grad = False
+
+    @property
+    def _data(self) -> Any:
+        if self._layer.sum_activation is not None:
+            raise RuntimeError(
+                f"pyfast.fuse: the output of {type(self._layer).__name__} was added to another "
+                "array in the example that the model was fused with, and is not now; fuse it with "
+                "an example that takes this way"
+            )
+        if self._values is None:
+            self._values = self._layer._run(self._source)
+        return self._values
+
+    @_data.setter
+    def _data(self, value: Any) -> None:
+        self._values = value
+
+    def __add__(self, other: Any) -> Any:
+        """The sum, with the activation behind it."""
+        layer, source = self._layer, self._source
+        residual = _plain(other)
+        if self._values is not None or isinstance(source, Tensor) or residual is None:
+            return self._add_later(other)
+        try:
+            return Tensor(layer._run(source, residual))
+        except (TypeError, ValueError):  # broadcast, or of another dtype
+            return self._add_later(other)
+
+    __radd__ = __iadd__ = __add__
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
+        """``array + self``, which NumPy sees first."""
+        if ufunc is np.add and method == "__call__" and not options:
+            return self + inputs[inputs[0] is self]
+        return super().__array_ufunc__(ufunc, method, *inputs, **options)
+
+    def _add_later(self, other: Any) -> Any:
+        layer, source = self._layer, self._source
+        if self._values is not None:
+            value = Tensor(self._values)
+        else:
+            value = source if isinstance(source, Tensor) else Tensor(layer._run(source))
+        total = value + (Tensor(other._data) if isinstance(other, PendingSum) else other)
+        return apply_named(layer.sum_activation, total)
+
+
+class FusedConv1d(_FusedConv, Conv1d):
+    """A Conv1d with a packed weight, perhaps a batch norm in it; :func:`pyfast.fuse` makes it."""
 
     def forward(self, input: Any) -> Any:
         """Apply the layer.
@@ -92,12 +225,11 @@ class FusedConv1d(_Folded, Conv1d):
         -------
         array of shape (N, out_channels, L_out)
         """
-        self._check_folded(input)
-        return super().forward(input)
+        return self._forward(input, super().forward)
 
 
-class FusedConv2d(_Folded, Conv2d):
-    """A Conv2d with the batch norm behind it in its weights; :func:`pyfast.fuse` makes it."""
+class FusedConv2d(_FusedConv, Conv2d):
+    """A Conv2d with a packed weight, perhaps a batch norm in it; :func:`pyfast.fuse` makes it."""
 
     def forward(self, input: Any) -> Any:
         """Apply the layer.
@@ -110,31 +242,14 @@ class FusedConv2d(_Folded, Conv2d):
         -------
         array of shape (N, out_channels, H_out, W_out)
         """
-        self._check_folded(input)
-        return super().forward(input)
+        return self._forward(input, super().forward)
 
 
-class FusedLinear(_Folded, Linear):
+class FusedLinear(_Packed, Linear):
     """A Linear with a packed weight, perhaps a batch norm in it; :func:`pyfast.fuse` makes it."""
 
-    _packed: Any = None
-    _packed_from: Any = None  # the array that was packed; load_state_dict cannot write into it
-
-    def _pack(self) -> Any:
-        source = self.weight.data
-        if self._packed_from is not source:
-            object.__setattr__(self, "_packed", _core.PackedWeight(source))
-            object.__setattr__(self, "_packed_from", source)
-        return self._packed
-
-    def __getstate__(self) -> dict[str, Any]:
-        """All but the panels, which are made anew when they are needed."""
-        return {k: v for k, v in self.__dict__.items() if not k.startswith("_packed")}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        """Take a pickled or copied state, its weight as constant as it was."""
-        self.__dict__.update(state)
-        self.weight.data.flags.writeable = False
+    def _make_packed(self, weight: np.ndarray[Any, Any]) -> Any:
+        return _core.PackedWeight(weight)
 
     def forward(self, input: Any) -> Any:
         """Apply the layer.
@@ -155,8 +270,8 @@ class FusedLinear(_Folded, Linear):
         return Tensor(_core.linear_packed(array, self._pack(), bias, self.activation))
 
     def _packing_pays(self, array: np.ndarray[Any, Any]) -> bool:
-        if array.ndim == 0 or self.weight.data.flags.writeable or self.weight.size == 0:
-            return False  # whoever made the weight writable may change it behind our back
+        if array.ndim == 0 or not self._constant():
+            return False
         return _core.isa() != "amx" or math.prod(array.shape[:-1]) <= _AMX_ROWS
 
 
@@ -231,6 +346,65 @@ def fused_name(module: Module) -> str | None:
         return "gelu_tanh" if module.approximate == "tanh" else "gelu"
     name, settings = _ACTIVATIONS.get(type(module), (None, {}))
     return name if all(getattr(module, k) == v for k, v in settings.items()) else None
+
+
+def apply_named(name: str | None, x: Any) -> Any:
+    """Apply what ``activation=`` calls `name`.
+
+    Parameters
+    ----------
+    name : str or None
+    x : array
+
+    Returns
+    -------
+    array
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> apply_named("relu", np.array([-1.0, 2.0]))
+    array([0., 2.])
+    """
+    if name is None:
+        return x
+    return ops.gelu(x, "tanh") if name == "gelu_tanh" else getattr(ops, name)(x)
+
+
+def absorb_sum(layer: Conv1d | Conv2d, activation: Module | None) -> bool:
+    """Have a convolution add what is added to its output, in place, and apply what stands behind.
+
+    Parameters
+    ----------
+    layer : Conv1d or Conv2d
+        Its output is added to one array and goes nowhere else.
+    activation : Module or None
+        What alone takes the sum.
+
+    Returns
+    -------
+    bool
+        False, and nothing is changed, if the layer cannot.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from pyfast import nn
+    >>> layer, relu = nn.Conv2d(1, 2, 3), nn.ReLU()
+    >>> absorb_sum(layer, relu), layer.sum_activation, relu
+    (True, 'relu', Identity())
+    """
+    name = None if activation is None else fused_name(activation)
+    if type(layer) not in (Conv1d, Conv2d, FusedConv1d, FusedConv2d) or layer.activation:
+        return False
+    if activation is not None and name is None:
+        return False
+    _become(layer, FusedConv1d if isinstance(layer, Conv1d) else FusedConv2d)
+    object.__setattr__(layer, "awaits_sum", True)
+    object.__setattr__(layer, "sum_activation", name)
+    if activation is not None:
+        _vanish(activation)
+    return True
 
 
 def absorb_activation(layer: Module, activation: Module) -> bool:
@@ -337,12 +511,12 @@ def _folded(layer: Layer, norm: BatchNorm) -> tuple[Any, Any]:
 
 
 def pack(layer: Module) -> None:
-    """Have a Linear keep its weight in the panels of the matrix product, in place.
+    """Have a Linear, Conv1d or Conv2d keep its weight as its kernels read it, in place.
 
     Parameters
     ----------
     layer : Module
-        Anything but a Linear is left as it is.
+        Anything else is left as it is.
 
     Examples
     --------
@@ -352,7 +526,5 @@ def pack(layer: Module) -> None:
     >>> type(layer).__name__
     'FusedLinear'
     """
-    if type(layer) is Linear:
-        _become(layer, FusedLinear)
-    if type(layer) is FusedLinear and layer.weight.size:
-        layer._pack()
+    if type(layer) in _FUSED:
+        _become(layer, _FUSED[type(layer)])

@@ -61,6 +61,11 @@ def causal_mask(length: int) -> Array:
     -------
     array of shape (length, length), bool
 
+    Raises
+    ------
+    ValueError
+        If the length is negative.
+
     Examples
     --------
     >>> causal_mask(3).astype(int)
@@ -68,6 +73,7 @@ def causal_mask(length: int) -> Array:
            [0, 0, 1],
            [0, 0, 0]])
     """
+    _check_size("causal_mask: length", length)
     return ~band(length, length)
 
 
@@ -89,7 +95,7 @@ def sliding_window_mask(length: int, window_size: int, causal: bool = True) -> A
     Raises
     ------
     ValueError
-        If the window is not positive.
+        If the window is not positive, or the length negative.
 
     Examples
     --------
@@ -98,9 +104,15 @@ def sliding_window_mask(length: int, window_size: int, causal: bool = True) -> A
            [0, 0, 1],
            [1, 0, 0]])
     """
+    _check_size("sliding_window_mask: length", length)
     if window_size < 1:
         raise ValueError(f"sliding_window_mask: window_size must be positive, got {window_size}")
     return ~band(length, length, causal=causal, window=window_size)
+
+
+def _check_size(name: str, size: int) -> None:
+    if size < 0:
+        raise ValueError(f"{name} must not be negative, got {size}")
 
 
 def adjacency_mask(adjacency: Any, self_loops: bool = True) -> Array:
@@ -123,7 +135,7 @@ def adjacency_mask(adjacency: Any, self_loops: bool = True) -> Array:
     Raises
     ------
     ValueError
-        If it is not square.
+        If it is not square, or holds NaN: is that an edge or none?
 
     Examples
     --------
@@ -136,6 +148,8 @@ def adjacency_mask(adjacency: Any, self_loops: bool = True) -> Array:
         raise ValueError(
             f"adjacency_mask: adjacency must have shape (..., nodes, nodes), got {edges.shape}"
         )
+    if np.asarray(adjacency).dtype.kind == "f" and np.isnan(adjacency).any():
+        raise ValueError("adjacency_mask: adjacency must not hold NaN")
     return ~(edges | np.eye(edges.shape[-1], dtype=bool)) if self_loops else ~edges
 
 

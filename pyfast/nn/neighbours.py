@@ -23,10 +23,22 @@ from .dropout import AlphaDropout, Dropout, Dropout1d, Dropout2d
 from .linear import Identity
 from .module import Module
 
-__all__ = ["Pair", "arrays_in", "called_pairs", "hooked", "is_sequential", "row", "shared"]
+__all__ = [
+    "Pair",
+    "Sum",
+    "arrays_in",
+    "called_pairs",
+    "called_sums",
+    "hooked",
+    "is_sequential",
+    "row",
+    "shared",
+]
 
 Pair = tuple[Module, Module]
 Wrapper = Callable[[Module, Callable[..., Any], tuple[Any, ...], dict[str, Any]], Any]
+Spoil = Callable[[Any], Any]
+Sum = tuple[Module, Module | None]
 
 # In evaluation they return their input itself.
 _TRANSPARENT = (Identity, Dropout, Dropout1d, Dropout2d, AlphaDropout)
@@ -200,13 +212,18 @@ def _class_forward(module: Module) -> bool:
 
 def _proven(root: Module, inputs: tuple[Any, ...], pairs: list[Pair], expected: list[Any]) -> bool:
     """Whether the outputs keep their bits when the arrays of all pairs are nonsense."""
-    nonsense: list[Callable[[Any], Any]] = [
+    return _unmoved(lambda spoil: _spoiled(root, inputs, pairs, spoil), expected)
+
+
+def _unmoved(run: Callable[[Spoil], list[Any]], expected: list[Any]) -> bool:
+    """Whether the outputs keep their bits whatever nonsense the run is made with."""
+    nonsense: list[Spoil] = [
         lambda a: np.full_like(a, np.nan),
         lambda a: -3 * a - 1,  # what a comparison with NaN hides shows with other signs
     ]
     for spoil in nonsense:
         try:
-            found = _spoiled(root, inputs, pairs, spoil)
+            found = run(spoil)
         except Exception:  # whatever forward raises at nonsense: it has looked at it
             return False
         if len(found) != len(expected) or not all(map(_same, found, expected)):
@@ -219,7 +236,7 @@ def _same(a: np.ndarray[Any, Any], b: np.ndarray[Any, Any]) -> bool:
 
 
 def _spoiled(
-    root: Module, inputs: tuple[Any, ...], pairs: list[Pair], spoil: Callable[[Any], Any]
+    root: Module, inputs: tuple[Any, ...], pairs: list[Pair], spoil: Spoil
 ) -> list[np.ndarray[Any, Any]]:
     second_of = {id(a): b for a, b in pairs}
     truth: dict[int, tuple[Any, Any]] = {}  # by id of the one that must take it: nonsense, truth
@@ -239,5 +256,124 @@ def _spoiled(
         return truth[id(second)][0]
 
     modules = list({id(m): m for pair in pairs for m in pair}.values())
+    with _wrapped(modules, play), no_grad(), np.errstate(all="ignore"):
+        return arrays_in(root(*inputs))
+
+
+class _Summand(Tensor):
+    """A module's output that tells of the addition it goes into."""
+
+    __slots__ = ("_added",)
+
+    def __init__(self, array: Any, added: Callable[[Any], Any]) -> None:
+        super().__init__(array)
+        self._added = added
+
+    def __add__(self, other: Any) -> Any:
+        return self._added(Tensor(other.data) if isinstance(other, _Summand) else other)
+
+    __radd__ = __iadd__ = __add__  # the same bits either way round
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
+        if ufunc is np.add and method == "__call__" and not options:  # array + self
+            return self + inputs[inputs[0] is self]
+        return super().__array_ufunc__(ufunc, method, *inputs, **options)
+
+
+def called_sums(root: Module, inputs: tuple[Any, ...], wanted: Callable[..., bool]) -> list[Sum]:
+    """Modules whose output is added to an array of its shape, and goes nowhere else.
+
+    Parameters
+    ----------
+    root : Module
+        In evaluation mode.
+    inputs : tuple
+        What it is called with.
+    wanted : callable
+        ``wanted(first, second)``: whether they are of interest; second may be None.
+
+    Returns
+    -------
+    list of (first, second)
+        Both called once; second: the module that takes the sum, if one alone does.
+    """
+    sums = _watched_sums(root, inputs, wanted)
+    if not sums:
+        return []
+    with no_grad():
+        expected = arrays_in(root(*inputs))
+
+    def proven(some: list[Sum]) -> bool:
+        return _unmoved(lambda spoil: _spoiled_sums(root, inputs, some, spoil), expected)
+
+    if proven(sums):
+        return sums
+    kept = [s for s in sums if proven([s])]
+    alone = [(first, None) for first, second in sums if second and (first, second) not in kept]
+    return kept + [s for s in alone if proven([s])]
+
+
+def _watched_sums(root: Module, inputs: tuple[Any, ...], wanted: Callable[..., bool]) -> list[Sum]:
+    calls: Counter[int] = Counter()
+    taken: dict[int, list[Module]] = {}
+    additions: list[tuple[Module, Any, bool]] = []  # of which output, the sum, shapes agree
+    layers = [m for m in root.modules() if not m._modules and _class_forward(m)]
+
+    def watch(module: Module, forward: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        calls[id(module)] += 1
+        for value in args[:1]:
+            taken.setdefault(id(value), []).append(module)
+        output = forward(*args, **kwargs)
+        if hooked(module) or type(output) is not Tensor or not wanted(module, None):
+            return output
+
+        def added(other: Any) -> Any:
+            total = output + other
+            like = getattr(other, "shape", None) == output.shape and other.dtype == output.dtype
+            additions.append((module, total, like))
+            return total
+
+        return _Summand(output.data, added)
+
+    with _wrapped(layers, watch), no_grad():
+        root(*inputs)
+    times = Counter(id(module) for module, _, _ in additions)
+    sums: list[Sum] = []
+    for module, total, like in additions:
+        if not like or times[id(module)] != 1 or calls[id(module)] != 1:
+            continue
+        takers = taken.get(id(total), [])
+        second = takers[0] if len(takers) == 1 else None
+        if second and (calls[id(second)] > 1 or hooked(second) or not wanted(module, second)):
+            second = None
+        sums.append((module, second))
+    return sums
+
+
+def _spoiled_sums(
+    root: Module, inputs: tuple[Any, ...], sums: list[Sum], spoil: Spoil
+) -> list[np.ndarray[Any, Any]]:
+    second_of = {id(first): second for first, second in sums}
+    truth: dict[int, tuple[Any, Any]] = {}  # by id of the one that must take it: nonsense, truth
+
+    def play(module: Module, forward: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        fake, true = truth.get(id(module), (None, None))
+        if fake is not None and args and args[0] is fake:
+            args = (true, *args[1:])
+        output = forward(*args, **kwargs)
+        if id(module) not in second_of:
+            return output
+        second = second_of[id(module)]
+
+        def added(other: Any) -> Any:
+            total = output + other
+            if second is None:
+                return total
+            truth[id(second)] = (Tensor(spoil(total.data)), total)
+            return truth[id(second)][0]
+
+        return _Summand(spoil(output.data), added)
+
+    modules = list({id(m): m for pair in sums for m in pair if m is not None}.values())
     with _wrapped(modules, play), no_grad(), np.errstate(all="ignore"):
         return arrays_in(root(*inputs))

@@ -116,6 +116,8 @@ def binary(function: type[Function], a: Any, b: Any) -> Any:
 class Add(Function):
     """a + b."""
 
+    plain = staticmethod(_add)
+
     @staticmethod
     def forward(ctx: Any, a: Any, b: Any) -> Any:
         """The sum."""
@@ -130,6 +132,8 @@ class Add(Function):
 
 class Sub(Function):
     """a - b."""
+
+    plain = staticmethod(_sub)
 
     @staticmethod
     def forward(ctx: Any, a: Any, b: Any) -> Any:
@@ -146,6 +150,8 @@ class Sub(Function):
 
 class Mul(Function):
     """a * b."""
+
+    plain = staticmethod(_mul)
 
     @staticmethod
     def forward(ctx: Any, a: Any, b: Any) -> Any:
@@ -166,6 +172,8 @@ class Mul(Function):
 
 class Div(Function):
     """a / b."""
+
+    plain = staticmethod(_div)
 
     @staticmethod
     def forward(ctx: Any, a: Any, b: Any) -> Any:

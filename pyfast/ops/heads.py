@@ -20,6 +20,11 @@ def _head_axes(batch_first: bool) -> tuple[int, int, int, int]:
     return (0, 2, 1, 3) if batch_first else (1, 2, 0, 3)
 
 
+def _apart(x: Any, heads: int) -> Any:
+    """(..., H D) as (..., H, D); not by -1, which an empty array leaves open."""
+    return x.reshape(*x.shape[:-1], heads, x.shape[-1] // heads)
+
+
 class SplitHeads(Function):
     """(N, L, H D) as views (N, H_i, L, D), one for each group of heads H_i."""
 
@@ -27,7 +32,7 @@ class SplitHeads(Function):
     def forward(ctx: Any, x: Any, groups: tuple[int, ...], batch_first: bool) -> Any:
         """`groups` counts the heads of each result: (8, 2, 2) for query, key, value."""
         ctx.how = x.shape, groups, batch_first
-        apart = x.reshape(*x.shape[:2], sum(groups), -1).transpose(_head_axes(batch_first))
+        apart = _apart(x, sum(groups)).transpose(_head_axes(batch_first))
         ends = itertools.accumulate(groups)
         return tuple([apart[:, end - n : end] for n, end in zip(groups, ends, strict=True)])
 
@@ -36,7 +41,7 @@ class SplitHeads(Function):
         """Each gradient is copied once, to where its heads came from."""
         shape, groups, batch_first = ctx.how
         full = np.empty(shape, grads[0].dtype)
-        apart = full.reshape(*shape[:2], sum(groups), -1).transpose(_head_axes(batch_first))
+        apart = _apart(full, sum(groups)).transpose(_head_axes(batch_first))
         for grad, n, end in zip(grads, groups, itertools.accumulate(groups), strict=True):
             apart[:, end - n : end] = grad
         return full, None, None
@@ -50,14 +55,13 @@ class MergeHeads(Function):
         """A copy."""
         ctx.how = x.shape[1], batch_first
         apart = x.transpose(np.argsort(_head_axes(batch_first)))
-        return apart.reshape(*apart.shape[:2], -1)
+        return apart.reshape(*apart.shape[:2], apart.shape[2] * apart.shape[3])
 
     @staticmethod
     def backward(ctx: Any, grad: Any) -> Any:
         """A view."""
         heads, batch_first = ctx.how
-        apart = grad.reshape(*grad.shape[:2], heads, -1)
-        return apart.transpose(_head_axes(batch_first)), None
+        return _apart(grad, heads).transpose(_head_axes(batch_first)), None
 
 
 class Rotate(Function):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from typing import Any, ClassVar, NamedTuple
 
@@ -82,6 +83,8 @@ class Optimizer:
         self.state: dict[int, dict[str, Any]] = {}
         if isinstance(params, Tensor):
             raise TypeError(f"{self._name}: params must be an iterable of Tensors, got a Tensor")
+        if not isinstance(params, Iterable):
+            raise TypeError(f"{self._name}: params must be an iterable of Tensors, got {params!r}")
         groups = list(params)
         if not groups:
             raise ValueError(f"{self._name}: params must not be empty")
@@ -133,13 +136,19 @@ class Optimizer:
     def _check_settings(self, group: Group) -> None:
         for name in _NOT_NEGATIVE:
             value = group.get(name, 0.0)
-            if not _is_number(value) or not value >= 0:
-                raise ValueError(f"{self._name}: {name} must not be negative, got {value!r}")
-        if not _is_number(group["lr"]) or not group["lr"] > 0:
-            raise ValueError(f"{self._name}: lr must be positive, got {group['lr']!r}")
+            if not _is_number(value) or not 0 <= value < math.inf:
+                raise ValueError(
+                    f"{self._name}: {name} must be finite and not negative, got {value!r}"
+                )
+        if not _is_number(group["lr"]) or not 0 < group["lr"] < math.inf:
+            raise ValueError(f"{self._name}: lr must be positive and finite, got {group['lr']!r}")
+        for name in ("alpha", "rho"):
+            if not group.get(name, 0.0) <= 1:
+                raise ValueError(f"{self._name}: {name} must be in [0, 1], got {group[name]!r}")
         betas = group.get("betas", (0.0, 0.0))
-        if len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):
-            raise ValueError(f"{self._name}: betas must be two numbers in [0, 1), got {betas}")
+        pair = isinstance(betas, tuple | list) and len(betas) == 2
+        if not pair or not all(_is_number(beta) and 0 <= beta < 1 for beta in betas):
+            raise ValueError(f"{self._name}: betas must be two numbers in [0, 1), got {betas!r}")
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget the gradients of all parameters.

@@ -138,9 +138,9 @@ def hessian_spectrum(
         )
     x, y = spectrum.density(800, width or None)
     floor = 0.1 / (spectrum.size * max(x[-1] - x[0], 1e-300))
-    ax.semilogy(x, np.maximum(y, floor), color=COLORS[0], lw=2,
+    ax.semilogy(x, np.where(y > floor, y, np.nan), color=COLORS[0], lw=2,
                 label=f"Lanczos quadrature, σ = {width:.2g}")  # fmt: skip
-    ax.fill_between(x, floor, np.maximum(y, floor), color=COLORS[0], alpha=0.2)
+    ax.fill_between(x, floor, np.maximum(y, floor), color=COLORS[0], alpha=0.2, lw=0)
     if exact is not None:
         values = np.asarray(exact)
         ax.plot(values, np.full(values.size, floor * 2), "|", color=COLORS[1], ms=10,

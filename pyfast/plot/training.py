@@ -44,7 +44,7 @@ def history(
     Raises
     ------
     ValueError
-        If there are no curves.
+        If there are no curves, or one is not as long as `x`.
 
     Examples
     --------
@@ -56,6 +56,9 @@ def history(
     named = curves if isinstance(curves, Mapping) else getattr(curves, "history", curves)
     if not isinstance(named, Mapping) or not named:
         raise ValueError(f"plot.history: curves must map labels to values, got {curves!r}")
+    for label, values in named.items():
+        if x is not None and len(x) != len(values):
+            raise ValueError(f"plot.history: x has {len(x)} places, {label!r} {len(values)}")
     ax = axes("history", ax)
     for i, (label, values) in enumerate(named.items()):
         at = np.arange(1, len(values) + 1) if x is None else np.asarray(x)
@@ -157,7 +160,7 @@ def cv_scores(
     Raises
     ------
     ValueError
-        If there are none.
+        If there are none, or the test score is of a model that is not among them.
 
     Examples
     --------
@@ -166,8 +169,11 @@ def cv_scores(
     >>> [t.get_text() for t in ax.get_xticklabels()]
     ['linear', 'CNN']
     """
-    if not scores:
+    if not scores or not all(np.size(values) for values in scores.values()):
         raise ValueError("plot.cv_scores: scores must not be empty")
+    for name in test or {}:
+        if name not in scores:
+            raise ValueError(f"plot.cv_scores: test must be of {list(scores)}, got {name!r}")
     ax = axes("cv_scores", ax)
     for i, values in enumerate(scores.values()):
         folds = np.asarray(values, np.float64)
@@ -176,9 +182,10 @@ def cv_scores(
                 label="fold" if i == 0 else None)  # fmt: skip
         ax.plot([i - 0.25, i + 0.25], [folds.mean()] * 2, color="black", lw=2,
                 label="mean of the folds" if i == 0 else None)  # fmt: skip
+        ax.annotate(f"{folds.mean():.4g}", (i - 0.28, folds.mean()), ha="right", va="center")
     for name, value in (test or {}).items():
         ax.plot(list(scores).index(name) + 0.32, value, "D", color=COLORS[1], ms=7,
-                label="test set, once")  # fmt: skip
+                label=f"test set, once: {value:.4g}")  # fmt: skip
     ax.set_xticks(range(len(scores)), list(scores))
     ax.set(xlabel="model", ylabel=ylabel, xlim=(-0.6, len(scores) - 0.4))
     ax.legend()

@@ -23,7 +23,7 @@ from ..random import get_rng_state, set_rng_state
 
 __all__ = ["TrainingState", "load_checkpoint", "save_checkpoint"]
 
-_FORMAT = 1
+_FORMAT = 2
 
 
 @dataclass
@@ -39,6 +39,8 @@ class TrainingState:
         Its seed, epoch and place in the epoch.
     extra : dict
         Whatever else is to be kept: arrays, nested dicts, and what JSON can hold.
+    fixed : dict
+        Further settings, as JSON can hold them, that a run must have to go on from the checkpoint.
     """
 
     model: Module
@@ -46,6 +48,7 @@ class TrainingState:
     scheduler: Any = None
     loader: DataLoader | None = None
     extra: dict[str, Any] = field(default_factory=dict)
+    fixed: dict[str, Any] = field(default_factory=dict)
 
 
 def save_checkpoint(path: str | os.PathLike[str], state: TrainingState) -> None:
@@ -79,8 +82,8 @@ def save_checkpoint(path: str | os.PathLike[str], state: TrainingState) -> None:
     content = {
         "format": _FORMAT,
         "model": state.model.state_dict(),
+        "settings": _settings(state),
         "optimizer": {
-            "name": type(state.optimizer).__name__,
             "state": {str(k): v for k, v in optimizer["state"].items()},
             "param_groups": optimizer["param_groups"],
         },
@@ -115,7 +118,9 @@ def load_checkpoint(path: str | os.PathLike[str], state: TrainingState) -> dict[
     Raises
     ------
     ValueError
-        If the file is no checkpoint, or is of another model, optimizer or schedule.
+        If the file is no checkpoint, or is of another model, optimizer (class or numbers of
+        parameters), schedule (class), loader (items, batch size, shuffling), or of other `fixed`
+        settings.
     OSError
         If it cannot be read.
     """
@@ -123,15 +128,8 @@ def load_checkpoint(path: str | os.PathLike[str], state: TrainingState) -> dict[
     if content.get("format") != _FORMAT:
         raise ValueError(f"checkpoint {path}: not a training checkpoint of this version")
     _check_model(path, state.model, content["model"])
-    name = type(state.optimizer).__name__
-    if content["optimizer"]["name"] != name:
-        raise ValueError(
-            f"checkpoint {path}: is of optimizer {content['optimizer']['name']}, not {name}"
-        )
-    for part in ("scheduler", "loader"):
-        if (content[part] is None) != (getattr(state, part) is None):
-            raise ValueError(f"checkpoint {path}: {part} must be given exactly if it was saved")
-    state.optimizer.load_state_dict(content["optimizer"])  # checks its own before it writes
+    _check_settings(path, _settings(state), content["settings"])
+    state.optimizer.load_state_dict(content["optimizer"])
     state.model.load_state_dict(content["model"])
     if state.scheduler is not None:
         state.scheduler.load_state_dict(content["scheduler"])
@@ -141,17 +139,58 @@ def load_checkpoint(path: str | os.PathLike[str], state: TrainingState) -> dict[
     return dict(content["extra"])
 
 
+def _settings(state: TrainingState) -> dict[str, Any]:
+    """What must be the same in the run that goes on, by the name it has in messages."""
+    groups, loader = state.optimizer.param_groups, state.loader
+    settings: dict[str, Any] = {
+        "optimizer": type(state.optimizer).__name__,
+        "parameters in each group": [len(group["params"]) for group in groups],
+        "scheduler": _schedule(state.scheduler),
+        "loader": None if loader is None else type(loader).__name__,
+    }
+    if loader is not None:
+        settings |= {
+            "items in the data": len(loader.dataset),
+            "batches in an epoch": len(loader),
+            "batch_size": loader.batch_size,
+            "shuffle": loader.shuffle,
+        }
+    return settings | state.fixed
+
+
+def _schedule(scheduler: Any) -> str | None:
+    """``StepLR``, or ``SequentialLR(LinearLR, StepLR)``."""
+    if scheduler is None:
+        return None
+    within = ", ".join(str(_schedule(s)) for s in getattr(scheduler, "_schedulers", ()))
+    return f"{type(scheduler).__name__}({within})" if within else type(scheduler).__name__
+
+
+def _check_settings(
+    path: str | os.PathLike[str], own: Mapping[str, Any], saved: Mapping[str, Any]
+) -> None:
+    """One line that names the first difference."""
+    for name in {**own, **saved}:
+        if own.get(name) != saved.get(name):
+            raise ValueError(
+                f"checkpoint {path}: {name} must be {saved.get(name)!r} to go on from it, "
+                f"got {own.get(name)!r}"
+            )
+
+
 def _check_model(path: str | os.PathLike[str], model: Module, saved: Mapping[str, Any]) -> None:
     """One line that names the first difference."""
     own = model.state_dict()
     for name, value in own.items():
         if name not in saved:
             raise ValueError(f"checkpoint {path}: is of another architecture, it lacks {name}")
-        if value.data.shape != saved[name].shape:
-            raise ValueError(
-                f"checkpoint {path}: is of another architecture, {name} has shape "
-                f"{saved[name].shape}, not {value.data.shape}"
-            )
+        for what in ("shape", "dtype"):
+            have, want = getattr(saved[name], what), getattr(value.data, what)
+            if have != want:
+                raise ValueError(
+                    f"checkpoint {path}: is of another architecture, {name} has {what} {have}, "
+                    f"not {want}"
+                )
     for name in saved:
         if name not in own:
             raise ValueError(f"checkpoint {path}: is of another architecture, it also has {name}")

@@ -18,7 +18,7 @@ from ..io import save
 from ..nn import Module
 from ..nn.utils import clip_grad_norm_, clip_grad_value_
 from ..optim import Optimizer
-from ..optim.lr_scheduler import ReduceLROnPlateau
+from ..optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from ..random import get_rng_state, set_rng_state
 from .checkpoint import TrainingState, load_checkpoint, save_checkpoint
 from .divergence import DivergenceError, first_non_finite
@@ -101,11 +101,18 @@ class Trainer:
 
     def _check(self) -> None:
         """All that can be refused before the first batch."""
+        self._check_parts()
         for i, group in enumerate(self.optimizer.param_groups):
             if self.scheduler is None and not group["lr"] > 0:
                 raise ValueError(f"fit: lr must be positive, got {group['lr']} in group {i}")
-        if self.accumulate < 1:
-            raise ValueError(f"fit: accumulate must be positive, got {self.accumulate}")
+        self.accumulate = _count("accumulate", self.accumulate)
+        self.targets = _count("targets", self.targets)
+        for name in ("clip_norm", "clip_value"):
+            limit = getattr(self, name)
+            if limit is not None and not limit > 0:
+                raise ValueError(f"fit: {name} must be positive, got {limit!r}")
+        if self.metrics and self.validation is None:
+            raise ValueError("fit: metrics need validation data")
         if self.schedule_every not in ("epoch", "step"):
             raise ValueError(
                 f"fit: schedule_every must be 'epoch' or 'step', got {self.schedule_every!r}"
@@ -113,14 +120,31 @@ class Trainer:
         if hasattr(self.loader, "__len__") and len(self.loader) == 0:
             raise ValueError("fit: data must have at least one batch, got an empty loader")
         if self.checkpoint_every is not None:
-            if self.checkpoint_every < 1:
-                raise ValueError(
-                    f"fit: checkpoint_every must be positive, got {self.checkpoint_every}"
-                )
+            self.checkpoint_every = _count("checkpoint_every", self.checkpoint_every)
             if self.folder is None:
                 raise ValueError("fit: checkpoint_every needs a folder")
             if not isinstance(self.loader, DataLoader):
                 raise ValueError("fit: checkpoint_every needs data in a DataLoader or in arrays")
+
+    def _check_parts(self) -> None:
+        """Model, loss, optimizer and schedule, and that they are each other's."""
+        if not isinstance(self.model, Module):
+            raise TypeError(f"fit: model must be a Module, got {type(self.model).__name__}")
+        if not callable(self.loss):
+            raise TypeError(f"fit: loss must be callable, got {self.loss!r}")
+        if not isinstance(self.optimizer, Optimizer):
+            got = type(self.optimizer).__name__
+            raise TypeError(f"fit: optimizer must be an Optimizer, got {got}")
+        own = {id(p) for p in self.model.parameters()}
+        if own.isdisjoint(id(p) for p in self._parameters()):
+            raise ValueError("fit: optimizer must hold parameters of model, got another model's")
+        if self.scheduler is None:
+            return
+        if not isinstance(self.scheduler, LRScheduler | ReduceLROnPlateau):
+            got = type(self.scheduler).__name__
+            raise TypeError(f"fit: scheduler must be a schedule of pf.optim, got {got}")
+        if self.scheduler.optimizer is not self.optimizer:
+            raise ValueError("fit: scheduler must be one of optimizer, got another optimizer's")
 
     @property
     def steps(self) -> int:
@@ -152,6 +176,9 @@ class Trainer:
         inputs, aims = split_batch(batch, self.targets)
         before = get_rng_state()
         loss = self.loss(forward(self.model, inputs), *aims)
+        if not isinstance(loss, Tensor) or loss.data.size != 1:
+            got = f"shape {loss.shape}" if isinstance(loss, Tensor) else repr(loss)
+            raise TypeError(f"fit: loss must return a Tensor of one value, got {got}")
         value = float(loss)
         if not math.isfinite(value):
             set_rng_state(before)  # so that dropout drops the same
@@ -298,6 +325,7 @@ class Trainer:
         """
         from tqdm import tqdm
 
+        epochs = _count("epochs", epochs, least=0)
         board = self._open_logs()
         total = (epochs - self._progress.epoch) * len(self.loader) if _sized(self.loader) else None
         try:
@@ -336,10 +364,10 @@ class Trainer:
             "history": self.history.rows,
             "stopping": self.stopping.state_dict(),
             "best_weights": self.best_weights,
-            "accumulate": self.accumulate,
         }
+        fixed = {"accumulate": self.accumulate, "schedule_every": self.schedule_every}
         loader = self.loader if isinstance(self.loader, DataLoader) else None
-        return TrainingState(self.model, self.optimizer, self.scheduler, loader, extra)
+        return TrainingState(self.model, self.optimizer, self.scheduler, loader, extra, fixed)
 
     def save(self, path: str | Path | None = None) -> Path:
         """Write a checkpoint, between updates.
@@ -388,7 +416,8 @@ class Trainer:
         Raises
         ------
         ValueError
-            If it is of another model, optimizer or schedule.
+            If it is of another model, optimizer, schedule, loader or accumulation: see
+            :func:`load_checkpoint`. Nothing has changed then.
         """
         source = self._path(path)
         for name in (source.name, "history.csv", "model.safetensors"):
@@ -398,11 +427,6 @@ class Trainer:
         if not source.exists():
             return False
         extra = load_checkpoint(source, self._state())
-        if extra["accumulate"] != self.accumulate:
-            raise ValueError(
-                f"fit: accumulate must be {extra['accumulate']} to go on from {source}, "
-                f"got {self.accumulate}"
-            )
         self._progress = _Progress(**extra["progress"])
         self.history = History(extra["history"])
         self.stopping.load_state_dict(extra["stopping"])
@@ -416,6 +440,15 @@ class Trainer:
         if self.folder is None:
             raise ValueError("Trainer: needs a path or a folder for checkpoints")
         return self.folder / _CHECKPOINT
+
+
+def _count(name: str, value: Any, least: int = 1) -> int:
+    if not isinstance(value, int | np.integer):
+        raise TypeError(f"fit: {name} must be an int, got {value!r}")
+    if value < least:
+        what = "positive" if least == 1 else "at least 0"
+        raise ValueError(f"fit: {name} must be {what}, got {value}")
+    return int(value)
 
 
 def _sized(loader: Any) -> bool:

@@ -28,6 +28,7 @@ class BandLayout {
     rows_ = std::clamp<std::int64_t>(
         kElements / (cols_ * std::min(x.stride, x_reach_ + 1)) / std::min(y.stride, kElements), 1,
         y.grid);
+    if (rows_ > 0) rows_ = blocks_of(y.grid, blocks_of(y.grid, rows_));  // even blocks
     length_ = cols_ + x_reach_ / x.stride;
     phases_ = std::min(x.stride, x_reach_ + 1);
     band_rows_ = (rows_ - 1) * y.stride + y_reach_ + 1;
@@ -42,6 +43,7 @@ class BandLayout {
 
   std::int64_t taps() const { return y_.taps * x_.taps; }
   std::int64_t size() const { return phases_ * band_rows_ * length_ + kDirectSlack; }
+  std::int64_t length() const { return length_; }  // of a row
   std::int64_t block_size() const { return rows_ * cols_; }
   std::int64_t blocks() const { return blocks_of(y_.grid, rows_) * blocks_of(x_.grid, cols_); }
 

@@ -73,6 +73,7 @@ class BandPlan {
   std::int64_t blocks() const { return ceil_div(batch_, samples_) * down() * across(); }
   std::int64_t channel_pitch() const { return channel_pitch_; }
   std::int64_t pitch() const { return pitch_; }
+  std::int64_t samples() const { return samples_; }  // of a block
   std::int64_t sample_pitch() const { return sample_pitch_; }
 
   BandBlock block(std::int64_t i) const {

@@ -21,6 +21,22 @@ struct BandSink {
 
   void store(const T* tile, std::int64_t ld, std::int64_t first, std::int64_t rows,
              std::int64_t col, std::int64_t cols) const {
+    each_run(first, col, cols, [&](const gemm::Epilogue<T>& e, std::int64_t at, std::int64_t n) {
+      store_(e, tile + at, ld, 0, rows, 0, n);
+    });
+  }
+
+  // The same from tile[entry * lanes + row].
+  void store_turned(const T* tile, int lanes, std::int64_t first, int rows, std::int64_t col,
+                    std::int64_t cols) const {
+    each_run(first, col, cols, [&](const gemm::Epilogue<T>& e, std::int64_t at, std::int64_t n) {
+      conv_kernels<T>().lanes_store(e, tile + at * lanes, lanes, static_cast<int>(n), rows);
+    });
+  }
+
+  // run(epilogue, at, count) for every row of the grid among entries [col, col + cols).
+  template <class Run>
+  void each_run(std::int64_t first, std::int64_t col, std::int64_t cols, Run run) const {
     std::int64_t n = col / sample_pitch, y = col % sample_pitch / pitch, x = col % pitch;
     for (std::int64_t at = 0; at < cols && n < block.samples;) {
       const std::int64_t count = std::min(block.cols - x, cols - at);
@@ -31,7 +47,7 @@ struct BandSink {
         if (e.linear) e.linear += offset;
         if (e.residual) e.residual += offset;
         if (e.row_bias) e.row_bias += first;
-        store_(e, tile + at, ld, 0, rows, 0, count);
+        run(e, at, count);
       }
       at += pitch - x;
       x = 0;
@@ -50,24 +66,32 @@ struct BandSink {
   }
 };
 
+// At the element of the target `at` behind channel 0's, output channels from `channel` on (counted
+// over all groups).
+template <class T>
+gemm::Epilogue<T> epilogue_at(const Correlation<T>& c, std::int64_t channel, std::int64_t at) {
+  at += channel * c.target.channel;
+  gemm::Epilogue<T> e;
+  e.c = c.target.data + at;
+  e.row_stride = e.residual_row_stride = c.target.channel;
+  e.col_stride = e.residual_col_stride = c.x.target_step * c.target.column;
+  e.row_bias = c.bias ? c.bias + channel : nullptr;
+  e.activation = c.activation;
+  e.linear = c.linear ? c.linear + at : nullptr;
+  e.residual = c.residual ? c.residual + at : nullptr;
+  return e;
+}
+
 // For `block`, whose entries are `pitch` and `sample_pitch` apart, and output channels from
 // `channel` (counted over all groups) on.
 template <class T>
 BandSink<T> band_sink(const Correlation<T>& c, const BandBlock& block, std::int64_t channel,
                       std::int64_t pitch, std::int64_t sample_pitch) {
-  const std::int64_t at = c.target_offset(block.n, block.y, block.x) + channel * c.target.channel;
-  gemm::Epilogue<T> e;
-  e.c = c.target.data + at;
-  e.row_stride = c.target.channel;
-  e.col_stride = c.x.target_step * c.target.column;
-  e.row_bias = c.bias ? c.bias + channel : nullptr;
-  e.activation = c.activation;
-  e.linear = c.linear ? c.linear + at : nullptr;
-  return {e,
+  return {epilogue_at(c, channel, c.target_offset(block.n, block.y, block.x)),
           gemm_kernels<T>().store,
           c.target.sample,
           c.y.target_step * c.target.row,
-          e.col_stride,
+          c.x.target_step * c.target.column,
           pitch,
           sample_pitch,
           block};

@@ -7,6 +7,7 @@ namespace pyfast {
 
 namespace {
 
+constexpr const char* kPack = "PackedConvWeight";
 constexpr const char* kNames[2][2] = {{"conv1d", "conv2d"},
                                       {"conv_transpose1d", "conv_transpose2d"}};
 constexpr const char* kBackwardNames[2][2] = {
@@ -46,6 +47,34 @@ py::object forward(const ConvOptions& o, py::handle input, py::handle weight, py
       y.view(), linear.view());
   if (!save) return y.object();
   return py::make_tuple(y.object(), keep ? linear.object() : y.object());
+}
+
+// A weight packed for inference, and the array whose elements it needs. Whoever makes it sees to it
+// that these stay what they are.
+struct ConstantWeight {
+  Input array;
+  PackedConvWeight weight;
+
+  ConstantWeight(py::handle object, py::handle groups)
+      : array(object, {kPack, "weight"}), weight(array, to_int(groups, {kPack, "groups"})) {}
+};
+
+py::object forward_packed(py::handle input, const ConstantWeight& weight, py::handle bias,
+                          py::handle stride, py::handle padding, py::handle dilation,
+                          py::handle activation, py::handle residual) {
+  const TensorView& w = weight.weight.weight();
+  const int spatial = w.rank() - 2;
+  const char* op = kNames[0][spatial - 1];
+  const ConvOptions o = options(op, spatial, false, stride, padding, dilation,
+                                py::int_(weight.weight.groups()), activation);
+  const Input x(input, {op, "input"});
+  const Input b = Input::optional(bias, {op, "bias"});
+  const Input r = Input::optional(residual, {op, "residual"});
+  const ConvParams params = check_convolution_packed(o, x, weight.weight, b, r);
+  const Output y(op, x->dtype, params.output_shape);
+  run(convolution_packed, reference::convolution_packed, params, x.view(), weight.weight, b.view(),
+      r.view(), y.view());
+  return y.object();
 }
 
 py::tuple backward(const ConvOptions& o, py::handle grad, py::handle input, py::handle weight,
@@ -123,7 +152,16 @@ void register_transposed(py::module_& m) {
 
 }  // namespace
 
+void register_packed(py::module_& m) {
+  using py::arg;
+  py::class_<ConstantWeight>(m, kPack).def(py::init<py::handle, py::handle>(), arg("weight"),
+                                           arg("groups") = 1);
+  m.def("conv_packed", &forward_packed, arg("input"), arg("weight"), arg("bias"), arg("stride"),
+        arg("padding"), arg("dilation"), arg("activation"), arg("residual") = py::none());
+}
+
 void register_conv(py::module_& m) {
+  register_packed(m);
   register_convolution<1>(m);
   register_convolution<2>(m);
   register_transposed<1>(m);

@@ -136,6 +136,26 @@ ConvParams check_convolution(const ConvOptions& o, const TensorView& input,
   return p;
 }
 
+void check_packed_weight(const TensorView& weight, std::int64_t groups) {
+  constexpr const char* op = "PackedConvWeight";
+  require_floating({op, "weight"}, weight);
+  if (weight.rank() < 3 || weight.rank() > 4)
+    throw ValueError(concat(op, ": weight must have 3 or 4 dimensions, got ", weight.rank()));
+  if (groups < 1 || weight.shape[0] % groups != 0)
+    throw ValueError(concat(op, ": groups must divide the weight's output channels, got ", groups,
+                            " for ", weight.shape[0]));
+}
+
+ConvParams check_convolution_packed(const ConvOptions& o, const TensorView& input,
+                                    const PackedConvWeight& weight, const TensorView& bias,
+                                    const TensorView& residual) {
+  ConvParams p = check_convolution(o, input, weight.weight(), bias);
+  if (!residual.defined) return p;
+  require_same_dtype({o.op, "residual"}, residual, "input", input);
+  require_shape({o.op, "residual"}, residual, p.output_shape);
+  return p;
+}
+
 ConvParams check_convolution_backward(const ConvOptions& o, const TensorView& grad,
                                       const TensorView& input, const TensorView& weight,
                                       const TensorView& saved) {

@@ -13,6 +13,7 @@
 
 #include "core/activation.h"
 #include "core/tensor.h"
+#include "ops/conv/packed.h"
 
 namespace pyfast {
 
@@ -78,6 +79,16 @@ ConvParams check_convolution_backward(const ConvOptions& options, const TensorVi
 void convolution_forward(const ConvParams& params, const TensorView& input,
                          const TensorView& weight, const TensorView& bias, const TensorView& output,
                          const TensorView& linear);
+void check_packed_weight(const TensorView& weight, std::int64_t groups);
+// output = activation(conv(input, weight) + bias + residual), forward's bits. bias may be
+// undefined, and so may residual, which has output's shape and dtype.
+ConvParams check_convolution_packed(const ConvOptions& options, const TensorView& input,
+                                    const PackedConvWeight& weight, const TensorView& bias,
+                                    const TensorView& residual);
+void convolution_packed(const ConvParams& params, const TensorView& input,
+                        const PackedConvWeight& weight, const TensorView& bias,
+                        const TensorView& residual, const TensorView& output);
+
 // Writes the gradients that are defined. `saved` is what activation_backward wants: linear or
 // output; not looked at without an activation.
 void convolution_backward(const ConvParams& params, const TensorView& grad, const TensorView& input,
@@ -86,6 +97,9 @@ void convolution_backward(const ConvParams& params, const TensorView& grad, cons
                           const TensorView& grad_bias);
 
 namespace reference {
+void convolution_packed(const ConvParams& params, const TensorView& input,
+                        const PackedConvWeight& weight, const TensorView& bias,
+                        const TensorView& residual, const TensorView& output);
 void convolution_forward(const ConvParams& params, const TensorView& input,
                          const TensorView& weight, const TensorView& bias, const TensorView& output,
                          const TensorView& linear);

@@ -6,11 +6,12 @@
 
 #include "core/activation.h"
 #include "ops/conv/layout.h"
+#include "ops/conv/packed.h"
 #include "ops/conv/plan.h"
 
 namespace pyfast {
 
-// target[n, o, y, x] = activation(bias[o] + sum over i, ty, tx of
+// target[n, o, y, x] = activation(bias[o] + residual[n, o, y, x] + sum over i, ty, tx of
 //     source[n, i, ...] weight[o weight_out + i weight_in + ky kernel_width + kx])
 // over the grid of the two plans; other elements of the target are left alone.
 template <class T>
@@ -25,6 +26,8 @@ struct Correlation {
   const T* bias = nullptr;  // of every output channel; null: 0
   Activation activation = Activation::none;
   T* linear = nullptr;  // also gets the values before the activation, laid out as the target
+  const T* residual = nullptr;            // laid out as the target; null: 0
+  const ConvPanels<T>* panels = nullptr;  // of the weight, if it is a constant
 
   std::int64_t taps() const { return y.taps * x.taps; }
   std::int64_t grid() const { return y.grid * x.grid; }
@@ -65,21 +68,35 @@ void correlate_band(const Correlation<T>& c);
 template <class T>
 bool prefers_band(const Correlation<T>& c);
 
+// The same with output channels in the lanes: rows of any length fill its tiles.
+template <class T>
+void correlate_lanes(const Correlation<T>& c);
+template <class T>
+bool prefers_lanes(const Correlation<T>& c);
+
 // The same on AMX tiles.
 void correlate_amx(const Correlation<float>& c);
 bool prefers_amx(const Correlation<float>& c);
 
-// Plane by plane, for groups too small to fill a product's tile.
+// Plane by plane, for groups too small to fill a product's tile. Takes no residual.
 template <class T>
 void correlate_direct(const Correlation<T>& c);
 template <class T>
 bool prefers_direct(const Correlation<T>& c);
 
+// Plane by plane, each as one row: small depthwise ones. Takes no residual.
+template <class T>
+void correlate_flat(const Correlation<T>& c);
+template <class T>
+bool prefers_flat(const Correlation<T>& c);
+
 template <class T>
 void correlate(const Correlation<T>& c) {
-  if (prefers_direct(c)) return correlate_direct(c);
+  if (!c.residual && prefers_flat(c)) return correlate_flat(c);
+  if (!c.residual && prefers_direct(c)) return correlate_direct(c);
   if constexpr (std::is_same_v<T, float>)
     if (prefers_amx(c)) return correlate_amx(c);
+  if (prefers_lanes(c)) return correlate_lanes(c);
   prefers_band(c) ? correlate_band(c) : correlate_gemm(c);
 }
 

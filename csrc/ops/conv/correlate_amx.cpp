@@ -1,6 +1,10 @@
-// correlate_band on AMX tiles: the band holds pairs of channels, split into bfloat16 parts once
-// (gemm/amx_kernel.h), and every tap reads its tiles from there. A step of the product is one tap
-// of 32 channels.
+// correlate_band on AMX tiles: the band is split into bfloat16 parts once (gemm/amx_kernel.h), and
+// every tap reads its tiles from there. A step of the product is one tap of 32 channels.
+//
+// Of several taps, entries of the band are the left operand: 32 channels side by side, a cache line
+// each, so that a tap's shift leaves every row of a tile one line (with entries side by side, rows
+// that cross lines cost a third of the speed). Tiles are turned as they are stored. Of one tap,
+// nothing is shifted: entries are the columns, as they lie in memory.
 #include "core/parallel.h"
 #include "gemm/amx.h"
 #include "gemm/kernel.h"
@@ -23,6 +27,9 @@ constexpr std::int64_t kSumsBytes = 768 << 10;
 // for filling its band.
 constexpr std::int64_t kItems = 8, kLeastOut = 128;
 constexpr double kMostProducts = 256e6;  // of an item
+constexpr std::int64_t kRow = 4;         // tiles that are computed in a row, where sums are kept
+constexpr std::int64_t kLeastRow = 20;   // of grid points, under a stride
+constexpr int kMostParts = 3;            // at the highest precision
 
 std::int64_t round_up(std::int64_t n, std::int64_t unit) { return ceil_div(n, unit) * unit; }
 
@@ -31,6 +38,8 @@ class AmxBand {
   explicit AmxBand(const Correlation<float>& c)
       : c_(c),
         parts_(gemm::amx_parts()),
+        kept_parts_(c.panels ? kMostParts : parts_),
+        turned_(c.taps() > 1),
         taps_in_order_(c.y.tap_step == 1 && c.x.tap_step == 1 && c.tap_offset(0, 0) == 0 &&
                        (c.y.taps == 1 || c.kernel_width == c.x.taps)),
         channels_(stretch_channels(c)),
@@ -39,16 +48,27 @@ class AmxBand {
         stretches_(ceil_div(c.in, channels_)),
         panels_(ceil_div(c.out, kTile)),
         steps_(channels_ / kAmxDepth * c.taps()),
-        panel_(kTile * kAmxDepth * parts_ * steps_),
+        panel_(kTile * kAmxDepth * kept_parts_ * steps_),
         offsets_(steps_) {
     const std::int64_t group = kAmxDepth / 2 * parts_ * plan_.channel_pitch();
+    const std::int64_t entry = turned_ ? kAmxDepth / 2 : 1;
     for (std::int64_t s = 0; s < steps_; ++s)
-      offsets_[s] = 4 * (s / c.taps() * group + plan_.offset(0, s % c.taps()));
+      offsets_[s] = 4 * (s / c.taps() * group + entry * plan_.offset(0, s % c.taps()));
     cut_output();
   }
 
   void run() const {
-    const Weights weights = pack();
+    c_.panels ? run(c_.panels->tiles.get([&] { return pack(); })) : run(pack());
+  }
+
+ private:
+  struct Item {
+    std::int64_t group;
+    BandBlock block;
+    std::int64_t first, out;  // output channels of the group
+  };
+
+  void run(const TilePanels& weights) const {
     const std::int64_t out_parts = ceil_div(c_.out, part_), blocks = plan_.blocks();
     const std::int64_t cost = std::min(part_, c_.out) * plan_.widest() * c_.in * c_.taps();
     parallel_for(c_.groups * blocks * out_parts, grain_for(cost / 64 + 1),
@@ -62,18 +82,6 @@ class AmxBand {
                    }
                  });
   }
-
- private:
-  struct Item {
-    std::int64_t group;
-    BandBlock block;
-    std::int64_t first, out;  // output channels of the group
-  };
-  // Panels of 32 output channels, by (group, stretch, panel), and what was seen of each stretch.
-  struct Weights {
-    Workspace<std::uint16_t> items;
-    Workspace<Magnitudes> seen;
-  };
 
   static std::int64_t stretch_channels(const Correlation<float>& c) {
     const std::int64_t most = std::min(kMostChannels, kDepth / c.taps()) / kAmxDepth;
@@ -92,10 +100,10 @@ class AmxBand {
 
   // ---- weights
 
-  Weights pack() const {
+  TilePanels pack() const {
     const std::int64_t stretches = c_.groups * stretches_;
-    Weights w{Workspace<std::uint16_t>(stretches * panels_ * panel_),
-              Workspace<Magnitudes>(stretches)};
+    TilePanels w{Workspace<std::uint16_t>(stretches * panels_ * panel_),
+                 Workspace<Magnitudes>(stretches)};
     const Workspace<Magnitudes> each(stretches * panels_);
     parallel_for(stretches * panels_, grain_for(2 * kTile * kAmxDepth * steps_),
                  [&](std::int64_t begin, std::int64_t end) {
@@ -123,16 +131,16 @@ class AmxBand {
     const std::int64_t count = std::min<std::int64_t>(width, c_.out - row);
     const float* weight = c_.weight + group * c_.weight_group + row * c_.weight_out;
     const std::int64_t end = std::min(c_.in, (stretch + 1) * channels_);
+    const auto split = turned_ ? amx::kernels().split_turned : amx::kernels().split_rows;
     for (std::int64_t k = 0; k < channels_ / kAmxDepth; ++k) {
       const std::int64_t i = stretch * channels_ + k * kAmxDepth;
       const std::int64_t depth = std::clamp<std::int64_t>(end - i, 0, kAmxDepth);
       for (std::int64_t r = 0; r < count && depth > 0; ++r)
         gather(weight + r * c_.weight_out + i * c_.weight_in, static_cast<int>(depth),
                rows + r * c_.taps() * kAmxDepth);
-      for (std::int64_t t = 0; t < c_.taps(); ++t, panel += width * kAmxDepth * parts_)
-        amx::kernels().split_rows(panel, rows + t * kAmxDepth, c_.taps() * kAmxDepth,
-                                  depth > 0 ? static_cast<int>(count) : 0, width, kAmxDepth, parts_,
-                                  seen);
+      for (std::int64_t t = 0; t < c_.taps(); ++t, panel += width * kAmxDepth * kept_parts_)
+        split(panel, rows + t * kAmxDepth, c_.taps() * kAmxDepth,
+              depth > 0 ? static_cast<int>(count) : 0, width, kAmxDepth, kept_parts_, seen);
     }
   }
 
@@ -148,7 +156,7 @@ class AmxBand {
 
   // ---- an item
 
-  void compute(const Item& item, const Weights& weights) const {
+  void compute(const Item& item, const TilePanels& weights) const {
     const std::int64_t group = kAmxDepth / 2 * parts_ * plan_.channel_pitch();
     const Workspace<std::uint32_t> band(channels_ / kAmxDepth * group + 2 * kTile);
     const std::int64_t cols = ceil_div(plan_.width(item.block), kTile);
@@ -183,8 +191,13 @@ class AmxBand {
       const float* rows = direct ? s.data + b.n * s.sample + b.x : plain.data();
       if (!direct && count > 0)
         conv_kernels<float>().fill_planes(plan_.fill(s, count, b), plain.data());
-      amx::kernels().split_pairs(band, pitch, rows, direct ? s.channel : pitch, count,
-                                 kAmxDepth / 2, direct ? b.cols : pitch, parts_, seen);
+      if (turned_)
+        amx::kernels().split_left(reinterpret_cast<std::uint16_t*>(band), rows, pitch,
+                                  static_cast<int>(pitch), static_cast<int>(pitch), count, parts_,
+                                  seen);
+      else
+        amx::kernels().split_pairs(band, pitch, rows, direct ? s.channel : pitch, count,
+                                   kAmxDepth / 2, direct ? b.cols : pitch, parts_, seen);
       band += kAmxDepth / 2 * parts_ * pitch;
     }
   }
@@ -200,35 +213,54 @@ class AmxBand {
                           : sums;
   }
 
-  // work(r, c, columns of the tile, tile) for every pair of panels; what is finished is stored.
+  // work(r, c, columns of a tile, first tile, tiles) for rows of tiles; what is finished is stored.
   template <class Work>
   void each_tile(const Item& item, std::int64_t stretch, float* sums, Work work) const {
     const auto sink = band_sink(c_, item.block, item.group * c_.out + item.first, plan_.pitch(),
                                 plan_.sample_pitch());
     const std::int64_t width = plan_.width(item.block);
     const bool last = stretch + 1 == stretches_;
+    const std::int64_t half = width % kTile, narrow = half > 0 && half <= kAmxTile ? 1 : 0;
+    const std::int64_t whole = ceil_div(width, kTile) - narrow;
     for (std::int64_t r = 0; r < item.out; r += kTile)
-      for (std::int64_t c = 0; c < width; c += kTile) {
-        const std::int64_t rows = std::min(kTile, item.out - r), cols = std::min(kTile, width - c);
-        const int wide = cols > kAmxTile ? kTile : kAmxTile;
+      for (std::int64_t t = 0, count; t < whole + narrow; t += count) {
+        count = t < whole && stretches_ > 1 ? std::min(kRow, whole - t) : 1;
+        const int wide = t < whole ? kTile : kAmxTile;
+        const std::int64_t rows = std::min(kTile, item.out - r), c = t * kTile;
+        const std::int64_t cols = std::min(count * kTile, width - c);
         float* tile = slot(sums, r, c, width);
         if (last) sink.prefetch(r, rows, c, cols);
-        work(r, c, wide, tile);
-        if (last) sink.store(tile, wide, r, rows, c, cols);
+        work(r, c, wide, tile, count);
+        for (std::int64_t i = 0; last && i < cols; i += kTile, tile += kTile * kTile) {
+          const std::int64_t here = std::min(kTile, cols - i);
+          if (turned_)
+            sink.store_turned(tile, panel_width(item.first + r), r, static_cast<int>(rows), c + i,
+                              here);
+          else
+            sink.store(tile, wide, r, rows, c + i, here);
+        }
       }
   }
 
   void multiply(const Item& item, std::int64_t stretch, const std::uint16_t* panels,
                 const std::uint32_t* band, float* sums) const {
-    const std::int64_t row = 4 * plan_.channel_pitch();
-    AmxOperand b{band, row, 64, kAmxDepth / 2 * row, 0, offsets_.data()};
-    each_tile(item, stretch, sums, [&](std::int64_t r, std::int64_t c, int cols, float* tile) {
-      const int a_tiles = panel_width(item.first + r) / kAmxTile;
-      const auto* a = panels + (item.first + r) / kTile * panel_;
-      b.data = band + c;
-      amx::kernels().multiply(steps_, AmxOperand::panel(a, a_tiles, parts_), a_tiles, b,
-                              cols / kAmxTile, parts_, tile, stretch > 0, nullptr, 0);
-    });
+    const std::int64_t row = 4 * plan_.channel_pitch(), part = kAmxDepth / 2 * row;
+    AmxOperand entries{band, row, 64, part, 0, offsets_.data()};
+    if (turned_) entries.row = 64, entries.tile = 64 * kAmxTile;
+    const std::int64_t next = 4 * kTile * (turned_ ? kAmxDepth / 2 : 1);  // in the band
+    each_tile(item, stretch, sums,
+              [&](std::int64_t r, std::int64_t c, int cols, float* tile, std::int64_t count) {
+                const int tiles = panel_width(item.first + r) / kAmxTile, across = cols / kAmxTile;
+                const auto* panel = panels + (item.first + r) / kTile * panel_;
+                const auto weights = AmxOperand::panel(panel, tiles, kept_parts_);
+                entries.data = band + c * (turned_ ? kAmxDepth / 2 : 1);
+                if (turned_)
+                  amx::kernels().multiply_row(steps_, entries, across, next, weights, tiles, 0,
+                                              parts_, count, tile, kTile * kTile, stretch > 0);
+                else
+                  amx::kernels().multiply_row(steps_, weights, tiles, 0, entries, across, next,
+                                              parts_, count, tile, kTile * kTile, stretch > 0);
+              });
   }
 
   // As correlate_band does, into the same tiles.
@@ -243,21 +275,34 @@ class AmxBand {
     const Workspace<std::int64_t> offsets(depth);
     for (std::int64_t d = 0; d < depth; ++d)
       offsets[d] = plan_.offset(d / c_.taps(), d % c_.taps());
-    const Workspace<float> panel(gemm.rows * depth);
+    const Workspace<float> panel(gemm.rows * depth), part(gemm.rows * kTile);
     const WeightSource<float> weights(c_, item.group);
-    each_tile(item, stretch, sums, [&](std::int64_t r, std::int64_t c, int cols, float* tile) {
+    const auto one = [&](std::int64_t r, std::int64_t c, int cols, float* tile) {
       const std::int64_t rows = std::min(kTile, item.out - r);
       for (std::int64_t i = 0; i < rows; i += gemm.rows) {
         const int here = static_cast<int>(std::min<std::int64_t>(gemm.rows, rows - i));
         weights.pack(panel.data(), item.first + r + i, here, here, channel * c_.taps(), depth);
         const auto micro = kernels.band_micro[(here - 1) * gemm.vectors + cols / gemm.width - 1];
-        micro(depth, panel.data(), band.data() + c, offsets.data(), tile + i * cols, stretch > 0);
+        float* to = turned_ ? part.data() : tile + i * cols;
+        micro(depth, panel.data(), band.data() + c, offsets.data(), to, !turned_ && stretch > 0);
+        const int lanes = panel_width(item.first + r);
+        for (int j = 0; turned_ && j < cols * here; ++j) {
+          float& sum = tile[j % cols * lanes + i + j / cols];
+          sum = to[j] + (stretch > 0 ? sum : 0.0f);
+        }
       }
-    });
+    };
+    each_tile(item, stretch, sums,
+              [&](std::int64_t r, std::int64_t c, int cols, float* tile, std::int64_t count) {
+                for (std::int64_t i = 0; i < count; ++i)
+                  one(r, c + i * kTile, cols, tile + i * kTile * kTile);
+              });
   }
 
   const Correlation<float>& c_;
   int parts_;
+  int kept_parts_;         // of the weights; the first of three are those of a split into fewer
+  bool turned_;            // entries of the band are the rows of the tiles
   bool taps_in_order_;     // in the weights' memory
   std::int64_t channels_;  // of a stretch, whole steps
   BandPlan plan_;
@@ -270,8 +315,9 @@ class AmxBand {
 
 bool prefers_amx(const Correlation<float>& c) {
   // A weight's uses that pay for splitting it; few taps make little of the band, too.
-  const std::int64_t uses = c.taps() == 1 ? 400 : 96;
-  const bool apart = c.taps() > 1 && (c.y.stride > 1 || c.x.stride > 1);  // the FMAs were as fast
+  const std::int64_t uses = c.taps() == 1 ? 500 : 96;
+  // Short rows taken apart by the stride fill tiles badly, and cost much to fill.
+  const bool apart = c.taps() > 1 && (c.y.stride > 1 || c.x.stride > 1) && c.x.grid < kLeastRow;
   const std::int64_t padded = round_up(c.in, kAmxDepth);
   return !apart && c.in >= 24 && 4 * padded <= 6 * c.in && c.out >= 24 &&
          c.taps() <= kDepth / kAmxDepth && c.batch * c.grid() >= uses && prefers_band(c) &&

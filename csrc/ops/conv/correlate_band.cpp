@@ -47,19 +47,10 @@ class Band {
   }
 
   void run() const {
-    const Workspace<T> packed(fresh_ ? 0 : c_.groups * std::min(block_, c_.out) * depth());
+    if (c_.panels) return run(0, c_.out, c_.panels->band.get([&] { return packed(0, c_.out); }));
     for (std::int64_t o = 0; o < c_.out; o += block_) {
-      const std::int64_t out = std::min(block_, c_.out - o), parts = ceil_div(out, part_);
-      if (!fresh_) pack(o, out, packed.data());
-      const std::int64_t cost = std::min(part_, out) * width_ * depth();
-      parallel_for(c_.groups * blocks_ * parts, grain_for(cost / 32 + 1),
-                   [&](std::int64_t begin, std::int64_t end) {
-                     for (std::int64_t i = begin; i < end; ++i) {
-                       const std::int64_t at = i % parts * part_, g = i / parts / blocks_;
-                       const Item item{g, i / parts % blocks_, o + at, std::min(part_, out - at)};
-                       compute(item, {packed.data() + g * out * depth(), out, at});
-                     }
-                   });
+      const std::int64_t out = std::min(block_, c_.out - o);
+      run(o, out, fresh_ ? Workspace<T>() : packed(o, out));
     }
   }
 
@@ -84,6 +75,20 @@ class Band {
     bool first, last;
   };
 
+  // Output channels [o, o + out) of every group.
+  void run(std::int64_t o, std::int64_t out, const Workspace<T>& packed) const {
+    const std::int64_t parts = ceil_div(out, part_);
+    const std::int64_t cost = std::min(part_, out) * width_ * depth();
+    parallel_for(c_.groups * blocks_ * parts, grain_for(cost / 32 + 1),
+                 [&](std::int64_t begin, std::int64_t end) {
+                   for (std::int64_t i = begin; i < end; ++i) {
+                     const std::int64_t at = i % parts * part_, g = i / parts / blocks_;
+                     const Item item{g, i / parts % blocks_, o + at, std::min(part_, out - at)};
+                     compute(item, {packed.data() + g * out * depth(), out, at});
+                   }
+                 });
+  }
+
   std::int64_t depth() const { return c_.in * c_.taps(); }
   static std::int64_t round_up(std::int64_t n, std::int64_t unit) {
     return ceil_div(n, unit) * unit;
@@ -102,12 +107,13 @@ class Band {
     const std::int64_t wanted = ceil_div(kItems, blocks_ * c_.groups);
     part = std::min(part, std::max(kLeastOut, ceil_div(block_, wanted)));
     part_ = even_rows(std::max(part, rows_), block_);
-    fresh_ = blocks_ == 1;  // every panel of weights is used by one item only
+    fresh_ = blocks_ == 1 && !c_.panels;  // every panel of weights is used by one item only
     if (fresh_) block_ = round_up(c_.out, part_);
   }
 
-  // Output channels [o, o + out) of every group.
-  void pack(std::int64_t o, std::int64_t out, T* packed) const {
+  // The weights of output channels [o, o + out) of every group.
+  Workspace<T> packed(std::int64_t o, std::int64_t out) const {
+    Workspace<T> all(c_.groups * out * depth());
     const std::int64_t panels = ceil_div(out, rows_), stretches = ceil_div(depth(), deep_);
     parallel_for(c_.groups * stretches * panels, grain_for(rows_ * deep_ / 2),
                  [&](std::int64_t begin, std::int64_t end) {
@@ -116,10 +122,11 @@ class Band {
                      const std::int64_t g = i / panels / stretches;
                      const int rows = static_cast<int>(std::min(rows_, out - r));
                      const std::int64_t d = std::min(deep_, depth() - k);
-                     T* panel = packed + g * out * depth() + k * out + r * d;
+                     T* panel = all.data() + g * out * depth() + k * out + r * d;
                      WeightSource<T>(c_, g).pack(panel, o + r, rows, rows, k, d);
                    }
                  });
+    return all;
   }
 
   void compute(const Item& item, const Packed& packed) const {
@@ -214,7 +221,7 @@ class Band {
   Workspace<std::int64_t> offsets_;      // of a stretch's depths in the band
   std::int64_t width_, blocks_, pitch_;  // a block's entries; pitch_ of patches
   std::int64_t block_, part_;            // output channels packed at a time, and of an item
-  bool fresh_ = false;                   // weights are packed as they are used
+  bool fresh_ = false;                   // weights are packed where they are used
 };
 
 }  // namespace

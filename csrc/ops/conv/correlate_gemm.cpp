@@ -38,6 +38,9 @@ struct GridSink {
     epilogue.row_bias = c.bias ? c.bias + first : nullptr;
     epilogue.activation = c.activation;
     epilogue.linear = c.linear ? c.linear + first * c.target.channel : nullptr;
+    epilogue.residual = c.residual ? c.residual + first * c.target.channel : nullptr;
+    epilogue.residual_row_stride = epilogue.row_stride;
+    epilogue.residual_col_stride = epilogue.col_stride;
     const bool whole =
         c.y.target_step * c.target.row == c.x.grid * c.x.target_step * c.target.column;
     piece = whole ? c.grid() : c.x.grid;
@@ -54,6 +57,7 @@ struct GridSink {
       gemm::Epilogue<T> e = epilogue;
       e.c += offset;
       if (e.linear) e.linear += offset;
+      if (e.residual) e.residual += offset;
       store_(e, tile + done, ld, row, rows, 0, count);
       done += count;
     }

@@ -4,6 +4,7 @@
 #include "core/parallel.h"
 #include "ops/conv/conv.h"
 #include "ops/conv/correlate.h"
+#include "ops/conv/depthwise.h"
 #include "ops/conv/kernel.h"
 #include "ops/conv/weight_gradient.h"
 
@@ -71,6 +72,46 @@ void channel_sums(const Image<const T>& image, std::int64_t batch, std::int64_t 
                });
 }
 
+template <class T>
+void input_gradient(const ConvParams& params, const Image<const T>& grad, const TensorView& weight,
+                    const TensorView& result) {
+  const Contiguous<T> w(weight);
+  const Image<T> to(result, params.spatial);
+  if (params.transposed)
+    correlate(gather(params.geometry, grad, w.data(), to));
+  else
+    scatter(params.geometry, grad, w.data(), to, [](Correlation<T>&) {});
+}
+
+// The same elements; packed, with rows and pixels without gaps, unless they are already.
+template <class T>
+class PackedImage {
+ public:
+  PackedImage(const TensorView& view, int spatial)
+      : data_(view),
+        image_(TensorView(const_cast<T*>(data_.data()), view.dtype, view.shape), spatial) {}
+  const Image<const T>& image() const { return image_; }
+
+ private:
+  Contiguous<T> data_;
+  Image<const T> image_;
+};
+
+// grad_weight may be null, grad_input undefined.
+template <class T>
+void depthwise_backward(const ConvParams& params, const TensorView& grad, const TensorView& input,
+                        const TensorView& weight, const TensorView& grad_input, T* grad_weight) {
+  const Image<const T> x(input, params.spatial), dy(grad, params.spatial);
+  const bool apart = params.transposed && grad_input.defined;
+  if (apart) input_gradient(params, dy, weight, grad_input);
+  T* const pixels = apart ? nullptr : grad_input.as<T>();
+  if (!pixels && !grad_weight) return;
+  const Contiguous<T> w(weight);
+  const PackedImage<T> maps(params.transposed ? input : grad, params.spatial);
+  depthwise_gradients(params.geometry, params.transposed ? dy : x, maps.image(), w.data(), pixels,
+                      grad_weight);
+}
+
 }  // namespace
 
 void convolution_forward(const ConvParams& params, const TensorView& input,
@@ -92,6 +133,33 @@ void convolution_forward(const ConvParams& params, const TensorView& input,
   });
 }
 
+PackedConvWeight::PackedConvWeight(const TensorView& weight, std::int64_t groups)
+    : copy_(weight.contiguous() ? 0 : weight.numel() * item_size(weight.dtype)),
+      weight_(weight),
+      groups_(groups) {
+  check_packed_weight(weight, groups);
+  if (weight.dtype == DType::f64) panels_.emplace<ConvPanels<double>>();
+  if (weight.contiguous()) return;
+  copy_contiguous(copy_.data(), weight);
+  weight_ = TensorView(copy_.data(), weight.dtype, weight.shape);
+}
+
+void convolution_packed(const ConvParams& params, const TensorView& input,
+                        const PackedConvWeight& weight, const TensorView& bias,
+                        const TensorView& residual, const TensorView& output) {
+  visit(input.dtype, [&]<class T>() {
+    const Contiguous<T> b(bias), r(residual);
+    const Image<const T> x(input, params.spatial);
+    Correlation<T> c =
+        gather(params.geometry, x, weight.weight().as<T>(), Image<T>(output, params.spatial));
+    c.bias = b.data();
+    c.activation = params.activation;
+    c.residual = r.data();
+    c.panels = &weight.panels<T>();
+    correlate(c);
+  });
+}
+
 void convolution_backward(const ConvParams& params, const TensorView& incoming,
                           const TensorView& input, const TensorView& weight,
                           const TensorView& saved, const TensorView& grad_input,
@@ -104,20 +172,14 @@ void convolution_backward(const ConvParams& params, const TensorView& incoming,
     if (fused) activation_backward(params.activation, incoming, saved, linear_grad);
     const TensorView& grad = fused ? linear_grad : incoming;
     const Image<const T> dy(grad, params.spatial), x(input, params.spatial);
-    if (grad_input.defined) {
-      const Contiguous<T> w(weight);
-      const Image<T> dx(grad_input, params.spatial);
-      if (params.transposed)
-        correlate(gather(g, dy, w.data(), dx));
-      else
-        scatter(g, dy, w.data(), dx, [](Correlation<T>&) {});
-    }
-    if (grad_weight.defined) {
-      const TensorView& maps = params.transposed ? input : grad;
-      const Contiguous<T> packed(maps);
-      const TensorView view(const_cast<T*>(packed.data()), maps.dtype, maps.shape);
-      weight_gradient(g, params.transposed ? dy : x, Image<const T>(view, params.spatial),
-                      grad_weight.as<T>());
+    if (is_depthwise(g)) {
+      depthwise_backward(params, grad, input, weight, grad_input, grad_weight.as<T>());
+    } else {
+      if (grad_input.defined) input_gradient(params, dy, weight, grad_input);
+      if (grad_weight.defined) {
+        const PackedImage<T> maps(params.transposed ? input : grad, params.spatial);
+        weight_gradient(g, params.transposed ? dy : x, maps.image(), grad_weight.as<T>());
+      }
     }
     if (grad_bias.defined) {
       const std::int64_t height = params.transposed ? g.y.image : g.y.maps;

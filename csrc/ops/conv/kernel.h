@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "core/isa.h"
+#include "gemm/epilogue.h"
 #include "ops/conv/plan.h"
 
 namespace pyfast {
@@ -16,6 +17,13 @@ struct Patches {
   const T* image;                             // first channel of the group
   std::int64_t sample, channel, row, column;  // strides
   AxisPlan y, x;
+};
+
+// What will be read next: square kernels fetch it into L2 while they compute.
+template <class T>
+struct Ahead {
+  const T* data = nullptr;
+  std::int64_t size = 0;
 };
 
 // One plane of outputs of the direct kernel, computed from a band: rows of the source with their
@@ -30,6 +38,7 @@ struct DirectRows {
   // Of a dense kernel of as many rows as columns, in the band's order: its size (else 0), and the
   // stride down.
   int square = 0, stride = 1;
+  Ahead<T> ahead = {};
 };
 
 // Filling a band: the source under a block of the grid, padded with zeros and cut by row and column
@@ -50,15 +59,49 @@ struct BandFill {
   std::int64_t channel_pitch, plane, sample_pitch, pitch;
 };
 
+// Planes taken as one row each, and a square kernel that keeps their size (kernel_flat.h).
+template <class T>
+struct FlatShape {
+  std::int64_t size;      // of a plane
+  std::int64_t slack;     // zeros on either side of a copy of it
+  int kernel;             // rows and columns: 3 or 5, the middle one on the output's position
+  std::int64_t row_step;  // between the taps of a column
+  const T* masks;         // [kernel][mask_pitch]: all bits set where a column of taps is inside
+  std::int64_t mask_pitch;
+
+  std::int64_t copy() const { return size + 2 * slack; }
+};
+
 // tile[r * cols + c] (+)= sum over d of a[d * rows + r] * band[offsets[d] + c]
 template <class T>
 using BandMicro = void (*)(std::int64_t depth, const T* a, const T* band,
                            const std::int64_t* offsets, T* tile, bool accumulate);
 
+// What a tile of grid points sees of the source: a step of depth d begins at data + offsets[d].
+template <class T>
+struct LanesSource {
+  const T* data;
+  const std::int64_t* offsets;
+  std::int64_t row_step;  // between rows of points
+  std::int64_t ahead;     // what will be read next, fetched into L2
+};
+
+// tile[p * lanes + l] (+)= sum over d of point p of step d * weights[d * lanes + l]
+template <class T>
+using LanesMicro = void (*)(std::int64_t depth, const LanesSource<T>& source, const T* weights,
+                            T* tile, bool accumulate);
+
 template <class T>
 struct ConvKernels {
   void (*fill_planes)(const BandFill<T>& fill, T* band);
   const BandMicro<T>* band_micro;  // by tile size, as GemmKernels::micro
+  // For points s = 1 or 2 apart, r rows of c of them (of two rows up to half a tile's) and v
+  // vectors of lanes, with R = GemmKernels::rows:
+  //   lanes_micro[((s - 1) * (R + R / 2) + (r - 1) * R + c - 1) * vectors + v - 1]
+  const LanesMicro<T>* lanes_micro;
+  // C(r, p) = epilogue(tile[p * lanes + r]), r < rows
+  void (*lanes_store)(const gemm::Epilogue<T>& e, const T* tile, int lanes, int points, int rows);
+  void (*fill_inside)(const BandFill<T>& fill, T* band);
   // gemm::Source::pack: columns of the patch matrix as the panel's rows
   void (*pack_columns)(const Patches<T>& patches, T* panel, std::int64_t column, int cols, int tile,
                        std::int64_t k, std::int64_t depth);
@@ -79,6 +122,24 @@ struct ConvKernels {
   // sums[tap] += sum over y, x of grad[y, x] * source under that tap
   void (*direct_weights)(const DirectRows<T>& source, const T* grad, std::int64_t grad_stride,
                          double* sums);
+  // Planes `step` apart correlated with K x K weights each, last tap first if `reversed`. scratch:
+  // two copies, zero in the slack.
+  void (*flat_planes)(const FlatShape<T>& s, std::int64_t planes, const T* source,
+                      std::int64_t step, const T* weights, bool reversed, const T* bias, T* out,
+                      std::int64_t out_step, T* scratch);
+  // lanes[plane][tap][.] += maps * image under the tap, whose sum over lanes is the gradient
+  void (*flat_weights)(const FlatShape<T>& s, std::int64_t planes, const T* image,
+                       std::int64_t step, const T* maps, std::int64_t maps_step, T* lanes,
+                       T* scratch);
+  // sums[i] += the lanes of vector i, i < n, which become zero
+  void (*fold_lanes)(T* lanes, std::int64_t n, double* sums);
+  // The image's gradient of a 3 x 3 kernel, stride 2, padding 1: rows x cols of it from maps whose
+  // rows are `pitch` apart, with a row and a column of zeros behind them.
+  void (*spread_3x3)(const T* maps, std::int64_t pitch, const T* weights, T* out,
+                     std::int64_t out_pitch, std::int64_t rows, std::int64_t cols);
+  // out[2 i] = even[i], out[2 i + 1] = odd[i], for 2 i and 2 i + 1 below n; rows of them
+  void (*interleave)(const T* even, const T* odd, std::int64_t pitch, T* out,
+                     std::int64_t out_pitch, std::int64_t rows, std::int64_t n);
   // x[0] + x[stride] + ..., n of them
   double (*sum)(const T* x, std::int64_t n, std::int64_t stride);
 };

@@ -73,6 +73,15 @@ PYFAST_INLINE void direct_rows(const DirectRows<T>& s, const T* band, const T* w
   }
 }
 
+// The share of R rows from y on.
+template <int R, class T>
+PYFAST_INLINE void fetch_ahead(const DirectRows<T>& s, std::int64_t y) {
+  constexpr std::int64_t line = 64 / static_cast<std::int64_t>(sizeof(T));
+  const std::int64_t end = s.ahead.size * (y + R) / s.rows;
+  for (std::int64_t i = s.ahead.size * y / s.rows; i < end; i += line)
+    __builtin_prefetch(s.ahead.data + i, 0, 2);
+}
+
 // A dense K x K kernel, S the stride down: R rows by V vectors of outputs, of which each row of the
 // band is loaded once. The last vector has `cols` columns.
 template <int K, int S, int R, int V, class T>
@@ -130,9 +139,11 @@ void square(const DirectRows<T>& s, const T* weights, T bias, bool accumulate, T
   vec<T> w[K * K];
   for (int t = 0; t < K * K; ++t) w[t] = vec<T>(weights[t]);
   std::int64_t y = 0;
-  for (; y + rows <= s.rows; y += rows)
+  for (; y + rows <= s.rows; y += rows) {
+    fetch_ahead<rows>(s, y);
     square_rows<K, S, rows>(s, s.band + y * s.band_stride, w, bias, accumulate,
                             out + y * out_stride, out_stride);
+  }
   for (; y < s.rows; ++y)
     square_rows<K, S, 1>(s, s.band + y * s.band_stride, w, bias, accumulate, out + y * out_stride,
                          out_stride);
@@ -192,12 +203,72 @@ PYFAST_INLINE void direct_taps(const DirectRows<T>& s, const std::int64_t* offse
   for (int t = 0; t < N; ++t) sums[t] += static_cast<double>(reduce_add(parts[t]));
 }
 
+// A dense K x K kernel, S the stride down: R rows of the gradient at a time, under which each row
+// of the band is loaded once. `count` columns.
+template <int K, int S, int R, class T>
+PYFAST_INLINE void square_taps(const DirectRows<T>& s, const T* band, const T* grad,
+                               std::int64_t grad_stride, int count, typename vec<T>::native* sums) {
+  const std::int64_t row = s.band_stride / S;
+  typename vec<T>::native g[R];
+  unroll<R>([&](auto r) PYFAST_INLINED { g[r] = load(grad + r * grad_stride, count).v; });
+  unroll<(R - 1) * S + K>([&](auto q) PYFAST_INLINED {
+    unroll<K>([&](auto kx) PYFAST_INLINED {
+      const auto x = load(band + q * row + s.offsets[kx], count).v;
+      unroll<R>([&](auto r) PYFAST_INLINED {
+        constexpr int ky = q - r * S;
+        if constexpr (ky >= 0 && ky < K)
+          sums[ky * K + kx] = backend::fma(g[r], x, sums[ky * K + kx]);
+      });
+    });
+  });
+}
+
+template <int K, int S, class T>
+void square_weights(const DirectRows<T>& s, const T* grad, std::int64_t grad_stride, double* sums) {
+  constexpr int rows = 4;
+  typename vec<T>::native parts[K * K] = {};
+  const auto add = [&](auto r, std::int64_t y) PYFAST_INLINED {
+    fetch_ahead<r>(s, y);
+    for_each_vector<T>(s.cols, [&](std::int64_t x, int count) PYFAST_INLINED {
+      square_taps<K, S, r>(s, s.band + y * s.band_stride + x, grad + y * grad_stride + x,
+                           grad_stride, count, parts);
+    });
+  };
+  std::int64_t y = 0;
+  for (; y + rows <= s.rows; y += rows) add(std::integral_constant<int, rows>(), y);
+  for (; y < s.rows; ++y) add(std::integral_constant<int, 1>(), y);
+  for (int t = 0; t < K * K; ++t) sums[t] += static_cast<double>(reduce_add(vec<T>(parts[t])));
+}
+
 template <class T>
 void direct_weights(const DirectRows<T>& s, const T* grad, std::int64_t grad_stride, double* sums) {
+  if (s.square == 3 && s.stride == 1) return square_weights<3, 1>(s, grad, grad_stride, sums);
+  if (s.square == 3 && s.stride == 2) return square_weights<3, 2>(s, grad, grad_stride, sums);
   int t = 0;
   for (; t + 9 <= s.taps; t += 9) direct_taps<9>(s, s.offsets + t, grad, grad_stride, sums + t);
   for (; t + 3 <= s.taps; t += 3) direct_taps<3>(s, s.offsets + t, grad, grad_stride, sums + t);
   for (; t < s.taps; ++t) direct_taps<1>(s, s.offsets + t, grad, grad_stride, sums + t);
+}
+
+// Each product of maps and weights is made once: pixels of even and odd rows and columns meet one,
+// two, two and four taps.
+template <class T>
+void spread_3x3(const T* maps, std::int64_t pitch, const T* weights, T* out, std::int64_t out_pitch,
+                std::int64_t rows, std::int64_t cols) {
+  constexpr int w = vec<T>::size;
+  vec<T> k[9];
+  for (int t = 0; t < 9; ++t) k[t] = vec<T>(weights[t]);
+  for (std::int64_t y = 0; y < rows; y += 2, maps += pitch, out += 2 * out_pitch)
+    for (std::int64_t x = 0; x < cols; x += 2 * w) {
+      const T* from = maps + x / 2;
+      const vec<T> here = vec<T>::load(from), right = vec<T>::load(from + 1);
+      store_pairs(here * k[4], fma(right, k[3], here * k[5]), out + x, cols - x);
+      if (y + 1 == rows) continue;
+      const vec<T> below = vec<T>::load(from + pitch), corner = vec<T>::load(from + pitch + 1);
+      store_pairs(fma(below, k[1], here * k[7]),
+                  fma(corner, k[0], here * k[8]) + fma(below, k[2], right * k[6]),
+                  out + out_pitch + x, cols - x);
+    }
 }
 
 PYFAST_INLINE vec<double> widened(vec<float> x) { return widen_low(x) + widen_high(x); }

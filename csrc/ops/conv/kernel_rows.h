@@ -2,6 +2,7 @@
 #pragma once
 
 #include "simd/deinterleave.h"
+#include "simd/interleave.h"
 #include "simd/loop.h"
 
 namespace pyfast::PYFAST_ISA {
@@ -50,6 +51,32 @@ PYFAST_INLINE void copy_row(T* out, const T* x, std::int64_t n, std::int64_t ste
   } else {
     for (std::int64_t i = 0; i < n; ++i) out[i] = x[i * step];
   }
+}
+
+// out[2 i] = even[i], out[2 i + 1] = odd[i], for 2 i and 2 i + 1 below n
+// out[0], out[1], ... = even[0], odd[0], even[1], ..., n <= two vectors of them
+template <class T>
+PYFAST_INLINE void store_pairs(vec<T> even, vec<T> odd, T* out, std::int64_t n) {
+  constexpr int w = vec<T>::size;
+  store(zip_low(even, odd), out, n < w ? static_cast<int>(n) : w);
+  if (n > w) store(zip_high(even, odd), out + w, n < 2 * w ? static_cast<int>(n - w) : w);
+}
+
+template <class T>
+PYFAST_INLINE void interleave_row(const T* even, const T* odd, T* out, std::int64_t n) {
+  constexpr int w = vec<T>::size;
+  for (; n >= 2 * w; n -= 2 * w, even += w, odd += w, out += 2 * w)
+    store_pairs(vec<T>::load(even), vec<T>::load(odd), out, 2 * w);
+  if (n == 0) return;
+  const int rest = static_cast<int>(n);
+  store_pairs(vec<T>::load(even, (rest + 1) / 2), vec<T>::load(odd, rest / 2), out, n);
+}
+
+template <class T>
+void interleave(const T* even, const T* odd, std::int64_t pitch, T* out, std::int64_t out_pitch,
+                std::int64_t rows, std::int64_t n) {
+  for (std::int64_t r = 0; r < rows; ++r)
+    interleave_row(even + r * pitch, odd + r * pitch, out + r * out_pitch, n);
 }
 
 }  // namespace

@@ -81,12 +81,14 @@ void bias_gradient(const ConvParams& p, const double* grad, T* result, std::int6
 
 }  // namespace
 
-void convolution_forward(const ConvParams& params, const TensorView& input,
-                         const TensorView& weight, const TensorView& bias, const TensorView& output,
-                         const TensorView& linear) {
+namespace {
+
+void forward(const ConvParams& params, const TensorView& input, const TensorView& weight,
+             const TensorView& bias, const TensorView& residual, const TensorView& output,
+             const TensorView& linear) {
   visit(input.dtype, [&]<class T>() {
     const ConvGeometry& g = params.geometry;
-    const Contiguous<T> x(input), w(weight), b(bias);
+    const Contiguous<T> x(input), w(weight), b(bias), r(residual);
     const std::int64_t total = output.numel();
     const std::int64_t channels = params.output_channels();
     const Sums sums(total);
@@ -99,11 +101,26 @@ void convolution_forward(const ConvParams& params, const TensorView& input,
     const std::int64_t size = params.transposed ? g.y.image * g.x.image : g.pixels();
     for (std::int64_t i = 0; i < total; ++i) {
       if (bias.defined) sums[i] += double{b.data()[i / size % channels]};
+      if (residual.defined) sums[i] += double{r.data()[i]};
     }
     if (linear.defined) sums.round_into(linear.as<T>());
     for (std::int64_t i = 0; i < total; ++i) sums[i] = activate(params.activation, sums[i]);
     sums.round_into(output.as<T>());
   });
+}
+
+}  // namespace
+
+void convolution_forward(const ConvParams& params, const TensorView& input,
+                         const TensorView& weight, const TensorView& bias, const TensorView& output,
+                         const TensorView& linear) {
+  forward(params, input, weight, bias, TensorView(), output, linear);
+}
+
+void convolution_packed(const ConvParams& params, const TensorView& input,
+                        const PackedConvWeight& weight, const TensorView& bias,
+                        const TensorView& residual, const TensorView& output) {
+  forward(params, input, weight.weight(), bias, residual, output, TensorView());
 }
 
 void convolution_backward(const ConvParams& params, const TensorView& grad, const TensorView& input,

@@ -2,6 +2,7 @@
 #include "ops/conv/weight_gradient.h"
 
 #include <algorithm>
+#include <type_traits>
 
 #include "core/copy.h"
 #include "core/parallel.h"
@@ -133,11 +134,12 @@ class Direct {
 template <class T>
 void weight_gradient(const ConvGeometry& g, const Image<const T>& image, const Image<const T>& maps,
                      T* result) {
-  const bool small = g.maps <= 2 || g.channels * g.taps() <= 16;
+  const bool small = g.maps <= 2 || g.channels * g.taps() <= 40;
   if (small && g.channels > 0 && BandLayout::fits(gather_axis(g.y), gather_axis(g.x)))
-    Direct<T>(g, image, maps).run(result);
-  else
-    by_product(g, image, maps, result);
+    return Direct<T>(g, image, maps).run(result);
+  if constexpr (std::is_same_v<T, float>)
+    if (amx_weight_gradient(g, image, maps, result)) return;
+  by_product(g, image, maps, result);
 }
 
 template void weight_gradient(const ConvGeometry&, const Image<const float>&,

@@ -12,4 +12,9 @@ template <class T>
 void weight_gradient(const ConvGeometry& g, const Image<const T>& image, const Image<const T>& maps,
                      T* result);
 
+// The same on AMX tiles; false, and nothing written, where these do not pay or would lose
+// precision.
+bool amx_weight_gradient(const ConvGeometry& g, const Image<const float>& image,
+                         const Image<const float>& maps, float* result);
+
 }  // namespace pyfast

@@ -99,16 +99,19 @@ class Operands {
     require_length(states, params.size(), "states");
     require_length(steps, params.size(), "steps");
     require_length(groups, params.size(), "groups");
+    inputs_.reserve(5 * params.size());  // parameter, gradient, three states: views stay in place
+    slots.reserve(params.size());
     for (std::size_t i = 0; i < params.size(); ++i) {
-      OptimizerSlot slot;
+      OptimizerSlot& slot = slots.emplace_back();
       slot.parameter = written(params[i], "params");
-      slot.gradient = keep(Input(grads[i], {op, "grads"}));
+      slot.gradient = &inputs_.emplace_back(grads[i], Where{op, "grads"}).view();
       slot.step = to_double(steps[i], {op, "steps"});
       slot.group = static_cast<std::size_t>(to_int(groups[i], {op, "groups"}));
       read_states(states[i], slot);
-      slots.push_back(slot);
     }
   }
+  Operands(const Operands&) = delete;  // slots point into inputs_
+  Operands& operator=(const Operands&) = delete;
   void require_length(const py::list& list, std::size_t n, const char* argument) const {
     if (list.size() != n)
       throw ValueError(concat(op_, ": ", argument, " must have one entry per parameter (", n,
@@ -126,14 +129,10 @@ class Operands {
       ++s;
     }
   }
-  TensorView keep(Input input) {
-    inputs_.push_back(std::move(input));
-    return inputs_.back().view();
-  }
-  TensorView written(py::handle array, const char* argument) {
-    Input input(array, {op_, argument});
+  const TensorView* written(py::handle array, const char* argument) {
+    const Input& input = inputs_.emplace_back(array, Where{op_, argument});
     input.require_writable({op_, argument});
-    return keep(std::move(input));
+    return &input.view();
   }
 
   const char* op_;
@@ -144,7 +143,10 @@ template <class Params>
 void step(const char* op, const Operands& operands, const py::list& settings) {
   const std::vector<Params> groups = read_groups<Params>(op, settings);
   std::vector<unsigned> masks;
-  for (const Params& p : groups) masks.push_back(p.states());
+  for (const Params& p : groups) {
+    check_learning_rate(op, p.lr);
+    masks.push_back(p.states());
+  }
   check_optimizer_slots(op, operands.slots, masks);
   if (!operands.slots.empty())
     run(optimizer_step<Params>, reference::optimizer_step<Params>, groups, operands.slots);

@@ -13,16 +13,16 @@ template <class T>
 std::vector<Contiguous<T>> gradients(const OptimizerSlots& slots) {
   std::vector<Contiguous<T>> packed;
   packed.reserve(slots.size());
-  for (const OptimizerSlot& slot : slots) packed.emplace_back(slot.gradient);
+  for (const OptimizerSlot& slot : slots) packed.emplace_back(*slot.gradient);
   return packed;
 }
 
 template <class T>
 OptimizerArrays<T> arrays_at(const OptimizerSlot& slot, const T* gradient, unsigned states,
                              std::int64_t i) {
-  OptimizerArrays<T> arrays{slot.parameter.as<T>() + i, gradient + i, {}};
+  OptimizerArrays<T> arrays{slot.parameter->as<T>() + i, gradient + i, {}};
   for (unsigned s = 0; s < 3; ++s)
-    if (states >> s & 1u) arrays.state[s] = slot.state[s].as<T>() + i;
+    if (states >> s & 1u) arrays.state[s] = slot.state[s]->as<T>() + i;
   return arrays;
 }
 
@@ -69,7 +69,7 @@ void step_all(const std::vector<Params>& groups, const OptimizerSlots& slots) {
   std::vector<std::int64_t> sizes;
   for (const OptimizerSlot& slot : slots) {
     c.push_back(constants(groups[slot.group], slot));
-    sizes.push_back(slot.parameter.numel());
+    sizes.push_back(slot.parameter->numel());
   }
   for_each_block(sizes, [&](std::size_t s, std::int64_t i, std::int64_t n) {
     kernel(c[s], arrays_at<T>(slots[s], g[s].data(), groups[slots[s].group].states(), i), n);
@@ -83,7 +83,7 @@ void optimizer_step(const std::vector<Params>& groups, const OptimizerSlots& slo
   for (const DType dtype : {DType::f32, DType::f64}) {
     OptimizerSlots same;
     for (const OptimizerSlot& slot : slots)
-      if (slot.parameter.dtype == dtype) same.push_back(slot);
+      if (slot.parameter->dtype == dtype) same.push_back(slot);
     if (!same.empty()) visit(dtype, [&]<class T>() { step_all<T>(groups, same); });
   }
 }

@@ -1,7 +1,8 @@
-// One pass over parameter, gradient and state: every array is read and written once, so a step
-// runs at memory speed. Four or more streams at a time are too many for the processor to prefetch
-// across pages by itself: asking for them 2 KiB ahead takes Adam from 12.6 to 10.5 ms over 11.7
-// million weights (512 B to 4 KiB are within 5 % of each other), huge pages from there to 9.
+// One pass over parameter, gradient and state: every array is read and written once. Four or more
+// streams at a time are too many for the processor to prefetch across pages by itself: asked for
+// 3 KiB ahead, into the second-level cache, a step takes no longer than reading its arrays does
+// (docs/performance.md, "Optimizer steps"). 1 to 4 KiB, and either cache, are within 3 %; huge
+// pages, 10 %. Non-temporal stores take twice as long: the lines are in the cache already.
 #include "ops/optimizer/kernel.h"
 
 #include "simd/loop.h"
@@ -17,12 +18,12 @@ PYFAST_INLINE vec<T> all(double x) {
 
 template <class T>
 PYFAST_INLINE void prefetch(const T* p) {
-  __builtin_prefetch(p + 2048 / sizeof(T));  // may lie beyond the array: it never faults
+  __builtin_prefetch(p + 3072 / sizeof(T), 0, 2);  // may lie beyond the array: it never faults
 }
 
 // p = rule(i, lanes, p, g) for every vector, p and g decayed as DecayConstants say.
 template <class T, class Rule>
-PYFAST_INLINE void update(const DecayConstants& c, const OptimizerArrays<T>& a, std::int64_t n,
+PYFAST_INLINE void update(const DecayConstants& c, OptimizerArrays<T> a, std::int64_t n,
                           Rule rule) {
   const vec<T> sign = all<T>(c.sign), coupled = all<T>(c.coupled), shrink = all<T>(c.shrink);
   for_each_vector<T>(n, [&](std::int64_t i, int lanes) PYFAST_INLINED {
@@ -53,7 +54,7 @@ PYFAST_INLINE vec<T> accumulate(T* x, vec<T> keep, vec<T> add, int lanes) {
 }
 
 template <class T>
-void sgd(const SgdConstants& c, const OptimizerArrays<T>& a, std::int64_t n) {
+void sgd(const SgdConstants& c, OptimizerArrays<T> a, std::int64_t n) {
   const vec<T> lr = all<T>(-c.lr), mu = all<T>(c.momentum), keep = all<T>(c.keep);
   T* momentum = a.state[0];
   update<T>(c.decay, a, n, [&](std::int64_t i, int lanes, vec<T> p, vec<T> g) PYFAST_INLINED {
@@ -65,7 +66,7 @@ void sgd(const SgdConstants& c, const OptimizerArrays<T>& a, std::int64_t n) {
 }
 
 template <class T>
-void adagrad(const AdagradConstants& c, const OptimizerArrays<T>& a, std::int64_t n) {
+void adagrad(const AdagradConstants& c, OptimizerArrays<T> a, std::int64_t n) {
   const vec<T> lr = all<T>(-c.lr), eps = all<T>(c.eps), one = all<T>(1);
   update<T>(c.decay, a, n, [&](std::int64_t i, int lanes, vec<T> p, vec<T> g) PYFAST_INLINED {
     const vec<T> sum = accumulate(a.state[0] + i, one, g * g, lanes);
@@ -74,7 +75,7 @@ void adagrad(const AdagradConstants& c, const OptimizerArrays<T>& a, std::int64_
 }
 
 template <class T>
-void rmsprop(const RmspropConstants& c, const OptimizerArrays<T>& a, std::int64_t n) {
+void rmsprop(const RmspropConstants& c, OptimizerArrays<T> a, std::int64_t n) {
   const vec<T> lr = all<T>(-c.lr), alpha = all<T>(c.alpha), rest = all<T>(1 - c.alpha);
   const vec<T> eps = all<T>(c.eps), mu = all<T>(c.momentum);
   update<T>(c.decay, a, n, [&](std::int64_t i, int lanes, vec<T> p, vec<T> g) PYFAST_INLINED {
@@ -90,7 +91,7 @@ void rmsprop(const RmspropConstants& c, const OptimizerArrays<T>& a, std::int64_
 }
 
 template <class T>
-void adadelta(const AdadeltaConstants& c, const OptimizerArrays<T>& a, std::int64_t n) {
+void adadelta(const AdadeltaConstants& c, OptimizerArrays<T> a, std::int64_t n) {
   const vec<T> lr = all<T>(-c.lr), rho = all<T>(c.rho), rest = all<T>(1 - c.rho);
   const vec<T> eps = all<T>(c.eps);
   update<T>(c.decay, a, n, [&](std::int64_t i, int lanes, vec<T> p, vec<T> g) PYFAST_INLINED {
@@ -103,7 +104,7 @@ void adadelta(const AdadeltaConstants& c, const OptimizerArrays<T>& a, std::int6
 }
 
 template <class T>
-void adam(const AdamConstants& c, const OptimizerArrays<T>& a, std::int64_t n) {
+void adam(const AdamConstants& c, OptimizerArrays<T> a, std::int64_t n) {
   const vec<T> rest1 = all<T>(1 - c.beta1), beta2 = all<T>(c.beta2), rest2 = all<T>(1 - c.beta2);
   const vec<T> step = all<T>(-c.step_size), root = all<T>(c.root_scale), eps = all<T>(c.eps);
   T* largest = a.state[2];
@@ -119,7 +120,7 @@ void adam(const AdamConstants& c, const OptimizerArrays<T>& a, std::int64_t n) {
 }
 
 template <class T>
-void adamax(const AdamaxConstants& c, const OptimizerArrays<T>& a, std::int64_t n) {
+void adamax(const AdamaxConstants& c, OptimizerArrays<T> a, std::int64_t n) {
   const vec<T> rest1 = all<T>(1 - c.beta1), beta2 = all<T>(c.beta2);
   const vec<T> step = all<T>(-c.step_size), eps = all<T>(c.eps);
   update<T>(c.decay, a, n, [&](std::int64_t i, int lanes, vec<T> p, vec<T> g) PYFAST_INLINED {
@@ -131,7 +132,7 @@ void adamax(const AdamaxConstants& c, const OptimizerArrays<T>& a, std::int64_t 
 }
 
 template <class T>
-void nadam(const NadamConstants& c, const OptimizerArrays<T>& a, std::int64_t n) {
+void nadam(const NadamConstants& c, OptimizerArrays<T> a, std::int64_t n) {
   const vec<T> rest1 = all<T>(1 - c.beta1), beta2 = all<T>(c.beta2), rest2 = all<T>(1 - c.beta2);
   const vec<T> by_g = all<T>(c.from_gradient), by_m = all<T>(c.from_mean);
   const vec<T> root = all<T>(c.root_scale), eps = all<T>(c.eps);
@@ -143,7 +144,7 @@ void nadam(const NadamConstants& c, const OptimizerArrays<T>& a, std::int64_t n)
 }
 
 template <class T>
-void radam(const RadamConstants& c, const OptimizerArrays<T>& a, std::int64_t n) {
+void radam(const RadamConstants& c, OptimizerArrays<T> a, std::int64_t n) {
   const vec<T> rest1 = all<T>(1 - c.beta1), beta2 = all<T>(c.beta2), rest2 = all<T>(1 - c.beta2);
   const vec<T> step = all<T>(-c.step_size), eps = all<T>(c.eps);
   update<T>(c.decay, a, n, [&](std::int64_t i, int lanes, vec<T> p, vec<T> g) PYFAST_INLINED {

@@ -56,7 +56,7 @@ struct OptimizerArrays {
 
 template <class T>
 struct OptimizerKernels {
-  using Arrays = const OptimizerArrays<T>&;
+  using Arrays = OptimizerArrays<T>;
   void (*sgd)(const SgdConstants& c, Arrays a, std::int64_t n);
   void (*adagrad)(const AdagradConstants& c, Arrays a, std::int64_t n);
   void (*rmsprop)(const RmspropConstants& c, Arrays a, std::int64_t n);

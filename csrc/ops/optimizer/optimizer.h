@@ -11,12 +11,13 @@
 
 namespace pyfast {
 
-// One parameter and its state, all of one shape and dtype. Which arrays a rule keeps is said by
-// its settings' `states()`: bit i is set where state[i] must be there.
+// One parameter and its state, all of one shape and dtype: views that somebody else keeps, null
+// where there is none. Which arrays a rule keeps is said by its settings' `states()`: bit i is set
+// where state[i] must be there.
 struct OptimizerSlot {
-  TensorView parameter;
-  TensorView gradient;
-  TensorView state[3];
+  const TensorView* parameter = nullptr;
+  const TensorView* gradient = nullptr;
+  const TensorView* state[3] = {};
   std::size_t group = 0;
   double step = 1;        // counted from 1, after this step
   double mu_product = 1;  // NAdam: of all momentum coefficients up to this step
@@ -83,6 +84,9 @@ struct RadamParams {
   bool maximize, decoupled;
   unsigned states() const { return 3; }  // exp_avg, exp_avg_sq
 };
+
+// Schedules may set a rate of zero; a negative one would climb.
+void check_learning_rate(const char* op, double lr);
 
 // Every slot is checked before any array is touched: shapes and dtypes agree, arrays that are
 // written are C-contiguous, and the states of `masks[slot.group]` are there.

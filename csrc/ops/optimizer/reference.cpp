@@ -78,19 +78,19 @@ void update(const RadamConstants& c, Element& e) {
 
 template <class T, class Constants>
 void step_one(const Constants& c, const OptimizerSlot& slot, unsigned states) {
-  const Contiguous<T> gradient(slot.gradient);
-  T* p = slot.parameter.as<T>();
-  for (std::int64_t i = 0; i < slot.parameter.numel(); ++i) {
+  const Contiguous<T> gradient(*slot.gradient);
+  T* p = slot.parameter->as<T>();
+  for (std::int64_t i = 0; i < slot.parameter->numel(); ++i) {
     Element e{p[i] * c.decay.shrink, 0, {}, {}};
     e.g = c.decay.sign * gradient.data()[i] + c.decay.coupled * e.p;
     for (unsigned s = 0; s < 3; ++s) {
       e.kept[s] = states >> s & 1u;
-      if (e.kept[s]) e.state[s] = slot.state[s].as<T>()[i];
+      if (e.kept[s]) e.state[s] = slot.state[s]->as<T>()[i];
     }
     update(c, e);
     p[i] = static_cast<T>(e.p);
     for (unsigned s = 0; s < 3; ++s)
-      if (e.kept[s]) slot.state[s].as<T>()[i] = static_cast<T>(e.state[s]);
+      if (e.kept[s]) slot.state[s]->as<T>()[i] = static_cast<T>(e.state[s]);
   }
 }
 
@@ -100,7 +100,7 @@ template <class Params>
 void optimizer_step(const std::vector<Params>& groups, const OptimizerSlots& slots) {
   for (const OptimizerSlot& slot : slots) {
     const Params& params = groups[slot.group];
-    visit(slot.parameter.dtype,
+    visit(slot.parameter->dtype,
           [&]<class T>() { step_one<T>(constants(params, slot), slot, params.states()); });
   }
 }

@@ -6,6 +6,8 @@ import operator
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from ..optimizer import Group, Optimizer
 
 __all__ = ["FactorLR", "LRScheduler"]
@@ -181,6 +183,8 @@ def count(name: str, argument: str, value: Any, least: int = 1) -> int:
 
 def within(name: str, argument: str, value: Any, low: float, high: float) -> float:
     """A number in [low, high], or an error naming the schedule and the argument."""
+    if not isinstance(value, int | float | np.number):
+        raise TypeError(f"{name}: {argument} must be a number, got {value!r}")
     if not low <= value <= high:
         raise ValueError(f"{name}: {argument} must be in [{low}, {high}], got {value}")
     return float(value)

@@ -168,7 +168,7 @@ class CyclicLR(LRScheduler):
             raise ValueError(
                 f"CyclicLR: scale_mode must be cycle or iterations, got {scale_mode!r}"
             )
-        self.mode, self.gamma = mode, gamma
+        self.mode, self.gamma = mode, within("CyclicLR", "gamma", gamma, 0.0, math.inf)
         self.scale_fn, self.scale_mode = scale_fn, scale_mode
         self.cycle_momentum = cycle_momentum
         if cycle_momentum:

@@ -38,7 +38,7 @@ class StepLR(FactorLR):
     Raises
     ------
     ValueError
-        If `step_size` is not positive.
+        If `step_size` is not positive, or `gamma` is negative.
 
     Examples
     --------
@@ -56,7 +56,7 @@ class StepLR(FactorLR):
         self, optimizer: Optimizer, step_size: int, gamma: float = 0.1, last_epoch: int = -1
     ) -> None:
         self.step_size = count("StepLR", "step_size", step_size)
-        self.gamma = gamma
+        self.gamma = within("StepLR", "gamma", gamma, 0.0, math.inf)
         super().__init__(optimizer, last_epoch)
 
     def factor(self, step: int) -> float:
@@ -85,7 +85,7 @@ class MultiStepLR(FactorLR):
         last_epoch: int = -1,
     ) -> None:
         self.milestones = sorted(count("MultiStepLR", "milestones", m, 0) for m in milestones)
-        self.gamma = gamma
+        self.gamma = within("MultiStepLR", "gamma", gamma, 0.0, math.inf)
         super().__init__(optimizer, last_epoch)
 
     def factor(self, step: int) -> float:
@@ -102,10 +102,15 @@ class ExponentialLR(FactorLR):
     gamma : float
     last_epoch : int
         See :class:`LRScheduler`.
+
+    Raises
+    ------
+    ValueError
+        If `gamma` is negative.
     """
 
     def __init__(self, optimizer: Optimizer, gamma: float, last_epoch: int = -1) -> None:
-        self.gamma = gamma
+        self.gamma = within("ExponentialLR", "gamma", gamma, 0.0, math.inf)
         super().__init__(optimizer, last_epoch)
 
     def factor(self, step: int) -> float:

@@ -1,0 +1,77 @@
+// A convolution's weight whose panels are packed once, for inference.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <utility>
+#include <variant>
+
+#include "core/memory.h"
+#include "core/tensor.h"
+#include "gemm/amx_kernel.h"
+
+namespace pyfast {
+
+// A value made by whoever needs it first; those who race for it make it twice. There is no lock: a
+// forked child could not open one that another thread held.
+template <class V>
+class Once {
+ public:
+  Once() = default;
+  Once(const Once&) = delete;
+  Once& operator=(const Once&) = delete;
+  ~Once() { delete value_.load(); }
+
+  template <class Make>
+  const V& get(Make make) const {
+    if (const V* there = value_.load(std::memory_order_acquire)) return *there;
+    auto made = std::make_unique<const V>(make());
+    const V* there = nullptr;
+    if (value_.compare_exchange_strong(there, made.get(), std::memory_order_acq_rel))
+      return *made.release();
+    return *there;
+  }
+
+ private:
+  mutable std::atomic<const V*> value_{nullptr};
+};
+
+// Panels of 32 output channels on AMX tiles, by (group, stretch, panel), and what was seen of each
+// stretch.
+struct TilePanels {
+  Workspace<std::uint16_t> items;
+  Workspace<Magnitudes> seen;
+};
+
+// What the ways of correlate() make of a weight: its layout depends on the weight alone, not on the
+// image it meets.
+template <class T>
+struct ConvPanels {
+  Once<Workspace<T>> band, lanes;
+  Once<TilePanels> tiles;  // of all three parts, whatever the precision
+};
+
+// A weight (out, in / groups, ...) of conv1d or conv2d. Its elements must neither change nor go
+// while it lives: panels are made of them when a call first needs them.
+class PackedConvWeight {
+ public:
+  // Validates: 3 or 4 dimensions, output channels that the groups divide.
+  PackedConvWeight(const TensorView& weight, std::int64_t groups);
+
+  const TensorView& weight() const { return weight_; }
+  std::int64_t groups() const { return groups_; }
+  template <class T>
+  const ConvPanels<T>& panels() const {
+    return std::get<ConvPanels<T>>(panels_);
+  }
+
+ private:
+  Workspace<std::byte> copy_;  // where the array is not in C order
+  TensorView weight_;
+  std::int64_t groups_;
+  std::variant<ConvPanels<float>, ConvPanels<double>> panels_;
+};
+
+}  // namespace pyfast
