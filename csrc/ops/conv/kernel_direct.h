@@ -5,6 +5,7 @@
 #include "gemm/kernel_micro.h"
 #include "ops/conv/kernel.h"
 #include "ops/conv/kernel_rows.h"
+#include "simd/sums.h"
 #include "simd/vec.h"
 
 namespace pyfast::PYFAST_ISA {
@@ -200,7 +201,7 @@ PYFAST_INLINE void direct_taps(const DirectRows<T>& s, const std::int64_t* offse
     for (int t = 0; t < N; ++t)
       parts[t] = fma(gx, vec<T>::load(band + offsets[t] + x, rest), parts[t]);
   }
-  for (int t = 0; t < N; ++t) sums[t] += static_cast<double>(reduce_add(parts[t]));
+  for (int t = 0; t < N; ++t) sums[t] += lane_sum(parts[t]);
 }
 
 // A dense K x K kernel, S the stride down: R rows of the gradient at a time, under which each row
@@ -237,7 +238,7 @@ void square_weights(const DirectRows<T>& s, const T* grad, std::int64_t grad_str
   std::int64_t y = 0;
   for (; y + rows <= s.rows; y += rows) add(std::integral_constant<int, rows>(), y);
   for (; y < s.rows; ++y) add(std::integral_constant<int, 1>(), y);
-  for (int t = 0; t < K * K; ++t) sums[t] += static_cast<double>(reduce_add(vec<T>(parts[t])));
+  for (int t = 0; t < K * K; ++t) sums[t] += lane_sum(vec<T>(parts[t]));
 }
 
 template <class T>
