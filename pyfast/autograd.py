@@ -93,11 +93,14 @@ class Context:
         For each argument of ``apply``, whether its gradient is wanted.
     saved_tensors : tuple
         What forward gave to :meth:`save_for_backward`: plain arrays.
+    kernels : module
+        The compiled functions for where the arrays lie: `_core`, or those of pyfast.cuda.
     """
 
     # Most contexts are made for calls that record nothing: what they start with is the class's own.
     needs_input_grad: tuple[bool, ...] = (False,) * 32
     saved_tensors: tuple[Any, ...] = ()
+    kernels: Any = _core
     _edges: list[tuple[Variable | Context, int] | None] | None = None
     _function: type[Function]
     _hooks: dict[int, dict[int, Callable[[Any], Any]]] | None = None
@@ -216,6 +219,26 @@ class Function:
             What forward returns.
         """
         return cls.forward(Context(), *args)
+
+    @classmethod
+    def run_with(cls, kernels: Any, *args: Any) -> Any:
+        """As :meth:`run`, on arrays of another device.
+
+        Parameters
+        ----------
+        kernels : Kernels
+            See pyfast.cuda.frameworks.
+        *args
+            What forward takes after the context.
+
+        Returns
+        -------
+        array or tuple
+            What forward returns.
+        """
+        ctx = Context()
+        ctx.kernels = kernels
+        return cls.forward(ctx, *args)
 
     @classmethod
     def apply(cls, *args: Any) -> Any:
