@@ -446,14 +446,14 @@ class MatMul(Function):
     def forward(ctx: Any, a: Any, b: Any) -> Any:
         """The product; of integers and mixed dtypes, NumPy's."""
         ctx.save_for_backward(a, b)
-        return _core.matmul(a, b) if _has_kernels(a, b) else np.matmul(a, b)
+        return ctx.kernels.matmul(a, b) if _has_kernels(a, b) else np.matmul(a, b)
 
     @staticmethod
     def backward(ctx: Any, grad: Any) -> Any:
         """G·Bᵀ and Aᵀ·G, summed over broadcast batches."""
         a, b = ctx.saved_tensors
         if _has_kernels(a, b):
-            return _core.matmul_backward(grad, a, b, *ctx.needs_input_grad)
+            return ctx.kernels.matmul_backward(grad, a, b, *ctx.needs_input_grad)
         wide: list[Any] = [np.asarray(x, np.float64) for x in (grad, a, b)]
         gradients = _core.matmul_backward(*wide, *ctx.needs_input_grad)
         pairs = zip(gradients, (a, b), strict=True)
@@ -461,6 +461,8 @@ class MatMul(Function):
 
 
 def _has_kernels(a: Any, b: Any) -> bool:
+    if type(a) is not ndarray:  # on a GPU, whose kernels say themselves what they take
+        return True
     return a.dtype == b.dtype and a.dtype in (np.float32, np.float64)
 
 
