@@ -31,6 +31,15 @@ class Framework(Protocol):
     def empty(self, shape: tuple[int, ...], dtype: str, device: int) -> Any:
         """A new C-contiguous array."""
 
+    def empty_like(self, array: Any) -> Any:
+        """A new array of the same shape, dtype and strides, which are dense."""
+
+    def ordered_like(self, array: Any, other: Any) -> Any:
+        """The values of one array in the strides of another."""
+
+    def argsort(self, array: Any) -> Any:
+        """The places of the flat array's elements in rising order, equal ones in theirs."""
+
     def pointer(self, array: Any) -> int:
         """The address of its first element."""
 
@@ -74,6 +83,18 @@ class Torch:
             shape, dtype=getattr(self.torch, dtype), device=self.torch.device("cuda", device)
         )
 
+    def empty_like(self, array: Any) -> Any:
+        """See Framework."""
+        return self.torch.empty_like(array, requires_grad=False)
+
+    def ordered_like(self, array: Any, other: Any) -> Any:
+        """See Framework."""
+        return self.empty_like(other).copy_(array)
+
+    def argsort(self, array: Any) -> Any:
+        """See Framework."""
+        return self.torch.sort(array.reshape(-1), stable=True).indices
+
     def pointer(self, array: Any) -> int:
         """See Framework."""
         return int(array.data_ptr())
@@ -107,6 +128,21 @@ class CuPy:
             return self.cupy.empty(shape, dtype)
         with self.cupy.cuda.Device(device):
             return self.cupy.empty(shape, dtype)
+
+    def empty_like(self, array: Any) -> Any:
+        """See Framework."""
+        with self.cupy.cuda.Device(array.device.id):
+            return self.cupy.empty_like(array)
+
+    def ordered_like(self, array: Any, other: Any) -> Any:
+        """See Framework."""
+        ordered = self.empty_like(other)
+        ordered[...] = array
+        return ordered
+
+    def argsort(self, array: Any) -> Any:
+        """See Framework."""
+        return array.reshape(-1).argsort().astype("int64", copy=False)  # CuPy's sort is stable
 
     def pointer(self, array: Any) -> int:
         """See Framework."""

@@ -14,7 +14,8 @@ struct Name {
 };
 constexpr Name kNames[] = {{"float32", DType::f32},   {"float16", DType::f16},
                            {"bfloat16", DType::bf16}, {"int64", DType::i64},
-                           {"bool", DType::b8},       {"uint8", DType::u8}};
+                           {"bool", DType::b8},       {"uint8", DType::u8},
+                           {"float64", DType::f64}};
 
 const Name* find(std::string_view text) {
   for (const Name& n : kNames)
@@ -30,6 +31,7 @@ bool matches(Kind kind, DType dtype) {
     case Kind::index: return dtype == DType::i64;
     case Kind::mask: return dtype == DType::b8 || gpu_floating(dtype);
     case Kind::byte: return dtype == DType::u8;
+    case Kind::exact: return dtype == DType::f64;
     case Kind::any: return true;
   }
   return false;
@@ -41,6 +43,7 @@ const char* wanted(Kind kind) {
     case Kind::index: return " must be int64 on a GPU, got ";
     case Kind::mask: return " must be bool, float32, float16 or bfloat16 on a GPU, got ";
     case Kind::byte: return " must be uint8, got ";
+    case Kind::exact: return " must be float64, got ";
     case Kind::any: return " must have a dtype that kernels take, got ";
   }
   return "";
@@ -96,6 +99,13 @@ Output::Output(const Call& call, DType dtype, const Dims& shape) {
   object_ = framework.attr("empty")(sizes, name(dtype), call.device());
   const auto pointer = py::cast<std::uintptr_t>(framework.attr("pointer")(object_));
   view_ = TensorView(reinterpret_cast<void*>(pointer), dtype, shape);
+}
+
+Output::Output(const Call& call, const Input& like) {
+  const auto& framework = call.framework();
+  object_ = framework.attr("empty_like")(like.object());
+  const auto pointer = py::cast<std::uintptr_t>(framework.attr("pointer")(object_));
+  view_ = TensorView(reinterpret_cast<void*>(pointer), like->dtype, like->shape, like->strides);
 }
 
 DeviceGuard::DeviceGuard(const Call& call) {

@@ -19,6 +19,7 @@ enum class Kind : std::uint8_t {
   index,     // int64 (int32 is converted by the framework)
   mask,      // bool or floating
   byte,      // uint8
+  exact,     // float64: statistics
   any,
 };
 
@@ -70,6 +71,8 @@ class Output {
   static Output optional(bool wanted, const Call& call, DType dtype, const Dims& shape) {
     return wanted ? Output(call, dtype, shape) : Output();
   }
+  // Of another array's shape, dtype and order of axes (channels last, for one).
+  Output(const Call& call, const Input& like);
   operator const TensorView&() const { return view_; }
   const TensorView& view() const { return view_; }
   py::object object() const { return object_; }

@@ -62,6 +62,17 @@ struct Registers {
 #pragma unroll
       for (float& v : pack) f(v);
   }
+  __device__ __forceinline__ void fill(float value) {
+    each([&](float& v) { v = value; });
+  }
+  // f(column, element), columns beyond the row's end included
+  template <class F>
+  __device__ __forceinline__ void each_at(F f) {
+#pragma unroll
+    for (int p = 0; p < Shape::kPacks; ++p)
+#pragma unroll
+      for (int i = 0; i < Shape::kWidth; ++i) f(column(p) + i, at[p][i]);
+  }
   template <class F>
   __device__ __forceinline__ void each(Registers& other, F f) {
 #pragma unroll
