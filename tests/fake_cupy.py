@@ -1,7 +1,7 @@
-"""A stand-in for CuPy on a machine without a GPU: the attributes that pyfast reads, and no memory.
+"""A stand-in for CuPy on a machine without a GPU: what pyfast reads and calls, computed by NumPy.
 
-Arrays remember the host array they were made of, so that tests can see what came back; pointers
-are never read, because nothing is launched without a device.
+Pointers are never read, because nothing is launched without a device; `HostKernels` compute what
+`_cuda` would. NumPy arrays are refused beside these, as CuPy refuses them.
 """
 
 from __future__ import annotations
@@ -11,8 +11,24 @@ from typing import Any
 
 import numpy as np
 
+from pyfast import _core
 
-class FakeArray:
+
+def _host(value: Any) -> Any:
+    if isinstance(value, tuple | list):
+        return type(value)(map(_host, value))
+    if type(value) is np.ndarray:
+        raise TypeError("Unsupported type <class 'numpy.ndarray'>")
+    return value.host if isinstance(value, FakeArray) else value
+
+
+def _back(value: Any) -> Any:
+    if isinstance(value, tuple | list):
+        return type(value)(map(_back, value))
+    return FakeArray(value) if isinstance(value, np.ndarray | np.generic) else value
+
+
+class FakeArray(np.lib.mixins.NDArrayOperatorsMixin):
     def __init__(self, host: Any, device: int = 0) -> None:
         self.host = np.asarray(host)
         self.device = types.SimpleNamespace(id=device)
@@ -24,6 +40,38 @@ class FakeArray:
     dtype = property(lambda self: self.host.dtype)
     itemsize = property(lambda self: self.host.itemsize)
     strides = property(lambda self: self.host.strides)
+
+    flags = property(lambda self: types.SimpleNamespace(c_contiguous=True))
+
+    def __array__(self, *args: Any, **kwargs: Any) -> Any:
+        raise TypeError("Implicit conversion to a NumPy array is not allowed.")
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
+        plain = {k: _host(v) for k, v in options.items()}
+        result = getattr(ufunc, method)(*map(_host, inputs), **plain)
+        return options["out"][0] if "out" in options else _back(result)
+
+    def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        kwargs = {k: v for k, v in kwargs.items() if k != "subok"}
+        return _back(function(*_host(args), **{k: _host(v) for k, v in kwargs.items()}))
+
+    def __getitem__(self, index: Any) -> Any:
+        return _back(self.host[_host(index)])
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        self.host[_host(index)] = _host(value)
+
+    def __float__(self) -> float:
+        return float(self.host)
+
+    def __getattr__(self, name: str) -> Any:  # reshape, sum, astype, copy, transpose, item, ...
+        if name.startswith("__") or name == "host":
+            raise AttributeError(name)
+        method = getattr(self.host, name)
+        return lambda *args, **kwargs: _back(method(*args, **kwargs))
+
+    def get(self) -> Any:
+        return self.host.copy()
 
     @property
     def __cuda_array_interface__(self) -> dict[str, Any]:
@@ -63,6 +111,25 @@ def module() -> Any:
     fake.ndarray = FakeArray
     fake.empty = empty
     fake.made = made
+    fake.array = lambda a: FakeArray(np.array(a))
+    fake.zeros = lambda shape, dtype: FakeArray(np.zeros(shape, dtype))
     fake.cuda = cuda
     fake.ascontiguousarray = lambda a: FakeArray(np.ascontiguousarray(a.host), a.device.id)
     return fake
+
+
+class HostKernels:
+    """`_core` under the names and with the arrays of `_cuda`."""
+
+    def __init__(self) -> None:
+        self.called: list[str] = []
+
+    def zeros(self, shape: tuple[int, ...], dtype: Any) -> FakeArray:
+        return FakeArray(np.zeros(shape, dtype))
+
+    def __getattr__(self, name: str) -> Any:
+        def function(*args: Any, **kwargs: Any) -> Any:
+            self.called.append(name)
+            return _back(getattr(_core, name)(*map(_host, args), **kwargs))
+
+        return function

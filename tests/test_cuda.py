@@ -9,7 +9,7 @@ from typing import Any
 import fake_cupy
 import numpy as np
 import pytest
-from fake_cupy import FakeArray
+from fake_cupy import FakeArray, HostKernels
 
 import pyfast as pf
 
@@ -98,3 +98,120 @@ def test_an_op_without_a_kernel(cupy: Any) -> None:
 def test_an_array_of_nobody() -> None:
     with pytest.raises(TypeError, match="neither a CuPy array nor a torch tensor"):
         pf.ops.softmax(FakeArray(np.zeros(3, np.float32)))
+
+
+@pytest.fixture
+def host_kernels(cupy: Any, monkeypatch: pytest.MonkeyPatch) -> HostKernels:
+    """A GPU whose kernels are the CPU's: what is left is the way there and back."""
+    from pyfast.cuda import frameworks
+
+    kernels = HostKernels()
+    monkeypatch.setattr(frameworks, "kernels_of", lambda value, op: kernels)
+    monkeypatch.setattr(frameworks, "why_not", lambda: "")
+    return kernels
+
+
+def small_model() -> Any:
+    pf.manual_seed(3)
+    return pf.nn.Sequential(
+        pf.nn.Conv2d(2, 4, 3), pf.nn.BatchNorm2d(4), pf.nn.ReLU(), pf.nn.MaxPool2d(2),
+        pf.nn.Flatten(), pf.nn.Linear(16, 8), pf.nn.LayerNorm(8), pf.nn.GELU(), pf.nn.Linear(8, 3),
+    )  # fmt: skip
+
+
+def train(device: str, optimizer_class: Any) -> tuple[list[float], Any]:
+    model = small_model().to(device)
+    optimizer = optimizer_class(model.parameters(), lr=0.01)
+    random = np.random.default_rng(4)
+    x = pf.Tensor(random.standard_normal((5, 2, 6, 6)).astype(np.float32)).to(device)
+    target = pf.Tensor(random.integers(0, 3, 5)).to(device)
+    losses = []
+    for _ in range(3):
+        optimizer.zero_grad()
+        loss = pf.ops.cross_entropy(model(x), target) + (x * 0.5).mean() ** 2
+        loss.backward()
+        optimizer.step()
+        losses.append(float(loss.cpu().item()))
+    return losses, model.to("cpu")
+
+
+@pytest.mark.parametrize("optimizer", [pf.optim.SGD, pf.optim.AdamW])
+def test_training_is_the_same_on_both_sides_of_the_tape(
+    host_kernels: HostKernels, optimizer: Any
+) -> None:
+    want, expected = train("cpu", optimizer)
+    assert host_kernels.called == []
+    got, model = train("cuda", optimizer)
+    assert got == want
+    assert {"conv2d", "batch_norm_backward", "max_pool2d_taps_backward"} < set(host_kernels.called)
+    for a, b in zip(model.parameters(), expected.parameters(), strict=True):
+        np.testing.assert_array_equal(a.numpy(), b.numpy())
+
+
+def test_a_tensor_on_a_gpu(host_kernels: HostKernels) -> None:
+    x = pf.Tensor(np.arange(6.0, dtype=np.float32).reshape(2, 3), requires_grad=True)
+    y = x.to("cuda")
+    assert (x.device, y.device) == ("cpu", "cuda:0")
+    assert isinstance(y.data, FakeArray)
+    with pytest.raises(TypeError, match=r"numpy: the tensor lies on a GPU; .* cpu\(\)"):
+        y.numpy()
+    (2 * y.softmax(-1).sum() + y.T[0].sum()).backward()
+    assert x.grad is not None
+    np.testing.assert_allclose(x.grad.numpy(), [[1, 0, 0], [1, 0, 0]], atol=1e-6)
+    for device in ("cuda:x", "cpu:0"):
+        with pytest.raises(ValueError, match="to: device must be"):
+            x.to(device)
+
+
+@without_gpu
+def test_moving_without_a_gpu_says_why_and_moves_nothing() -> None:
+    model = small_model()
+    with pytest.raises(RuntimeError, match="to: no GPU can be used: "):
+        model.to("cuda")
+    with pytest.raises(RuntimeError, match="to: no GPU can be used: "):
+        model[0].weight.cuda()
+    assert {p.device for p in model.parameters()} == {"cpu"}
+
+
+class HostTorch(HostKernels):
+    """`_core` on CPU torch tensors."""
+
+    def __getattr__(self, name: str) -> Any:
+        import torch
+
+        def plain(a: Any) -> Any:
+            return a.detach().numpy() if isinstance(a, torch.Tensor) else a
+
+        def tensor(a: Any) -> Any:
+            if isinstance(a, tuple):
+                return tuple(map(tensor, a))
+            return torch.from_numpy(np.asarray(a)) if isinstance(a, np.ndarray) else a
+
+        return lambda *args, **kwargs: tensor(getattr(pf._core, name)(*map(plain, args), **kwargs))
+
+
+def test_an_op_in_torchs_graph() -> None:
+    import torch
+
+    from pyfast.cuda.torch_function import torch_function
+    from pyfast.ops.norm import _LayerNorm
+
+    layer_norm = torch_function(_LayerNorm, HostTorch(), torch)
+    x = torch.randn(4, 5, dtype=torch.float64, requires_grad=True)
+    weight = torch.randn(5, dtype=torch.float64, requires_grad=True)
+    bias = torch.randn(5, dtype=torch.float64, requires_grad=True)
+    operands = (x, weight, bias)
+
+    def ours(*args: Any) -> Any:
+        return layer_norm.apply(*args, 5, 1e-5)
+
+    assert torch.autograd.gradcheck(ours, operands)
+    want = torch.nn.functional.layer_norm(x, (5,), weight, bias)
+    torch.testing.assert_close(ours(*operands), want)
+    with torch.no_grad():
+        assert ours(*operands).grad_fn is None
+    y = ours(*operands)
+    with torch.no_grad():
+        x.add_(1)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        y.sum().backward()

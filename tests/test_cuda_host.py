@@ -94,10 +94,11 @@ SETTINGS = {
     "leaky_relu": (0.2,), "elu": (0.7,), "celu": (1.3,), "softplus": (1.5, 20.0),
     "hardtanh": (-0.5, 2.0), "hardshrink": (0.5,), "softshrink": (0.5,), "threshold": (0.3, -2.0),
 }  # fmt: skip
-NAMES = (
-    "relu relu6 sigmoid tanh gelu gelu_tanh silu mish hardswish hardsigmoid leaky_relu elu selu "
-    "celu softplus logsigmoid softsign hardtanh hardshrink softshrink tanhshrink threshold"
-).split()
+NAMES = [
+    "relu", "relu6", "sigmoid", "tanh", "gelu", "gelu_tanh", "silu", "mish", "hardswish",
+    "hardsigmoid", "leaky_relu", "elu", "selu", "celu", "softplus", "logsigmoid", "softsign",
+    "hardtanh", "hardshrink", "softshrink", "tanhshrink", "threshold",
+]  # fmt: skip
 OF_OUTPUT = {"relu", "relu6", "sigmoid", "tanh"}
 
 

@@ -12,9 +12,19 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from . import compiled
+from . import compiled, why_not
 
-__all__ = ["CuPy", "Framework", "Kernels", "Torch", "framework_of", "is_cuda", "kernels_of"]
+__all__ = [
+    "CuPy",
+    "Framework",
+    "Kernels",
+    "Torch",
+    "device_of",
+    "framework_of",
+    "is_cuda",
+    "kernels_of",
+    "move",
+]
 
 View = tuple[int, tuple[int, ...], tuple[int, ...], str, int]
 
@@ -30,6 +40,9 @@ class Framework(Protocol):
 
     def empty(self, shape: tuple[int, ...], dtype: str, device: int) -> Any:
         """A new C-contiguous array."""
+
+    def zeros(self, shape: tuple[int, ...], dtype: str) -> Any:
+        """A new array of zeros on the current device."""
 
     def empty_like(self, array: Any) -> Any:
         """A new array of the same shape, dtype and strides, which are dense."""
@@ -83,6 +96,10 @@ class Torch:
             shape, dtype=getattr(self.torch, dtype), device=self.torch.device("cuda", device)
         )
 
+    def zeros(self, shape: tuple[int, ...], dtype: str) -> Any:
+        """See Framework."""
+        return self.torch.zeros(shape, dtype=getattr(self.torch, dtype), device="cuda")
+
     def empty_like(self, array: Any) -> Any:
         """See Framework."""
         return self.torch.empty_like(array, requires_grad=False)
@@ -129,6 +146,10 @@ class CuPy:
         with self.cupy.cuda.Device(device):
             return self.cupy.empty(shape, dtype)
 
+    def zeros(self, shape: tuple[int, ...], dtype: str) -> Any:
+        """See Framework."""
+        return self.cupy.zeros(shape, dtype)
+
     def empty_like(self, array: Any) -> Any:
         """See Framework."""
         with self.cupy.cuda.Device(array.device.id):
@@ -173,6 +194,20 @@ class Kernels:
 
     def __init__(self, framework: Framework) -> None:
         self._framework = framework
+
+    def zeros(self, shape: tuple[int, ...], dtype: Any) -> Any:
+        """Zeros on the current device, as the tape needs them.
+
+        Parameters
+        ----------
+        shape : tuple of int
+        dtype : dtype
+
+        Returns
+        -------
+        array
+        """
+        return self._framework.zeros(shape, np.dtype(dtype).name)
 
     def __getattr__(self, name: str) -> Any:
         function = getattr(compiled(name), name, None)
@@ -256,3 +291,68 @@ def kernels_of(value: Any, op: str) -> Kernels:
     name = framework_of(value, op)
     module = sys.modules[name]
     return torch_kernels(module) if name == "torch" else cupy_kernels(module)
+
+
+def device_of(array: Any) -> str:
+    """Where an array lies.
+
+    Parameters
+    ----------
+    array : ndarray or CuPy array
+
+    Returns
+    -------
+    str
+        ``"cpu"``, or ``"cuda:0"`` and so on.
+    """
+    return f"cuda:{array.device.id}" if is_cuda(array) else "cpu"
+
+
+def move(array: Any, device: str) -> Any:
+    """An array's values on another device.
+
+    Parameters
+    ----------
+    array : ndarray or CuPy array
+    device : str
+        ``"cpu"``, ``"cuda"`` (the current GPU) or ``"cuda:1"``.
+
+    Returns
+    -------
+    ndarray or CuPy array
+        The array itself where it lies there already.
+
+    Raises
+    ------
+    ValueError
+        For a device of another form.
+    ImportError
+        If CuPy is not installed.
+    RuntimeError
+        If there is no GPU; the message says why.
+    """
+    kind, _, number = device.partition(":")
+    if kind not in ("cpu", "cuda") or (number and not (kind == "cuda" and number.isdigit())):
+        raise ValueError(f"to: device must be 'cpu', 'cuda' or 'cuda:<number>', got {device!r}")
+    if kind == "cpu":
+        return array.get() if is_cuda(array) else array
+    cupy = _cupy()
+    current = int(number) if number else cupy.cuda.Device().id
+    if is_cuda(array) and array.device.id == current:
+        return array
+    with cupy.cuda.Device(current):
+        return cupy.array(array)
+
+
+def _cupy() -> Any:
+    """CuPy, imported now; the errors say what is missing."""
+    reason = why_not()
+    if reason:
+        raise RuntimeError(f"to: no GPU can be used: {reason}")
+    try:
+        import cupy
+    except ImportError as problem:
+        raise ImportError(
+            "to: tensors on a GPU are CuPy arrays: pip install pyfast-nn[cuda13]"
+        ) from problem
+    return cupy

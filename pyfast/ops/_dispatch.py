@@ -86,10 +86,12 @@ def _on_gpu(function: type[Function], args: tuple[Any, ...], array: Any, op: str
     from ..cuda.frameworks import kernels_of
 
     n = function.array_args
-    if any(isinstance(a, Variable) for a in args[:n]):
-        raise TypeError(f"{op}: pyfast Tensors and bare GPU arrays cannot be mixed in one call")
-    kernels = kernels_of(array, op)
     torch = _torch_among(args[:n])
+    if any(isinstance(a, Variable) for a in args[:n]):
+        if torch is not None:
+            raise TypeError(f"{op}: pyfast Tensors and torch tensors cannot be mixed in one call")
+        return function.apply(*args)
+    kernels = kernels_of(array, op)
     wants = torch is not None and torch.is_grad_enabled()
     if wants and any(getattr(a, "requires_grad", False) for a in args[:n]):
         from ..cuda.torch_function import torch_function
