@@ -20,20 +20,6 @@ void register_pad(py::module_& m);
 void register_pool(py::module_& m);
 void register_softmax(py::module_& m);
 void register_unfold(py::module_& m);
-
-namespace {
-template <class Error>
-void translate(PyObject* type) {
-  static PyObject* python_type = type;
-  py::register_local_exception_translator([](std::exception_ptr pointer) {
-    try {
-      std::rethrow_exception(pointer);
-    } catch (const Error& error) {
-      PyErr_SetString(python_type, error.what());
-    }
-  });
-}
-}  // namespace
 }  // namespace pyfast
 
 PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from . import (
         analysis,
         autograd,
+        cuda,
         data,
         generation,
         io,
@@ -86,8 +87,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _SUBMODULES = (
-    "analysis", "autograd", "cli", "data", "generation", "info", "io", "models", "nn", "ops",
-    "optim", "plot", "random", "runtime", "sklearn", "training",
+    "analysis", "autograd", "cli", "cuda", "data", "generation", "info", "io", "models", "nn",
+    "ops", "optim", "plot", "random", "runtime", "sklearn", "training",
 )  # fmt: skip
 
 # Where each public name lives; the imports above tell type checkers the same.
@@ -121,6 +122,7 @@ __all__ = [
     "autograd",
     "cat",
     "chunk",
+    "cuda",
     "data",
     "empty",
     "enable_grad",

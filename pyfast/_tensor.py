@@ -13,7 +13,7 @@ import numpy as np
 from numpy import ndarray
 
 from . import autograd
-from .autograd import Function, Variable, constant, wrap
+from .autograd import Function, Variable, as_data, constant, on_gpu, wrap
 from .ops import arithmetic as ar
 from .ops import shape as sh
 
@@ -91,8 +91,8 @@ class Tensor(Variable):
     __array_priority__ = 1000
 
     def __init__(self, array: Any, requires_grad: Flag = False, dtype: Any = None) -> None:
-        data = np.asarray(_raw(array) if dtype is None else np.asarray(_raw(array), dtype))
-        self._data = data
+        data = as_data(_raw(array))
+        self._data = data if dtype is None else data.astype(dtype, copy=False)
         self._grad = None
         self._hooks = None
         self._index = 0
@@ -110,7 +110,7 @@ class Tensor(Variable):
 
     @data.setter
     def data(self, value: Any) -> None:
-        self._data = np.asarray(_raw(value))
+        self._data = as_data(_raw(value))
 
     @property
     def grad(self) -> Tensor | None:
@@ -158,6 +158,12 @@ class Tensor(Variable):
     def dtype(self) -> np.dtype[Any]:
         """NumPy's dtype."""
         return self._data.dtype
+
+    @property
+    def device(self) -> str:
+        """Where it lies: ``"cpu"``, or ``"cuda:0"`` and so on."""
+        data: Any = self._data
+        return f"cuda:{data.device.id}" if on_gpu(data) else "cpu"
 
     @property
     def nbytes(self) -> int:
@@ -215,7 +221,9 @@ class Tensor(Variable):
     # -- to and from others ----------------------------------------------------------------------
 
     def numpy(self) -> Array:
-        """The ndarray behind the tensor; no copy, no gradient."""
+        """The ndarray behind the tensor; no copy, no gradient. TypeError for one on a GPU."""
+        if on_gpu(self._data):
+            raise TypeError("numpy: the tensor lies on a GPU; copy it to the host with cpu() first")
         return self._data
 
     def item(self) -> Any:
@@ -722,7 +730,19 @@ class Tensor(Variable):
         """Converted; itself when it has that dtype."""
         return self if self.dtype == dtype else sh.Cast.apply(self, np.dtype(dtype))
 
-    to = astype
+    def to(self, target: Any) -> Tensor:
+        """On another device (``"cpu"``, ``"cuda"``, ``"cuda:1"``), or converted to a dtype."""
+        if not isinstance(target, str) or target.partition(":")[0] not in ("cpu", "cuda"):
+            return self.astype(target)
+        return self if target == self.device else sh.Move.apply(self, target)
+
+    def cpu(self) -> Tensor:
+        """On the CPU; itself when it is there."""
+        return self.to("cpu")
+
+    def cuda(self, device: int | None = None) -> Tensor:
+        """On a GPU, as a CuPy array; the current one unless another is named."""
+        return self.to("cuda" if device is None else f"cuda:{device}")
 
     def float(self) -> Tensor:
         """Converted to float32."""

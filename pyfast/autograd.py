@@ -81,6 +81,16 @@ def wrap(data: Array, requires_grad: bool = False) -> Any:
     return tensor
 
 
+def on_gpu(value: Any) -> bool:
+    """Whether a tensor's array lies on a GPU: CuPy's, that is."""
+    return type(value) is not np.ndarray and hasattr(value, "__cuda_array_interface__")
+
+
+def as_data(value: Any) -> Any:
+    """The array as a tensor keeps it: an ndarray, or a GPU's array as it is."""
+    return value if on_gpu(value) else np.asarray(value)
+
+
 class Context:
     """Carries values from a function's forward to its backward; also its node in the graph.
 
@@ -93,11 +103,14 @@ class Context:
         For each argument of ``apply``, whether its gradient is wanted.
     saved_tensors : tuple
         What forward gave to :meth:`save_for_backward`: plain arrays.
+    kernels : module
+        The compiled functions for where the arrays lie: `_core`, or those of pyfast.cuda.
     """
 
     # Most contexts are made for calls that record nothing: what they start with is the class's own.
     needs_input_grad: tuple[bool, ...] = (False,) * 32
     saved_tensors: tuple[Any, ...] = ()
+    kernels: Any = _core
     _edges: list[tuple[Variable | Context, int] | None] | None = None
     _function: type[Function]
     _hooks: dict[int, dict[int, Callable[[Any], Any]]] | None = None
@@ -146,11 +159,11 @@ class Context:
 
     def _output(self, value: Any) -> Any:
         """Wrap one output and connect it to this node."""
-        if not isinstance(value, np.ndarray | np.generic):
+        if not isinstance(value, np.ndarray | np.generic) and not on_gpu(value):
             self._outputs.append(None)
             return value
         differentiable = value.dtype.kind == "f" and id(value) not in self._non_differentiable
-        tensor = wrap(np.asarray(value), differentiable)
+        tensor = wrap(as_data(value), differentiable)
         if differentiable:
             tensor._node = self
             tensor._index = len(self._outputs)
@@ -220,6 +233,26 @@ class Function:
         return cls.forward(Context(), *args)
 
     @classmethod
+    def run_with(cls, kernels: Any, *args: Any) -> Any:
+        """As :meth:`run`, on arrays of another device.
+
+        Parameters
+        ----------
+        kernels : Kernels
+            See pyfast.cuda.frameworks.
+        *args
+            What forward takes after the context.
+
+        Returns
+        -------
+        array or tuple
+            What forward returns.
+        """
+        ctx = Context()
+        ctx.kernels = kernels
+        return cls.forward(ctx, *args)
+
+    @classmethod
     def apply(cls, *args: Any) -> Any:
         """Run forward on tensors, and record it where some input requires a gradient.
 
@@ -238,14 +271,27 @@ class Function:
             for a in args:
                 if isinstance(a, Variable) and a._requires_grad:
                     return cls._apply_recorded(args, values)
-        outputs = cls.forward(Context(), *values)
+        outputs = cls.forward(cls._context(values), *values)
         if isinstance(outputs, tuple):
             return tuple([constant(o) for o in outputs])
         return constant(outputs)
 
     @classmethod
-    def _apply_recorded(cls, args: tuple[Any, ...], values: list[Any]) -> Any:
+    def _context(cls, values: list[Any]) -> Context:
+        """A context with the kernels for where the arrays lie."""
         ctx = Context()
+        if type(values[0]) is not np.ndarray:
+            for value in values:
+                if on_gpu(value):
+                    from .cuda.frameworks import kernels_of
+
+                    ctx.kernels = kernels_of(value, cls.__name__)
+                    break
+        return ctx
+
+    @classmethod
+    def _apply_recorded(cls, args: tuple[Any, ...], values: list[Any]) -> Any:
+        ctx = cls._context(values)
         ctx.needs_input_grad = tuple([isinstance(a, Variable) and a._requires_grad for a in args])
         outputs = cls.forward(ctx, *values)
         ctx._record(cls, args)
@@ -256,7 +302,7 @@ class Function:
 
 def constant(output: Any) -> Any:
     """An output of forward that nothing is recorded of."""
-    if type(output) is np.ndarray:
+    if type(output) is np.ndarray or on_gpu(output):
         return wrap(output)
     return wrap(np.asarray(output)) if isinstance(output, np.ndarray | np.generic) else output
 
@@ -403,7 +449,7 @@ class _Sum:
         elif self.owned or self._alone():
             np.add(self.value, gradient, out=self.value)
         else:
-            self.value = np.asarray(self.value + gradient)
+            self.value = as_data(self.value + gradient)
             self.owned = True
 
     def _alone(self) -> bool:
@@ -426,7 +472,7 @@ class _Sum:
         assert self.value is not None
         if self.owned or self._alone():
             return self.value
-        return np.array(self.value, order="C")
+        return self.value.copy(order="C")
 
 
 def _call_hooks(hooks: Mapping[int, Callable[[Any], Any]], total: _Sum) -> None:
@@ -446,7 +492,7 @@ def _conform(
     """A gradient as an array of its tensor's shape and dtype."""
     if type(gradient) is np.ndarray and gradient.shape == shape and gradient.dtype is dtype:
         return gradient
-    array = np.asarray(gradient._data if isinstance(gradient, Variable) else gradient)
+    array = cast(Array, as_data(gradient._data if isinstance(gradient, Variable) else gradient))
     if array.shape != shape:
         if not isinstance(source, str):
             source = f"{source.__name__}.backward"
@@ -523,7 +569,9 @@ class _Pass:
         """The whole gradient of one output of a node, after its hooks."""
         total = self.sums.pop((id(node), index), None)
         if total is None:
-            return np.zeros(*meta) if meta is not None and node._materialize else None
+            if meta is None or not node._materialize:
+                return None
+            return np.zeros(*meta) if node.kernels is _core else node.kernels.zeros(*meta)
         if node._hooks is not None and index in node._hooks:
             _call_hooks(node._hooks[index], total)
         if (id(node), index) in self.wanted:
@@ -545,7 +593,7 @@ class _Pass:
 def _accumulate(leaf: Variable, total: _Sum) -> None:
     if leaf._grad is None:
         leaf._grad = wrap(total.fresh())
-    elif leaf._grad._data.flags.writeable:
+    elif getattr(leaf._grad._data.flags, "writeable", True):  # CuPy's arrays always are
         leaf._grad._data += total.value
     else:
         leaf._grad = wrap(np.asarray(leaf._grad._data + total.value))
@@ -562,8 +610,8 @@ def _seed(output: Variable, gradient: Any) -> Array:
                 "backward: gradient can be left out only for a tensor of one element, "
                 f"got shape {data.shape}"
             )
-        return np.ones(data.shape, data.dtype)
-    array = np.asarray(gradient._data if isinstance(gradient, Variable) else gradient)
+        return np.ones_like(data, order="C", subok=False)
+    array = cast(Array, as_data(gradient._data if isinstance(gradient, Variable) else gradient))
     if array.shape != data.shape:
         raise ValueError(
             f"backward: gradient must have the tensor's shape {data.shape}, got {array.shape}"

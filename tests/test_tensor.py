@@ -340,7 +340,7 @@ def test_dispatch_takes_what_numpy_takes() -> None:
         (torch.ones(2, dtype=torch.bfloat16), TypeError, "softmax: not a dense CPU tensor"),
         (torch.ones(2).to_sparse(), TypeError, "softmax: not a dense CPU tensor"),
         (torch.ones(2, device="meta"), TypeError, "softmax: arrays on device 'meta'"),
-        (CudaArray(), TypeError, "softmax: CUDA backend not available"),
+        (CudaArray(), TypeError, "softmax: CudaArray lies on a GPU, but is neither a CuPy array"),
         (DLPackOnly(np.ones(2), 2), TypeError, "softmax: arrays on DLPack device 2"),
         (np.ma.masked_array([1.0, 2.0], [True, False]), TypeError, "softmax: masked"),
         ([[1.0], [1.0, 2.0]], ValueError, "softmax: not an array"),

@@ -1,4 +1,4 @@
-// Python objects in and out: the only file (with python.cpp) that knows NumPy and the GIL.
+// Arrays in and out: the only file (with python.cpp) that knows NumPy's memory and the GIL.
 #pragma once
 
 #include <pybind11/pybind11.h>
@@ -6,14 +6,12 @@
 #include <cstdint>
 #include <utility>
 
-#include "core/activation.h"
+#include "core/arguments.h"
 #include "core/error.h"
 #include "core/shape.h"
 #include "core/tensor.h"
 
 namespace pyfast {
-
-namespace py = pybind11;
 
 // What an array argument may hold.
 enum class Kind : std::uint8_t {
@@ -65,16 +63,6 @@ class Output {
 
 // Whether an array's memory is its own alone: NumPy's, or a block of the pool that only it holds.
 bool owns_memory(py::handle array);
-
-// An int, or a sequence of n ints: "stride=2", "stride=(2, 1)".
-Dims to_dims(py::handle object, Where where, int n);
-// A sequence of any number of ints.
-Dims to_shape(py::handle object, Where where);
-std::int64_t to_int(py::handle object, Where where);
-double to_double(py::handle object, Where where);
-std::string to_text(py::handle object, Where where);
-// None, or an activation's name.
-Activation to_activation(py::handle object, Where where);
 
 bool reference_mode();  // true: every op runs its naive reference (tests)
 void set_reference_mode(bool on);

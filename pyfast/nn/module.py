@@ -561,13 +561,14 @@ class Module:
         fn(self)
         return self
 
-    def to(self: M, dtype: Any) -> M:
-        """Convert floating parameters, their gradients and floating buffers, in place.
+    def to(self: M, target: Any) -> M:
+        """Move to a device, or convert to a dtype; in place, gradients included.
 
         Parameters
         ----------
-        dtype : dtype
-            float32 or float64.
+        target : str or dtype
+            ``"cpu"``, ``"cuda"`` or ``"cuda:1"``: all parameters and buffers. float32 or float64
+            (on a GPU float16, too): those that are floating.
 
         Returns
         -------
@@ -578,16 +579,55 @@ class Module:
         ------
         TypeError
             For another dtype.
+        RuntimeError, ImportError
+            If no GPU can be used, or CuPy is missing; nothing has moved then.
         """
-        wanted = np.dtype(dtype)
-        if wanted not in (np.float32, np.float64):
+        if isinstance(target, str) and target.partition(":")[0] in ("cpu", "cuda"):
+            return self._move_to(target)
+        wanted = np.dtype(target)
+        if wanted not in (np.float32, np.float64, np.float16):
             raise TypeError(f"to: dtype must be float32 or float64, got {wanted}")
-        for tensor in (*self.parameters(), *self.buffers()):
-            if tensor.dtype.kind == "f":
-                tensor.data = tensor.data.astype(wanted, copy=False)
-                if tensor.grad is not None:
-                    tensor.grad.data = tensor.grad.data.astype(wanted, copy=False)
+        tensors = [t for t in (*self.parameters(), *self.buffers()) if t.dtype.kind == "f"]
+        if wanted == np.float16 and any(t.device == "cpu" for t in tensors):
+            raise TypeError("to: float16 is computed on a GPU only; use to('cuda') first")
+        for tensor in tensors:
+            tensor.data = tensor.data.astype(wanted, copy=False)
+            if tensor.grad is not None:
+                tensor.grad.data = tensor.grad.data.astype(wanted, copy=False)
         return self
+
+    def _move_to(self: M, device: str) -> M:
+        from ..cuda.frameworks import move
+
+        for tensor in (*self.parameters(), *self.buffers()):
+            tensor.data = move(tensor.data, device)
+            if tensor.grad is not None:
+                tensor.grad.data = move(tensor.grad.data, device)
+        return self
+
+    def cuda(self: M, device: int | None = None) -> M:
+        """Move to a GPU: the current one, or the one that is named.
+
+        Parameters
+        ----------
+        device : int, optional
+
+        Returns
+        -------
+        Module
+            This module.
+        """
+        return self.to("cuda" if device is None else f"cuda:{device}")
+
+    def cpu(self: M) -> M:
+        """Move to the CPU.
+
+        Returns
+        -------
+        Module
+            This module.
+        """
+        return self.to("cpu")
 
     def float(self: M) -> M:
         """Convert to float32.

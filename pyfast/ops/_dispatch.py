@@ -31,6 +31,8 @@ def call(function: type[Function], *args: Any) -> Any:
     *args
         - any ``pf.Tensor`` among the arrays: recorded on the tape, Tensors come back;
         - any ``torch.Tensor``: read in place and given back in place;
+        - CuPy arrays and CUDA tensors: computed where they lie (pyfast.cuda), in torch's graph if
+          they require grad;
         - lists, scalars, DLPack and ``__array__`` objects: as ``numpy.asarray`` takes them (a list
           of Python floats is float64), ndarrays come back.
 
@@ -41,7 +43,10 @@ def call(function: type[Function], *args: Any) -> Any:
     Raises
     ------
     TypeError
-        For arrays on a GPU, torch tensors that require grad, or Tensors next to torch tensors.
+        For CPU torch tensors that require grad, Tensors next to torch tensors, or arrays on
+        different devices.
+    RuntimeError
+        For arrays on a GPU where pyfast was built without CUDA.
     ValueError
         For a list that is no array.
     """
@@ -58,6 +63,9 @@ def _convert(function: type[Function], args: tuple[Any, ...]) -> Any:
     """The slow way of call(): something has to be converted first."""
     n = function.array_args
     op = op_name(function)
+    for a in args[:n]:
+        if not isinstance(a, Variable) and backend_for(a, op) == "cuda":
+            return _on_gpu(function, args, a, op)
     torch = _torch_among(args[:n])
     on_tape = any(isinstance(a, Variable) for a in args[:n])
     if torch is not None and on_tape:
@@ -71,6 +79,26 @@ def _convert(function: type[Function], args: tuple[Any, ...]) -> Any:
     if isinstance(result, tuple):
         return tuple([_to_torch(torch, r) for r in result])
     return _to_torch(torch, result)
+
+
+def _on_gpu(function: type[Function], args: tuple[Any, ...], array: Any, op: str) -> Any:
+    """An op on CuPy arrays or CUDA tensors; PyTorch's own graph is recorded where it wants to."""
+    from ..cuda.frameworks import kernels_of
+
+    n = function.array_args
+    torch = _torch_among(args[:n])
+    if any(isinstance(a, Variable) for a in args[:n]):
+        if torch is not None:
+            raise TypeError(f"{op}: pyfast Tensors and torch tensors cannot be mixed in one call")
+        return function.apply(*args)
+    kernels = kernels_of(array, op)
+    wants = torch is not None and torch.is_grad_enabled()
+    if wants and any(getattr(a, "requires_grad", False) for a in args[:n]):
+        from ..cuda.torch_function import torch_function
+
+        op_class: Any = function  # mypy finds Function's __hash__ unlike Hashable's
+        return torch_function(op_class, kernels, torch).apply(*args)
+    return function.run_with(kernels, *args)
 
 
 def op_name(function: type[Function]) -> str:
@@ -104,7 +132,7 @@ def _torch_among(args: tuple[Any, ...]) -> Any:
 
 
 def backend_for(value: Any, op: str) -> str:
-    """Name the backend whose memory holds an array: the one door a GPU backend will come through.
+    """Name the backend whose memory holds an array.
 
     Parameters
     ----------
@@ -115,7 +143,7 @@ def backend_for(value: Any, op: str) -> str:
     Returns
     -------
     str
-        ``"cpu"``.
+        ``"cpu"`` or ``"cuda"``.
 
     Raises
     ------
@@ -129,13 +157,12 @@ def backend_for(value: Any, op: str) -> str:
     'cpu'
     """
     device = getattr(getattr(value, "device", None), "type", None)
-    if device == "cuda" or (device is None and hasattr(value, "__cuda_array_interface__")):
-        raise TypeError(
-            f"{op}: CUDA backend not available: this version computes on the CPU only; "
-            "copy the array to the host first"
-        )
+    if device == "cuda" or (
+        not isinstance(device, str) and hasattr(value, "__cuda_array_interface__")
+    ):
+        return "cuda"
     if isinstance(device, str) and device != "cpu":
-        raise TypeError(f"{op}: arrays on device {device!r} are not supported, only the CPU's")
+        raise TypeError(f"{op}: arrays on device {device!r} are not supported, only CPU and CUDA")
     return "cpu"
 
 
@@ -164,7 +191,8 @@ def as_array(value: Any, op: str) -> Any:
     """
     if value is None or type(value) is ndarray:
         return value
-    backend_for(value, op)
+    if backend_for(value, op) == "cuda":
+        raise TypeError(f"{op}: takes no array on a GPU; copy it to the host first")
     torch = _torch_among((value,))
     if torch is not None:
         return _from_torch(torch, value, op)

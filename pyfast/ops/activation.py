@@ -6,7 +6,6 @@ overwritten.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from numpy import ndarray
@@ -40,50 +39,46 @@ __all__ = [
 ]
 
 
-def _unary(
-    name: str,
-    kernel: Callable[..., Any],
-    gradient: Callable[..., Any],
-    saves_output: bool = False,
-) -> type[Function]:
-    """The Function of ``kernel(input, *settings)``, and ``gradient(grad, saved, *settings)``."""
+def _unary(name: str, op: str, saves_output: bool = False) -> type[Function]:
+    """The Function of the kernel ``op(input, *settings)`` and its backward."""
 
     def forward(ctx: Any, input: Any, *settings: Any) -> Any:
-        output = kernel(input, *settings)
+        output = getattr(ctx.kernels, op)(input, *settings)
         ctx.save_for_backward(output if saves_output else input)
         ctx.settings = settings
         return output
 
     def backward(ctx: Any, grad: Any) -> Any:
         (saved,) = ctx.saved_tensors
-        return (gradient(grad, saved, *ctx.settings), *(None for _ in ctx.settings))
+        gradient = getattr(ctx.kernels, op + "_backward")(grad, saved, *ctx.settings)
+        return (gradient, *(None for _ in ctx.settings))
 
     methods = {"forward": staticmethod(forward), "backward": staticmethod(backward)}
     return type(name, (Function,), {"array_args": 1, "__module__": __name__, **methods})
 
 
-_Relu = _unary("_Relu", _core.relu, _core.relu_backward, saves_output=True)
-_Relu6 = _unary("_Relu6", _core.relu6, _core.relu6_backward, saves_output=True)
-_LeakyRelu = _unary("_LeakyRelu", _core.leaky_relu, _core.leaky_relu_backward)
-_Elu = _unary("_Elu", _core.elu, _core.elu_backward)
-_Selu = _unary("_Selu", _core.selu, _core.selu_backward)
-_Celu = _unary("_Celu", _core.celu, _core.celu_backward)
-_Gelu = _unary("_Gelu", _core.gelu, _core.gelu_backward)
-_GeluTanh = _unary("_GeluTanh", _core.gelu_tanh, _core.gelu_tanh_backward)
-_Silu = _unary("_Silu", _core.silu, _core.silu_backward)
-_Mish = _unary("_Mish", _core.mish, _core.mish_backward)
-_Sigmoid = _unary("_Sigmoid", _core.sigmoid, _core.sigmoid_backward, saves_output=True)
-_Logsigmoid = _unary("_Logsigmoid", _core.logsigmoid, _core.logsigmoid_backward)
-_Tanh = _unary("_Tanh", _core.tanh, _core.tanh_backward, saves_output=True)
-_Softplus = _unary("_Softplus", _core.softplus, _core.softplus_backward)
-_Softsign = _unary("_Softsign", _core.softsign, _core.softsign_backward)
-_Hardswish = _unary("_Hardswish", _core.hardswish, _core.hardswish_backward)
-_Hardsigmoid = _unary("_Hardsigmoid", _core.hardsigmoid, _core.hardsigmoid_backward)
-_Hardtanh = _unary("_Hardtanh", _core.hardtanh, _core.hardtanh_backward)
-_Hardshrink = _unary("_Hardshrink", _core.hardshrink, _core.hardshrink_backward)
-_Softshrink = _unary("_Softshrink", _core.softshrink, _core.softshrink_backward)
-_Tanhshrink = _unary("_Tanhshrink", _core.tanhshrink, _core.tanhshrink_backward)
-_Threshold = _unary("_Threshold", _core.threshold, _core.threshold_backward)
+_Relu = _unary("_Relu", "relu", saves_output=True)
+_Relu6 = _unary("_Relu6", "relu6", saves_output=True)
+_LeakyRelu = _unary("_LeakyRelu", "leaky_relu")
+_Elu = _unary("_Elu", "elu")
+_Selu = _unary("_Selu", "selu")
+_Celu = _unary("_Celu", "celu")
+_Gelu = _unary("_Gelu", "gelu")
+_GeluTanh = _unary("_GeluTanh", "gelu_tanh")
+_Silu = _unary("_Silu", "silu")
+_Mish = _unary("_Mish", "mish")
+_Sigmoid = _unary("_Sigmoid", "sigmoid", saves_output=True)
+_Logsigmoid = _unary("_Logsigmoid", "logsigmoid")
+_Tanh = _unary("_Tanh", "tanh", saves_output=True)
+_Softplus = _unary("_Softplus", "softplus")
+_Softsign = _unary("_Softsign", "softsign")
+_Hardswish = _unary("_Hardswish", "hardswish")
+_Hardsigmoid = _unary("_Hardsigmoid", "hardsigmoid")
+_Hardtanh = _unary("_Hardtanh", "hardtanh")
+_Hardshrink = _unary("_Hardshrink", "hardshrink")
+_Softshrink = _unary("_Softshrink", "softshrink")
+_Tanhshrink = _unary("_Tanhshrink", "tanhshrink")
+_Threshold = _unary("_Threshold", "threshold")
 
 
 def relu(input: ArrayT) -> ArrayT:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy import ndarray
 
 from .. import _core
-from ..autograd import Function, Variable, sum_to
+from ..autograd import Function, Variable, as_data, on_gpu, sum_to
 
 __all__ = ["binary", "matmul", "maximum", "minimum", "where"]
 
@@ -76,11 +76,13 @@ def fit(value: Any, other: Any) -> Any:
     """`value` as an operand beside the array or scalar `other`."""
     raw = _raw(value)
     kind = getattr(getattr(other, "dtype", None), "kind", "")
-    floating = kind == "f" and isinstance(other, ndarray)
+    floating = kind == "f" and (isinstance(other, ndarray) or on_gpu(other))
     if isinstance(raw, bool | int | float | np.generic):
         weak = floating and not isinstance(raw, np.complexfloating)
+        if on_gpu(other):  # CuPy takes NumPy's scalars, but none of its arrays
+            return other.dtype.type(raw) if weak else raw
         return np.asarray(raw, other.dtype) if weak else np.asarray(raw)
-    if not isinstance(raw, ndarray):
+    if not isinstance(raw, ndarray) and not on_gpu(raw):
         value = raw = np.asarray(raw)
     if floating and raw.dtype.kind in "biu":
         return raw.astype(other.dtype)
@@ -370,7 +372,7 @@ class Mean(Function):
     def forward(ctx: Any, x: Any, axis: Axis, keepdims: bool) -> Any:
         """The mean."""
         ctx.how = x.shape, axis, keepdims
-        total = np.asarray(np.sum(x, axis=axis, keepdims=keepdims))
+        total = as_data(np.sum(x, axis=axis, keepdims=keepdims))
         ctx.count = x.size // max(total.size, 1)
         dtype = x.dtype if x.dtype.kind == "f" else np.float64
         with np.errstate(all="ignore"):
@@ -390,10 +392,10 @@ class Var(Function):
         """The sum of squared deviations over n - correction."""
         with np.errstate(all="ignore"):
             deviation = x - np.mean(x, axis=axis, keepdims=True)
-            total = np.asarray(np.sum(deviation * deviation, axis=axis, keepdims=keepdims))
+            total = as_data(np.sum(deviation * deviation, axis=axis, keepdims=keepdims))
             ctx.free = max(x.size // max(total.size, 1) - correction, 0)
-            out = total / np.asarray(ctx.free, total.dtype)
-        out = np.asarray(np.sqrt(out) if root else out)
+            out = total / total.dtype.type(ctx.free)
+        out = as_data(np.sqrt(out) if root else out)
         ctx.how = x.shape, axis, keepdims
         ctx.root = root
         ctx.save_for_backward(deviation, out)
@@ -404,7 +406,7 @@ class Var(Function):
         """2/(n - correction) times the deviation; a zero root passes nothing on."""
         deviation, out = ctx.saved_tensors
         with np.errstate(all="ignore"):
-            slope = np.asarray(2 / np.asarray(ctx.free, deviation.dtype), deviation.dtype)
+            slope = deviation.dtype.type(2) / deviation.dtype.type(ctx.free)
             if ctx.root:
                 grad = np.where(out == 0, 0, grad / (2 * out))
             return _spread(grad, *ctx.how) * (slope * deviation), None, None, None, None
@@ -416,7 +418,7 @@ class Extreme(Function):
     @staticmethod
     def forward(ctx: Any, x: Any, axis: Axis, keepdims: bool, pick: Any) -> Any:
         """The extreme."""
-        out = np.asarray(pick.reduce(x, axis=axis, keepdims=keepdims))
+        out = as_data(pick.reduce(x, axis=axis, keepdims=keepdims))
         ctx.save_for_backward(x, out)
         ctx.how = x.shape, axis, keepdims
         return out
@@ -454,14 +456,14 @@ class MatMul(Function):
     def forward(ctx: Any, a: Any, b: Any) -> Any:
         """The product; of integers and mixed dtypes, NumPy's."""
         ctx.save_for_backward(a, b)
-        return _core.matmul(a, b) if _has_kernels(a, b) else np.matmul(a, b)
+        return ctx.kernels.matmul(a, b) if _has_kernels(a, b) else np.matmul(a, b)
 
     @staticmethod
     def backward(ctx: Any, grad: Any) -> Any:
         """G·Bᵀ and Aᵀ·G, summed over broadcast batches."""
         a, b = ctx.saved_tensors
         if _has_kernels(a, b):
-            return _core.matmul_backward(grad, a, b, *ctx.needs_input_grad)
+            return ctx.kernels.matmul_backward(grad, a, b, *ctx.needs_input_grad)
         wide: list[Any] = [np.asarray(x, np.float64) for x in (grad, a, b)]
         gradients = _core.matmul_backward(*wide, *ctx.needs_input_grad)
         pairs = zip(gradients, (a, b), strict=True)
@@ -469,6 +471,8 @@ class MatMul(Function):
 
 
 def _has_kernels(a: Any, b: Any) -> bool:
+    if type(a) is not ndarray:  # on a GPU, whose kernels say themselves what they take
+        return True
     return a.dtype == b.dtype and a.dtype in (np.float32, np.float64)
 
 
@@ -564,8 +568,8 @@ def where(condition: Any, input: Any, other: Any) -> Any:
     """
     a, b = fit(input, _raw(other)), fit(other, _raw(input))
     if isinstance(condition, Variable) or isinstance(a, Variable) or isinstance(b, Variable):
-        return Where.apply(a, b, np.asarray(_raw(condition), bool))
-    return Where.run(a, b, np.asarray(condition, bool))
+        return Where.apply(a, b, as_data(_raw(condition)).astype(bool, copy=False))
+    return Where.run(a, b, as_data(condition).astype(bool, copy=False))
 
 
 def _binary_or_array(function: type[Function], a: Any, b: Any) -> Any:

@@ -23,7 +23,9 @@ class _ScaledDotProductAttention(Function):
     def forward(
         ctx: Any, query: Any, key: Any, value: Any, attn_mask: Any, options: tuple[Any, ...]
     ) -> Any:
-        output, *rows = _core.scaled_dot_product_attention(query, key, value, attn_mask, *options)
+        output, *rows = ctx.kernels.scaled_dot_product_attention(
+            query, key, value, attn_mask, *options
+        )
         ctx.save_for_backward(query, key, value, attn_mask, output, *rows)
         ctx.options = options
         return output
@@ -33,7 +35,7 @@ class _ScaledDotProductAttention(Function):
         needs = ctx.needs_input_grad[:4]
         *options, window_size = ctx.options
         operands = (grad, *ctx.saved_tensors, *options, *needs, window_size)
-        gradients = _core.scaled_dot_product_attention_backward(*operands)
+        gradients = ctx.kernels.scaled_dot_product_attention_backward(*operands)
         return *gradients, None
 
 

@@ -31,7 +31,7 @@ class _Convolution(Function):
 
     @classmethod
     def forward(cls, ctx: Any, input: Any, weight: Any, bias: Any, *settings: Any) -> Any:
-        kernel = getattr(_core, cls.kernel)
+        kernel = getattr(ctx.kernels, cls.kernel)
         if not any(ctx.needs_input_grad[:3]):
             return kernel(input, weight, bias, *settings)
         output, saved = kernel(input, weight, bias, *settings, True)
@@ -43,7 +43,7 @@ class _Convolution(Function):
     @classmethod
     def backward(cls, ctx: Any, grad: Any) -> Any:
         wanted = ctx.needs_input_grad[:3]
-        backward = getattr(_core, cls.kernel + "_backward")
+        backward = getattr(ctx.kernels, cls.kernel + "_backward")
         gradients = backward(grad, *ctx.saved_tensors, wanted, *ctx.settings)
         return *gradients, *(None for _ in ctx.settings)
 
@@ -81,14 +81,14 @@ class _Unfold(Function):
 
     @staticmethod
     def forward(ctx: Any, input: Any, *settings: Any) -> Any:
-        output = _core.unfold(input, *settings)
+        output = ctx.kernels.unfold(input, *settings)
         ctx.settings = settings
         ctx.image = input.shape[-2:]
         return output
 
     @staticmethod
     def backward(ctx: Any, grad: Any) -> Any:
-        return _core.fold(grad, ctx.image, *ctx.settings), None, None, None, None
+        return ctx.kernels.fold(grad, ctx.image, *ctx.settings), None, None, None, None
 
 
 class _Fold(Function):
@@ -97,11 +97,11 @@ class _Fold(Function):
     @staticmethod
     def forward(ctx: Any, input: Any, output_size: Any, *settings: Any) -> Any:
         ctx.settings = settings
-        return _core.fold(input, output_size, *settings)
+        return ctx.kernels.fold(input, output_size, *settings)
 
     @staticmethod
     def backward(ctx: Any, grad: Any) -> Any:
-        return _core.unfold(grad, *ctx.settings), None, None, None, None, None
+        return ctx.kernels.unfold(grad, *ctx.settings), None, None, None, None, None
 
 
 def conv1d(

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from .. import _core
 from ..autograd import Function
 from ..random import default_generator
 from ._dispatch import ArrayT, call
@@ -26,11 +25,11 @@ class _Dropout(Function):
     def forward(ctx: Any, input: Any, op: str, p: float, trailing: int, alpha: bool) -> Any:
         span = _span(op, input, trailing)
         ctx.draw = (p, *default_generator.next_stream(), span, alpha)
-        return _core.dropout(op, input, *ctx.draw)
+        return ctx.kernels.dropout(op, input, *ctx.draw)
 
     @staticmethod
     def backward(ctx: Any, grad: Any) -> Any:
-        return _core.dropout_backward(grad, *ctx.draw), None, None, None, None
+        return ctx.kernels.dropout_backward(grad, *ctx.draw), None, None, None, None
 
 
 def _span(op: str, input: Any, trailing: int) -> int:

@@ -19,7 +19,7 @@ class _Embedding(Function):
 
     @staticmethod
     def forward(ctx: Any, input: Any, weight: Any, padding_idx: int, by_freq: bool) -> Any:
-        output = _core.embedding(input, weight)
+        output = ctx.kernels.embedding(input, weight)
         ctx.save_for_backward(input)
         ctx.settings = len(weight), padding_idx, by_freq
         return output
@@ -27,7 +27,7 @@ class _Embedding(Function):
     @staticmethod
     def backward(ctx: Any, grad: Any) -> Any:
         (input,) = ctx.saved_tensors
-        return None, _core.embedding_backward(grad, input, *ctx.settings), None, None
+        return None, ctx.kernels.embedding_backward(grad, input, *ctx.settings), None, None
 
 
 class _OneHot(Function):

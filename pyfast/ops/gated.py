@@ -21,12 +21,12 @@ class _Glu(Function):
     def forward(ctx: Any, input: Any, dim: int) -> Any:
         ctx.save_for_backward(input)
         ctx.dim = dim
-        return _core.glu(input, dim)
+        return ctx.kernels.glu(input, dim)
 
     @staticmethod
     def backward(ctx: Any, grad: Any) -> Any:
         (input,) = ctx.saved_tensors
-        return _core.glu_backward(grad, input, ctx.dim), None
+        return ctx.kernels.glu_backward(grad, input, ctx.dim), None
 
 
 class _Prelu(Function):
@@ -35,11 +35,11 @@ class _Prelu(Function):
     @staticmethod
     def forward(ctx: Any, input: Any, weight: Any) -> Any:
         ctx.save_for_backward(input, weight)
-        return _core.prelu(input, weight)
+        return ctx.kernels.prelu(input, weight)
 
     @staticmethod
     def backward(ctx: Any, grad: Any) -> Any:
-        return _core.prelu_backward(grad, *ctx.saved_tensors)
+        return ctx.kernels.prelu_backward(grad, *ctx.saved_tensors)
 
 
 class _Softmin(SoftmaxFunction):

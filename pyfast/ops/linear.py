@@ -19,8 +19,8 @@ class _Linear(Function):
     @staticmethod
     def forward(ctx: Any, input: Any, weight: Any, bias: Any, activation: str | None) -> Any:
         if not any(ctx.needs_input_grad):
-            return _core.linear(input, weight, bias, activation, False)
-        output, saved = _core.linear(input, weight, bias, activation, True)
+            return ctx.kernels.linear(input, weight, bias, activation, False)
+        output, saved = ctx.kernels.linear(input, weight, bias, activation, True)
         ctx.save_for_backward(input, weight, saved if activation else None)
         ctx.activation = activation
         return output
@@ -29,7 +29,7 @@ class _Linear(Function):
     def backward(ctx: Any, grad: Any) -> Any:
         input, weight, saved = ctx.saved_tensors
         return (
-            *_core.linear_backward(
+            *ctx.kernels.linear_backward(
                 grad, input, weight, saved, ctx.activation, *ctx.needs_input_grad[:3]
             ),
             None,
@@ -42,11 +42,11 @@ class _Matmul(Function):
     @staticmethod
     def forward(ctx: Any, input: Any, other: Any) -> Any:
         ctx.save_for_backward(input, other)
-        return _core.matmul(input, other)
+        return ctx.kernels.matmul(input, other)
 
     @staticmethod
     def backward(ctx: Any, grad: Any) -> Any:
-        return _core.matmul_backward(grad, *ctx.saved_tensors, *ctx.needs_input_grad)
+        return ctx.kernels.matmul_backward(grad, *ctx.saved_tensors, *ctx.needs_input_grad)
 
 
 def linear(

@@ -6,7 +6,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from .. import _core
 from ..autograd import Function, sum_to
 from ._dispatch import ArrayT, call
 
@@ -39,7 +38,7 @@ class _Pointwise(Function):
         arrays = _broadcast(cls.op, input, target, weight, pos_weight)
         ctx.save_for_backward(*arrays)
         ctx.settings = cls.op, cls._loss(scale), float(scale or 0), reduction
-        return _core.pointwise_loss(*ctx.settings, *arrays)
+        return ctx.kernels.pointwise_loss(*ctx.settings, *arrays)
 
     @classmethod
     def _loss(cls, scale: Any) -> str:
@@ -48,7 +47,7 @@ class _Pointwise(Function):
     @staticmethod
     def backward(ctx: Any, grad: Any) -> Any:
         operands: tuple[Any, ...] = (grad, *ctx.saved_tensors, ctx.needs_input_grad[1])
-        grads = _core.pointwise_loss_backward(*ctx.settings, *operands)
+        grads = ctx.kernels.pointwise_loss_backward(*ctx.settings, *operands)
         sums = [None if g is None else sum_to(g, s) for g, s in zip(grads, ctx.shapes, strict=True)]
         return (*sums, None, None, None, None)
 
@@ -128,7 +127,7 @@ class _ClassLoss(Function):
 
     @classmethod
     def forward(cls, ctx: Any, input: Any, target: Any, weight: Any, *settings: Any) -> Any:
-        loss, log_sum_exp = _core.cross_entropy(cls.nll, input, target, weight, *settings)
+        loss, log_sum_exp = ctx.kernels.cross_entropy(cls.nll, input, target, weight, *settings)
         ctx.save_for_backward(input, target, weight, log_sum_exp)
         ctx.settings = settings
         return loss
@@ -137,7 +136,7 @@ class _ClassLoss(Function):
     def backward(cls, ctx: Any, grad: Any) -> Any:
         need_target = ctx.needs_input_grad[1]
         operands: tuple[Any, ...] = (*ctx.saved_tensors, *ctx.settings, need_target)
-        grads = _core.cross_entropy_backward(cls.nll, grad, *operands)
+        grads = ctx.kernels.cross_entropy_backward(cls.nll, grad, *operands)
         return (*grads, None, None, None, None)
 
 

@@ -28,8 +28,8 @@ class _MaxPool(Function):
     def forward(cls, ctx: Any, input: Any, *args: Any) -> Any:
         return_indices = args[-1]
         if not (return_indices or ctx.needs_input_grad[0]):
-            return getattr(_core, cls.kernel)(input, *args)
-        output, indices = getattr(_core, cls.kernel)(input, *args[:-1], True)
+            return getattr(ctx.kernels, cls.kernel)(input, *args)
+        output, indices = getattr(ctx.kernels, cls.kernel)(input, *args[:-1], True)
         ctx.save_for_backward(indices)
         ctx.input_shape, ctx.args = input.shape, args
         return (output, indices) if return_indices else output
@@ -37,7 +37,7 @@ class _MaxPool(Function):
     @classmethod
     def backward(cls, ctx: Any, grad: Any, *_: Any) -> Any:
         (indices,) = ctx.saved_tensors
-        backward = getattr(_core, cls.kernel.removeprefix("adaptive_") + "_backward")
+        backward = getattr(ctx.kernels, cls.kernel.removeprefix("adaptive_") + "_backward")
         return backward(grad, indices, ctx.input_shape), *(None,) * len(ctx.args)
 
 
@@ -48,7 +48,7 @@ class _FixedMaxPool(_MaxPool):
     def forward(cls, ctx: Any, input: Any, *args: Any) -> Any:
         if args[-1] or not ctx.needs_input_grad[0]:
             return super().forward(ctx, input, *args)
-        output, taps = getattr(_core, cls.kernel + "_taps")(input, *args[:-1])
+        output, taps = getattr(ctx.kernels, cls.kernel + "_taps")(input, *args[:-1])
         ctx.save_for_backward(taps)
         ctx.input_shape, ctx.args = input.shape, args
         return output
@@ -58,7 +58,7 @@ class _FixedMaxPool(_MaxPool):
         (taps,) = ctx.saved_tensors
         if taps.dtype != np.uint8:  # positions: asked for, or more taps than a byte can number
             return super().backward(ctx, grad)
-        backward = getattr(_core, cls.kernel + "_taps_backward")
+        backward = getattr(ctx.kernels, cls.kernel + "_taps_backward")
         gradient = backward(grad, taps, ctx.input_shape, *ctx.args[:-1])
         return gradient, *(None,) * len(ctx.args)
 

@@ -28,9 +28,9 @@ class _BatchNorm(Function):
     @staticmethod
     def forward(ctx: Any, *args: Any) -> Any:
         if True not in ctx.needs_input_grad:
-            return _core.batch_norm(*args)
+            return ctx.kernels.batch_norm(*args)
         input, mean, var, weight, bias, training, momentum, eps, activation = args
-        output, statistics = _core.batch_norm(
+        output, statistics = ctx.kernels.batch_norm(
             input, mean, var, weight, bias, training, momentum, eps, activation, save=True
         )
         ctx.save_for_backward(input, statistics, weight, bias)
@@ -39,7 +39,7 @@ class _BatchNorm(Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Any) -> Any:
-        of_input, of_weight, of_bias = _core.batch_norm_backward(
+        of_input, of_weight, of_bias = ctx.kernels.batch_norm_backward(
             grad, *ctx.saved_tensors, *ctx.settings, *ctx.needs_input_grad[3:5]
         )
         return of_input, None, None, of_weight, of_bias, None, None, None, None
@@ -51,9 +51,9 @@ class _InstanceNorm(Function):
     @staticmethod
     def forward(ctx: Any, *args: Any) -> Any:
         if True not in ctx.needs_input_grad:
-            return _core.instance_norm(*args)
+            return ctx.kernels.instance_norm(*args)
         input, mean, var, weight, bias, use_input_stats, momentum, eps = args
-        output, statistics = _core.instance_norm(
+        output, statistics = ctx.kernels.instance_norm(
             input, mean, var, weight, bias, use_input_stats, momentum, eps, save=True
         )
         ctx.save_for_backward(input, statistics, weight, bias)
@@ -66,11 +66,11 @@ class _InstanceNorm(Function):
         use_input_stats, eps = ctx.settings
         wanted = ctx.needs_input_grad[3:5]
         if use_input_stats:
-            gradients = _core.group_norm_backward(
+            gradients = ctx.kernels.group_norm_backward(
                 grad, input, statistics, weight, statistics.shape[2], eps, *wanted
             )
         else:
-            gradients = _core.batch_norm_backward(
+            gradients = ctx.kernels.batch_norm_backward(
                 grad, input, statistics, weight, bias, False, eps, None, *wanted
             )
         return gradients[0], None, None, *gradients[1:], None, None, None
@@ -82,15 +82,15 @@ class _GroupNorm(Function):
     @staticmethod
     def forward(ctx: Any, input: Any, weight: Any, bias: Any, groups: int, eps: float) -> Any:
         if True not in ctx.needs_input_grad:
-            return _core.group_norm(input, groups, weight, bias, eps)
-        output, statistics = _core.group_norm(input, groups, weight, bias, eps, save=True)
+            return ctx.kernels.group_norm(input, groups, weight, bias, eps)
+        output, statistics = ctx.kernels.group_norm(input, groups, weight, bias, eps, save=True)
         ctx.save_for_backward(input, statistics, weight)
         ctx.settings = groups, eps
         return output
 
     @staticmethod
     def backward(ctx: Any, grad: Any) -> Any:
-        gradients = _core.group_norm_backward(
+        gradients = ctx.kernels.group_norm_backward(
             grad, *ctx.saved_tensors, *ctx.settings, *ctx.needs_input_grad[1:3]
         )
         return *gradients, None, None
@@ -102,16 +102,16 @@ class _LayerNorm(Function):
     @staticmethod
     def forward(ctx: Any, *args: Any) -> Any:
         if True not in ctx.needs_input_grad:
-            return _core.layer_norm(*args)
+            return ctx.kernels.layer_norm(*args)
         input, weight, bias, shape, eps = args
-        output, statistics = _core.layer_norm(input, weight, bias, shape, eps, save=True)
+        output, statistics = ctx.kernels.layer_norm(input, weight, bias, shape, eps, save=True)
         ctx.save_for_backward(input, statistics, weight)
         ctx.settings = shape, eps
         return output
 
     @staticmethod
     def backward(ctx: Any, grad: Any) -> Any:
-        gradients = _core.layer_norm_backward(
+        gradients = ctx.kernels.layer_norm_backward(
             grad, *ctx.saved_tensors, *ctx.settings, *ctx.needs_input_grad[1:3]
         )
         return *gradients, None, None
@@ -123,8 +123,8 @@ class _RmsNorm(Function):
     @staticmethod
     def forward(ctx: Any, input: Any, weight: Any, shape: Any, eps: float | None) -> Any:
         if True not in ctx.needs_input_grad:
-            return _core.rms_norm(input, weight, None, shape, eps)
-        output, statistics = _core.rms_norm(input, weight, None, shape, eps, save=True)
+            return ctx.kernels.rms_norm(input, weight, None, shape, eps)
+        output, statistics = ctx.kernels.rms_norm(input, weight, None, shape, eps, save=True)
         ctx.save_for_backward(input, statistics, weight)
         ctx.settings = shape, eps
         return output
@@ -133,7 +133,7 @@ class _RmsNorm(Function):
     def backward(ctx: Any, grad: Any) -> Any:
         wanted = ctx.needs_input_grad[1], False
         operands: tuple[Any, ...] = (*ctx.saved_tensors, *ctx.settings, *wanted)
-        of_input, of_weight, _ = _core.rms_norm_backward(grad, *operands)
+        of_input, of_weight, _ = ctx.kernels.rms_norm_backward(grad, *operands)
         return of_input, of_weight, None, None
 
 

@@ -19,13 +19,13 @@ class _Pad(Function):
 
     @staticmethod
     def forward(ctx: Any, input: Any, pad: Any, mode: Any, value: Any) -> Any:
-        output = _core.pad(input, pad, mode, value)
+        output = ctx.kernels.pad(input, pad, mode, value)
         ctx.input_shape, ctx.pad, ctx.mode = input.shape, tuple(pad), mode
         return output
 
     @staticmethod
     def backward(ctx: Any, grad: Any) -> Any:
-        return _core.pad_backward(grad, ctx.input_shape, ctx.pad, ctx.mode), None, None, None
+        return ctx.kernels.pad_backward(grad, ctx.input_shape, ctx.pad, ctx.mode), None, None, None
 
 
 def pad(

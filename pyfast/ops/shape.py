@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..autograd import Function, Variable, sum_to
+from ..autograd import Function, Variable, as_data, sum_to
 
 __all__ = ["cat", "chunk", "split", "stack"]
 
@@ -41,7 +41,7 @@ class Permute(Function):
     def backward(ctx: Any, grad: Any) -> Any:
         """Axes back in place."""
         order = [a % grad.ndim for a in ctx.axes]
-        return np.transpose(grad, np.argsort(order)), None
+        return np.transpose(grad, tuple(np.argsort(order).tolist())), None
 
 
 class Broadcast(Function):
@@ -149,7 +149,7 @@ class GetItem(Function):
     def backward(ctx: Any, grad: Any) -> Any:
         """Put back among zeros; added up where an element was chosen more than once."""
         shape, index = ctx.how
-        full = np.zeros(shape, grad.dtype)
+        full = np.zeros_like(grad, order="C", shape=shape)
         if _selects_once(index):
             full[index] = grad
         else:
@@ -189,7 +189,7 @@ class Stack(Function):
 
 
 def _join(function: type[Function], tensors: Sequence[Any], dim: int) -> Any:
-    values = [t if isinstance(t, Variable) else np.asarray(t) for t in tensors]
+    values = [t if isinstance(t, Variable) else as_data(t) for t in tensors]
     if any(isinstance(v, Variable) for v in values):
         return function.apply(dim, *values)
     return function.run(dim, *values)
@@ -322,3 +322,22 @@ def chunk(input: Any, chunks: int, dim: int = 0) -> tuple[Any, ...]:
     if chunks <= 0:
         raise ValueError(f"chunk: chunks must be positive, got {chunks}")
     return split(input, max(1, -(-input.shape[dim] // chunks)), dim)
+
+
+class Move(Function):
+    """The same values on another device."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Any, device: str) -> Any:
+        """A copy there."""
+        from ..cuda.frameworks import device_of, move
+
+        ctx.device = device_of(x)
+        return move(x, device)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Any) -> Any:
+        """The gradient goes back to where the input lies."""
+        from ..cuda.frameworks import move
+
+        return move(grad, ctx.device), None

@@ -22,7 +22,7 @@ class SoftmaxFunction(Function):
     @classmethod
     def forward(cls, ctx: Any, input: Any, dim: int) -> Any:
         """The output, kept for backward."""
-        output = getattr(_core, cls.kernel)(input, dim)
+        output = getattr(ctx.kernels, cls.kernel)(input, dim)
         ctx.save_for_backward(output)
         ctx.dim = dim
         return output
@@ -31,7 +31,7 @@ class SoftmaxFunction(Function):
     def backward(cls, ctx: Any, grad: Any) -> Any:
         """The gradient of the input."""
         (output,) = ctx.saved_tensors
-        return getattr(_core, cls.kernel + "_backward")(grad, output, ctx.dim), None
+        return getattr(ctx.kernels, cls.kernel + "_backward")(grad, output, ctx.dim), None
 
 
 class _Softmax(SoftmaxFunction):

@@ -130,7 +130,7 @@ class Optimizer:
             raise TypeError(f"{self._name}: params must hold Tensors, got {type(p).__name__}")
         if not p.is_leaf:
             raise ValueError(f"{self._name}: params must be leaves, got the result of an operation")
-        if p.data.dtype not in (np.float32, np.float64):
+        if p.data.dtype not in (np.float32, np.float64) and p.device == "cpu":
             raise TypeError(f"{self._name}: params must be float32 or float64, got {p.data.dtype}")
 
     def _check_settings(self, group: Group) -> None:
@@ -214,8 +214,13 @@ class Optimizer:
                         if n and state.get(n) is None
                     ]
                 number += 1
-        if missing:
-            self._make_arrays(missing)
+        here = [m for m in missing if type(m.like) is np.ndarray]
+        for m in missing:
+            if type(m.like) is not np.ndarray:  # on a GPU, whose allocator has its own order
+                m.state[m.name] = np.zeros_like(m.like, order="C")
+                self._initialise(m, m.state[m.name])
+        if here:
+            self._make_arrays(here)
         return slots
 
     def _make_arrays(self, missing: list[Missing]) -> None:
@@ -246,7 +251,7 @@ class Optimizer:
 
     def _move(self, slots: Slots) -> None:
         steps = [state["step"] + 1 for state in slots.states]
-        type(self)._kernel(
+        _kernel_for(type(self)._kernel, slots.params)(
             slots.params, slots.grads, slots.arrays(), steps, slots.groups, self.param_groups
         )
 
@@ -317,6 +322,19 @@ class Optimizer:
             settings = ", ".join(f"{k}={v}" for k, v in group.items() if k != "params")
             lines.append(f"  group {i}: {len(group['params'])} parameters, {settings}")
         return "\n".join([*lines, ")"])
+
+
+def _kernel_for(kernel: Callable[..., None], params: list[Any]) -> Callable[..., None]:
+    """The kernel of the same name for where the parameters lie."""
+    for data in params:
+        if type(data) is not np.ndarray:
+            from ..cuda.frameworks import kernels_of
+
+            chosen: Callable[..., None] = getattr(
+                kernels_of(data, kernel.__name__), kernel.__name__
+            )
+            return chosen
+    return kernel
 
 
 def _is_number(value: Any) -> bool:

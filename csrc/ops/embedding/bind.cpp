@@ -8,7 +8,9 @@ namespace {
 py::object forward(py::handle indices, py::handle weight) {
   const char* op = "embedding";
   const Input index(indices, {op, "input"}, Kind::index), w(weight, {op, "weight"});
-  const Output y(op, w->dtype, check_embedding(index, w));
+  const Dims shape = check_embedding(index, w);
+  check_indices(op, index, w->shape[0]);
+  const Output y(op, w->dtype, shape);
   run(embedding_forward, reference::embedding_forward, index.view(), w.view(), y.view());
   return y.object();
 }
@@ -20,6 +22,7 @@ py::object backward(py::handle grad, py::handle indices, py::handle rows, std::i
   const std::int64_t n = to_int(rows, {op, "rows"});
   const EmbeddingParams params =
       check_embedding_backward(g, index, n, padding_idx, scale_grad_by_freq);
+  check_indices(op, index, n);
   const Output dw(op, g->dtype, {n, g->shape.back()});
   run(embedding_backward, reference::embedding_backward, params, g.view(), index.view(), dw.view());
   return dw.object();

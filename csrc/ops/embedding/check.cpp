@@ -1,28 +1,13 @@
-#include "core/copy.h"
 #include "core/shape.h"
 #include "ops/embedding/embedding.h"
 
 namespace pyfast {
-
-namespace {
-
-void check_indices(const char* op, const TensorView& indices, std::int64_t rows) {
-  const Contiguous<std::int64_t> packed(indices);
-  for (std::int64_t i = 0; i < indices.numel(); ++i) {
-    const std::int64_t index = packed.data()[i];
-    if (index < 0 || index >= rows)
-      throw IndexError(concat(op, ": indices must be in [0, ", rows, "), got ", index));
-  }
-}
-
-}  // namespace
 
 Dims check_embedding(const TensorView& indices, const TensorView& weight) {
   const char* op = "embedding";
   require_rank({op, "weight"}, weight, 2);
   if (indices.rank() >= kMaxRank)
     throw ValueError(concat(op, ": input has too many dimensions: ", indices.shape));
-  check_indices(op, indices, weight.shape[0]);
   Dims shape(indices.shape.span());
   shape.push_back(weight.shape[1]);
   checked_numel(op, shape);
@@ -41,7 +26,6 @@ EmbeddingParams check_embedding_backward(const TensorView& grad, const TensorVie
   if (padding_idx < -1 || padding_idx >= rows)
     throw ValueError(
         concat(op, ": padding_idx must be in [0, ", rows, ") or -1, got ", padding_idx));
-  check_indices(op, indices, rows);
   return {padding_idx, scale_grad_by_freq};
 }
 

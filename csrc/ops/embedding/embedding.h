@@ -10,7 +10,10 @@ struct EmbeddingParams {
   bool scale_grad_by_freq;   // each row's gradient is divided by how often the row was picked
 };
 
-// (*indices.shape, weight.shape[1]); IndexError for an index outside [0, rows).
+// IndexError for an index outside [0, rows). Apart from the other checks, because a GPU's indices
+// cannot be read here.
+void check_indices(const char* op, const TensorView& indices, std::int64_t rows);
+// (*indices.shape, weight.shape[1])
 Dims check_embedding(const TensorView& indices, const TensorView& weight);
 EmbeddingParams check_embedding_backward(const TensorView& grad, const TensorView& indices,
                                          std::int64_t rows, std::int64_t padding_idx,

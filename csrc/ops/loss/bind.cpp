@@ -74,6 +74,7 @@ py::tuple cross_entropy(bool nll, py::handle input, py::handle target, py::handl
   const CrossEntropyParams params =
       check_cross_entropy(nll, a.input, a.target, a.weight, reduction,
                           to_int(ignore_index, {op, "ignore_index"}), label_smoothing);
+  check_labels(params, a.target);
   const Output y(op, a.input->dtype, params.reduction == Reduction::none ? params.rows : Dims());
   const Output lse = Output::optional(!nll, op, a.input->dtype, params.rows);
   run(cross_entropy_forward, reference::cross_entropy_forward, params, a.input.view(),
@@ -91,6 +92,7 @@ py::tuple cross_entropy_grad(bool nll, py::handle grad, py::handle input, py::ha
   const CrossEntropyParams params =
       check_cross_entropy(nll, a.input, a.target, a.weight, reduction,
                           to_int(ignore_index, {op, "ignore_index"}), label_smoothing);
+  check_labels(params, a.target);
   check_cross_entropy_backward(params, g, lse, a.input);
   const Output dx(op, a.input->dtype, a.input->shape);
   const Output dt =

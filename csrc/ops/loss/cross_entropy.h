@@ -22,6 +22,9 @@ struct CrossEntropyParams {
 CrossEntropyParams check_cross_entropy(bool nll, const TensorView& input, const TensorView& target,
                                        const TensorView& weight, std::string_view reduction,
                                        std::int64_t ignore_index, double label_smoothing);
+// IndexError for a label that is neither a class nor ignore_index. Apart from check_cross_entropy,
+// because a GPU's labels cannot be read here.
+void check_labels(const CrossEntropyParams& params, const TensorView& target);
 void check_cross_entropy_backward(const CrossEntropyParams& params, const TensorView& grad,
                                   const TensorView& log_sum_exp, const TensorView& input);
 

@@ -1,42 +1,12 @@
 #include <optional>
 
 #include "core/python.h"
+#include "ops/pool/arguments.h"
 #include "ops/pool/pool.h"
 
 namespace pyfast {
 
 namespace {
-
-template <int spatial>
-PoolWindowSizes window_sizes(const char* op, py::handle kernel_size, py::handle stride,
-                             py::handle padding, py::handle dilation, bool ceil_mode) {
-  PoolWindowSizes sizes;
-  sizes.kernel = to_dims(kernel_size, {op, "kernel_size"}, spatial);
-  sizes.stride = stride.is_none() ? sizes.kernel : to_dims(stride, {op, "stride"}, spatial);
-  sizes.padding = to_dims(padding, {op, "padding"}, spatial);
-  sizes.dilation = to_dims(dilation, {op, "dilation"}, spatial);
-  sizes.ceil_mode = ceil_mode;
-  return sizes;
-}
-
-// An int, None, or a sequence of `spatial` of them.
-template <int spatial>
-Dims output_sizes(const char* op, py::handle object) {
-  const Where where{op, "output_size"};
-  const auto entry = [&](py::handle h) { return h.is_none() ? kAsInput : to_int(h, where); };
-  if (py::isinstance<py::tuple>(object) || py::isinstance<py::list>(object)) {
-    const auto entries = py::reinterpret_borrow<py::sequence>(object);
-    if (entries.size() != spatial)
-      throw ValueError(concat(where, " must be an int or ", spatial, " ints, got ",
-                              py::repr(object).cast<std::string>()));
-    Dims sizes;
-    for (const auto& item : entries) sizes.push_back(entry(item));
-    return sizes;
-  }
-  Dims sizes{entry(object)};
-  if (spatial == 2) sizes.push_back(sizes[0]);
-  return sizes;
-}
 
 py::object max_forward(const PoolParams& params, const Input& x, std::optional<DType> index) {
   const Output y(params.op, x->dtype, params.output_shape);

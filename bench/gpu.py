@@ -1,0 +1,254 @@
+"""GPU kernels against PyTorch's, and against the copy bandwidth and bf16 matmul rate measured here.
+
+    python -m bench.gpu --output results.json        # on a machine with an NVIDIA GPU
+    python -m bench.gpu --dry-run                    # anywhere: lists what would be timed
+
+Both sides get the same tensors. A time is the median over repetitions of CUDA events around enough
+calls to fill a few milliseconds; the L2 cache is flushed before each repetition. Where PyTorch has
+several ways (eager, torch.compile, a pinned attention backend, channels last), each is a column.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+Call = Callable[[], Any]
+
+
+@dataclass
+class Row:
+    """One line of the table."""
+
+    op: str
+    shape: str
+    dtype: str
+    moved: int  # bytes that must pass through memory
+    times: dict[str, float] = field(default_factory=dict)  # seconds, by column
+    failed: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass
+class Work:
+    """What is timed: pyfast's call and PyTorch's, by column."""
+
+    row: Row
+    pyfast: Call
+    peers: dict[str, Call]
+
+
+def time_call(torch: Any, call: Call, flush: Any, repetitions: int = 15) -> float:
+    """Seconds a call, the median of `repetitions`."""
+    for _ in range(3):
+        call()
+    torch.cuda.synchronize()
+    times = []
+    for _ in range(repetitions):
+        flush.zero_()
+        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        start.record()
+        call()
+        end.record()
+        torch.cuda.synchronize()
+        times.append(start.elapsed_time(end) / 1e3)
+    return statistics.median(times)
+
+
+def limits(torch: Any, flush: Any) -> dict[str, float]:
+    """Copy bandwidth (read and written) and bf16 matmul rate of this GPU."""
+    a = torch.empty(1 << 29, dtype=torch.uint8, device="cuda")
+    b = torch.empty_like(a)
+    copy = time_call(torch, lambda: b.copy_(a), flush)
+    n = 8192
+    x = torch.randn(n, n, dtype=torch.bfloat16, device="cuda")
+    y = torch.randn(n, n, dtype=torch.bfloat16, device="cuda")
+    product = time_call(torch, lambda: x @ y, flush)
+    return {"copy_bytes_per_s": 2 * a.numel() / copy, "bf16_flops": 2 * n**3 / product}
+
+
+def backward_of(torch: Any, forward: Call, inputs: list[Any]) -> Call:
+    """The backward pass alone, of a graph made once."""
+    y = forward()
+    grad = torch.randn_like(y)
+    return lambda: torch.autograd.grad(y, inputs, grad, retain_graph=True)
+
+
+def both_ways(
+    torch: Any, op: str, shape: str, x: Any, ours: Call, peers: dict[str, Call], wanted: list[Any],
+    reads: tuple[int, int],
+) -> Iterator[Work]:  # fmt: skip
+    """Forward and backward of one op; `reads` counts the arrays of x's size that each moves."""
+    size = x.numel() * x.element_size()
+    dtype = str(x.dtype)[6:]
+    yield Work(Row(op, shape, dtype, reads[0] * size), ours, peers)
+    yield Work(
+        Row(f"{op} backward", shape, dtype, reads[1] * size),
+        backward_of(torch, ours, wanted),
+        {name: backward_of(torch, call, wanted) for name, call in peers.items()},
+    )
+
+
+def memory_bound(torch: Any, pf: Any) -> Iterator[Work]:
+    """Softmax, the normalisations, pooling, losses, activations, the optimizer."""
+    functional = torch.nn.functional
+    for dtype in (torch.bfloat16, torch.float32):
+        for rows, n in ((16384, 1024), (8192, 4096), (4096, 32000)):
+            x = torch.randn(rows, n, dtype=dtype, device="cuda", requires_grad=True)
+            w = torch.randn(n, dtype=dtype, device="cuda", requires_grad=True)
+            b = torch.randn(n, dtype=dtype, device="cuda", requires_grad=True)
+            shape = f"{rows}x{n}"
+            compiled = torch.compile(functional.layer_norm)
+            yield from both_ways(
+                torch, "softmax", shape, x, lambda x=x: pf.ops.softmax(x, -1),
+                {"eager": lambda x=x: functional.softmax(x, -1)}, [x], (2, 3),
+            )  # fmt: skip
+            yield from both_ways(
+                torch, "layer_norm", shape, x,
+                lambda x=x, w=w, b=b, n=n: pf.ops.layer_norm(x, n, w, b),
+                {
+                    "eager": lambda x=x, w=w, b=b, n=n: functional.layer_norm(x, (n,), w, b),
+                    "compile": lambda x=x, w=w, b=b, n=n, f=compiled: f(x, (n,), w, b),
+                },
+                [x, w, b], (2, 3),
+            )  # fmt: skip
+            target = torch.randint(0, n, (rows,), device="cuda")
+            yield from both_ways(
+                torch, "cross_entropy", shape, x,
+                lambda x=x, t=target: pf.ops.cross_entropy(x, t),
+                {"eager": lambda x=x, t=target: functional.cross_entropy(x, t)}, [x], (1, 2),
+            )  # fmt: skip
+            yield from both_ways(
+                torch, "gelu", shape, x, lambda x=x: pf.ops.gelu(x),
+                {"eager": lambda x=x: functional.gelu(x)}, [x], (2, 3),
+            )  # fmt: skip
+        yield from images(torch, pf, dtype)
+    yield from optimizers(torch, pf)
+
+
+def images(torch: Any, pf: Any, dtype: Any) -> Iterator[Work]:
+    """Batch norm with ReLU, both layouts; pooling."""
+    functional = torch.nn.functional
+    for n, c, h in ((64, 64, 112), (64, 256, 56), (64, 2048, 7)):
+        for layout in ("contiguous_format", "channels_last"):
+            x = torch.randn(n, c, h, h, dtype=dtype, device="cuda")
+            x = x.to(memory_format=getattr(torch, layout)).requires_grad_()
+            w = torch.randn(c, device="cuda", requires_grad=True)
+            b = torch.randn(c, device="cuda", requires_grad=True)
+            mean, var = torch.zeros(c, device="cuda"), torch.ones(c, device="cuda")
+            name = "" if layout == "contiguous_format" else " channels last"
+
+            def peer(x: Any = x, w: Any = w, b: Any = b, m: Any = mean, v: Any = var) -> Any:
+                return functional.relu(functional.batch_norm(x, m, v, w, b, True))
+
+            yield from both_ways(
+                torch, f"batch_norm + relu{name}", f"{n}x{c}x{h}x{h}", x,
+                lambda x=x, w=w, b=b, m=mean, v=var: pf.ops.batch_norm(
+                    x, m, v, w, b, training=True, activation="relu"
+                ),
+                {"eager": peer, "compile": torch.compile(peer)}, [x, w, b], (3, 5),
+            )  # fmt: skip
+        x = torch.randn(n, c, h, h, dtype=dtype, device="cuda", requires_grad=True)
+        yield from both_ways(
+            torch, "max_pool2d 3/2", f"{n}x{c}x{h}x{h}", x,
+            lambda x=x: pf.ops.max_pool2d(x, 3, 2, 1),
+            {"eager": lambda x=x: functional.max_pool2d(x, 3, 2, 1)}, [x], (1, 1),
+        )  # fmt: skip
+        yield from both_ways(
+            torch, "avg_pool2d 2", f"{n}x{c}x{h}x{h}", x, lambda x=x: pf.ops.avg_pool2d(x, 2),
+            {"eager": lambda x=x: functional.avg_pool2d(x, 2)}, [x], (1, 1),
+        )  # fmt: skip
+
+
+def optimizers(torch: Any, pf: Any) -> Iterator[Work]:
+    """AdamW over 100 tensors of a Transformer's sizes."""
+    from pyfast.cuda.frameworks import kernels_of
+
+    sizes = [1 << 20] * 60 + [1 << 22] * 20 + [1024] * 20
+    arrays = [[torch.randn(n, device="cuda") for n in sizes] for _ in range(2)]
+    state = [(torch.zeros(n, device="cuda"), torch.zeros(n, device="cuda"), None) for n in sizes]
+    settings = {
+        "lr": 1e-3, "betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0.01, "amsgrad": False,
+        "maximize": False, "decoupled_weight_decay": True,
+    }  # fmt: skip
+    step = kernels_of(arrays[0][0], "adamw").adam_step
+    steps, groups = [1] * len(sizes), [0] * len(sizes)
+    theirs = [torch.randn(n, device="cuda", requires_grad=True) for n in sizes]
+    for p in theirs:
+        p.grad = torch.randn_like(p)
+    fused = torch.optim.AdamW(theirs, fused=True)
+    yield Work(
+        Row("AdamW step", f"{len(sizes)} tensors, {sum(sizes)}", "float32", 7 * 4 * sum(sizes)),
+        lambda: step(arrays[0], arrays[1], state, steps, groups, [settings]),
+        {"eager": fused.step},
+    )
+
+
+def measure(torch: Any, work: Work, flush: Any) -> Row:
+    """Times of every column; what fails says why instead."""
+    for name, call in {"pyfast": work.pyfast, **work.peers}.items():
+        try:
+            work.row.times[name] = time_call(torch, call, flush)
+        except Exception as problem:  # one op that fails must not cost the others
+            work.row.failed[name] = f"{type(problem).__name__}: {problem}"
+            torch.cuda.synchronize()
+    return work.row
+
+
+def table(rows: list[Row], found: dict[str, float]) -> str:
+    """The rows as text: time, share of copy bandwidth, times PyTorch's best."""
+    lines = [f"{'op':28} {'shape':22} {'dtype':9} {'us':>9} {'of copy':>8} {'x best':>7}"]
+    for row in rows:
+        ours = row.times.get("pyfast")
+        if ours is None:
+            lines.append(f"{row.op:28} {row.shape:22} {row.dtype:9} {row.failed['pyfast']}")
+            continue
+        share = row.moved / ours / found["copy_bytes_per_s"]
+        best = min((t for name, t in row.times.items() if name != "pyfast"), default=0.0)
+        lines.append(
+            f"{row.op:28} {row.shape:22} {row.dtype:9} {ours * 1e6:9.1f} {share:8.1%} "
+            f"{best / ours:7.2f}"
+        )
+    return "\n".join(lines)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Time everything, or say why not."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--output", help="write JSON here")
+    parser.add_argument("--only", default="", help="ops whose name contains this")
+    parser.add_argument("--dry-run", action="store_true", help="time nothing")
+    options = parser.parse_args(arguments)
+    import pyfast as pf
+
+    reason = pf.cuda.why_not()
+    if options.dry_run or reason:
+        print(f"nothing timed: {reason or 'dry run'}")
+        return 0 if options.dry_run else 1
+    import torch
+
+    flush = torch.empty(256 << 20, dtype=torch.uint8, device="cuda")
+    found = limits(torch, flush)
+    rows = [
+        measure(torch, work, flush)
+        for work in memory_bound(torch, pf)
+        if options.only in work.row.op
+    ]
+    print(table(rows, found))
+    if options.output:
+        report = {
+            "device": pf.cuda.device_info(),
+            "torch": torch.__version__,
+            "limits": found,
+            "rows": [asdict(row) for row in rows],
+        }
+        with open(options.output, "w", encoding="utf-8") as file:
+            json.dump(report, file, indent=1)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

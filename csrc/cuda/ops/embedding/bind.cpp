@@ -1,0 +1,36 @@
+#include "cuda/core/call.h"
+#include "cuda/ops/embedding/embedding.h"
+
+namespace pyfast::cuda {
+
+namespace {
+
+py::object forward(py::handle framework, py::handle indices, py::handle weight) {
+  Call call("embedding", framework);
+  const Input index(call, indices, "input", Kind::index), w(call, weight, "weight");
+  const Output y(call, w->dtype, check_embedding(index, w));
+  run(call, embedding_forward, index.view(), w.view(), y.view());
+  return y.object();
+}
+
+py::object backward(py::handle framework, py::handle grad, py::handle indices, py::handle rows,
+                    std::int64_t padding_idx, bool scale_grad_by_freq) {
+  Call call("embedding_backward", framework);
+  const Input g(call, grad, "grad"), index(call, indices, "indices", Kind::index);
+  const std::int64_t n = to_int(rows, {call.op(), "rows"});
+  const EmbeddingParams params =
+      check_embedding_backward(g, index, n, padding_idx, scale_grad_by_freq);
+  const Input order(call, framework.attr("argsort")(index.object()), "order", Kind::index);
+  const Output dw(call, g->dtype, {n, g->shape.back()});
+  run(call, embedding_backward, params, g.view(), index.view(), order.view(), dw.view());
+  return dw.object();
+}
+
+}  // namespace
+
+void register_embedding(py::module_& m) {
+  m.def("embedding", &forward);
+  m.def("embedding_backward", &backward);
+}
+
+}  // namespace pyfast::cuda

@@ -1,0 +1,38 @@
+// Normalisations on the GPU: what csrc/ops/norm's headers promise. Layer norm takes C order; batch
+// norm C order or channels last, and weights may be float32 beside 16-bit inputs.
+//
+// `workspace` holds float32 partial sums; its size is said by the function of that name.
+#pragma once
+
+#include <cuda_runtime_api.h>
+
+#include "ops/norm/batch_norm.h"
+#include "ops/norm/layer_norm.h"
+
+namespace pyfast::cuda {
+
+void layer_norm_forward(const LayerNormParams& params, const TensorView& input,
+                        const TensorView& weight, const TensorView& bias,
+                        const TensorView& statistics, const TensorView& output,
+                        cudaStream_t stream);
+std::int64_t layer_norm_workspace(const LayerNormParams& params, const TensorView& input);
+void layer_norm_backward(const LayerNormParams& params, const TensorView& grad,
+                         const TensorView& input, const TensorView& statistics,
+                         const TensorView& weight, const TensorView& grad_input,
+                         const TensorView& grad_weight, const TensorView& grad_bias,
+                         const TensorView& workspace, cudaStream_t stream);
+
+// Whether an array of (N, C, ...) lies with its channels last and no gaps.
+bool channels_last(const TensorView& x);
+std::int64_t batch_norm_workspace(const TensorView& input);
+void batch_norm_forward(const BatchNormParams& params, const TensorView& input,
+                        const BatchNormOperands& operands, const TensorView& statistics,
+                        const TensorView& output, const TensorView& workspace, cudaStream_t stream);
+void batch_norm_backward(const BatchNormParams& params, const TensorView& grad,
+                         const TensorView& input, const TensorView& statistics,
+                         const TensorView& weight, const TensorView& bias,
+                         const TensorView& grad_input, const TensorView& grad_weight,
+                         const TensorView& grad_bias, const TensorView& workspace,
+                         cudaStream_t stream);
+
+}  // namespace pyfast::cuda

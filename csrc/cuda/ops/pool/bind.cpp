@@ -1,0 +1,179 @@
+#include <limits>
+#include <optional>
+
+#include "cuda/core/call.h"
+#include "cuda/ops/pool/pool.h"
+#include "ops/pool/arguments.h"
+
+namespace pyfast::cuda {
+
+namespace {
+
+// Kernels count along an axis in 32 bits, windows that reach over its ends included.
+void require_small(const PoolParams& p) {
+  for (const PoolAxis* a : {&p.rows, &p.cols})
+    if (a->in + 2 * a->padding + a->span() + a->stride > std::numeric_limits<int>::max() / 2)
+      throw ValueError(concat(p.op, ": an axis of ", a->in, " elements is too long for a GPU"));
+}
+
+py::object max_forward(const Call& call, const PoolParams& params, const Input& x,
+                       std::optional<DType> index) {
+  require_small(params);
+  const Output y(call, x->dtype, params.output_shape);
+  const Output indices =
+      Output::optional(index.has_value(), call, index.value_or(DType::i64), params.output_shape);
+  run(call, max_pool_forward, params, x.view(), y.view(), indices.view());
+  if (!index) return y.object();
+  return py::make_tuple(y.object(), indices.object());
+}
+
+std::optional<DType> positions_if(bool wanted) {
+  return wanted ? std::optional(DType::i64) : std::nullopt;
+}
+
+template <int spatial>
+py::object max_pool(py::handle framework, py::handle input, py::handle kernel_size,
+                    py::handle stride, py::handle padding, py::handle dilation, bool ceil_mode,
+                    bool return_indices) {
+  Call call(spatial == 1 ? "max_pool1d" : "max_pool2d", framework);
+  const Input x(call, input, "input");
+  const auto sizes =
+      window_sizes<spatial>(call.op(), kernel_size, stride, padding, dilation, ceil_mode);
+  return max_forward(call, check_max_pool(call.op(), spatial, x->shape, sizes), x,
+                     positions_if(return_indices));
+}
+
+template <int spatial>
+py::object max_pool_taps(py::handle framework, py::handle input, py::handle kernel_size,
+                         py::handle stride, py::handle padding, py::handle dilation,
+                         bool ceil_mode) {
+  Call call(spatial == 1 ? "max_pool1d" : "max_pool2d", framework);
+  const Input x(call, input, "input");
+  const auto sizes =
+      window_sizes<spatial>(call.op(), kernel_size, stride, padding, dilation, ceil_mode);
+  const PoolParams params = check_max_pool(call.op(), spatial, x->shape, sizes);
+  return max_forward(call, params, x, has_taps(params) ? DType::u8 : DType::i64);
+}
+
+template <int spatial>
+py::object max_pool_taps_gradient(py::handle framework, py::handle grad, py::handle taps,
+                                  py::handle input_shape, py::handle kernel_size, py::handle stride,
+                                  py::handle padding, py::handle dilation, bool ceil_mode) {
+  Call call(spatial == 1 ? "max_pool1d_taps_backward" : "max_pool2d_taps_backward", framework);
+  const Input g(call, grad, "grad"), where(call, taps, "taps", Kind::byte);
+  const Dims shape = to_shape(input_shape, {call.op(), "input_shape"});
+  const auto sizes =
+      window_sizes<spatial>(call.op(), kernel_size, stride, padding, dilation, ceil_mode);
+  const PoolParams params = check_max_pool(call.op(), spatial, shape, sizes);
+  check_max_pool_taps(params, g, where);
+  require_small(params);
+  const Output dx(call, g->dtype, shape);
+  run(call, max_pool_taps_backward, params, g.view(), where.view(), dx.view());
+  return dx.object();
+}
+
+template <int spatial>
+py::object adaptive_max_pool(py::handle framework, py::handle input, py::handle output_size,
+                             bool return_indices) {
+  Call call(spatial == 1 ? "adaptive_max_pool1d" : "adaptive_max_pool2d", framework);
+  const Input x(call, input, "input");
+  const auto sizes = output_sizes<spatial>(call.op(), output_size);
+  return max_forward(call, check_adaptive_pool(call.op(), spatial, x->shape, sizes), x,
+                     positions_if(return_indices));
+}
+
+template <int spatial>
+PoolParams avg_params(const char* op, const Dims& shape, py::handle kernel_size, py::handle stride,
+                      py::handle padding, bool ceil_mode, bool count_include_pad,
+                      py::handle divisor_override) {
+  const auto sizes =
+      window_sizes<spatial>(op, kernel_size, stride, padding, py::int_(1), ceil_mode);
+  const std::int64_t divisor =
+      divisor_override.is_none() ? 0 : to_int(divisor_override, {op, "divisor_override"});
+  return check_avg_pool(op, spatial, shape, sizes, count_include_pad,
+                        divisor_override.is_none() ? nullptr : &divisor);
+}
+
+py::object avg_forward(const Call& call, const PoolParams& params, const Input& x) {
+  require_small(params);
+  const Output y(call, x->dtype, params.output_shape);
+  run(call, avg_pool_forward, params, x.view(), y.view());
+  return y.object();
+}
+
+py::object avg_backward(const Call& call, const PoolParams& params, const Input& grad,
+                        const Dims& input_shape) {
+  check_pool_backward(params, grad);
+  require_small(params);
+  const Output dx(call, grad->dtype, input_shape);
+  run(call, avg_pool_backward, params, grad.view(), dx.view());
+  return dx.object();
+}
+
+template <int spatial>
+py::object avg_pool(py::handle framework, py::handle input, py::handle kernel_size,
+                    py::handle stride, py::handle padding, bool ceil_mode, bool count_include_pad,
+                    py::handle divisor_override) {
+  Call call(spatial == 1 ? "avg_pool1d" : "avg_pool2d", framework);
+  const Input x(call, input, "input");
+  return avg_forward(call,
+                     avg_params<spatial>(call.op(), x->shape, kernel_size, stride, padding,
+                                         ceil_mode, count_include_pad, divisor_override),
+                     x);
+}
+
+template <int spatial>
+py::object avg_pool_gradient(py::handle framework, py::handle grad, py::handle input_shape,
+                             py::handle kernel_size, py::handle stride, py::handle padding,
+                             bool ceil_mode, bool count_include_pad, py::handle divisor_override) {
+  Call call(spatial == 1 ? "avg_pool1d_backward" : "avg_pool2d_backward", framework);
+  const Input g(call, grad, "grad");
+  const Dims shape = to_shape(input_shape, {call.op(), "input_shape"});
+  return avg_backward(call,
+                      avg_params<spatial>(call.op(), shape, kernel_size, stride, padding, ceil_mode,
+                                          count_include_pad, divisor_override),
+                      g, shape);
+}
+
+template <int spatial>
+py::object adaptive_avg_pool(py::handle framework, py::handle input, py::handle output_size) {
+  Call call(spatial == 1 ? "adaptive_avg_pool1d" : "adaptive_avg_pool2d", framework);
+  const Input x(call, input, "input");
+  const auto sizes = output_sizes<spatial>(call.op(), output_size);
+  return avg_forward(call, check_adaptive_pool(call.op(), spatial, x->shape, sizes), x);
+}
+
+template <int spatial>
+py::object adaptive_avg_pool_gradient(py::handle framework, py::handle grad, py::handle input_shape,
+                                      py::handle output_size) {
+  Call call(spatial == 1 ? "adaptive_avg_pool1d_backward" : "adaptive_avg_pool2d_backward",
+            framework);
+  const Input g(call, grad, "grad");
+  const Dims shape = to_shape(input_shape, {call.op(), "input_shape"});
+  const auto sizes = output_sizes<spatial>(call.op(), output_size);
+  return avg_backward(call, check_adaptive_pool(call.op(), spatial, shape, sizes), g, shape);
+}
+
+template <int spatial>
+void register_dimension(py::module_& m) {
+  const auto def = [&](const char* stem, const char* end, auto function) {
+    m.def(concat(stem, spatial, "d", end).c_str(), function);
+  };
+  def("max_pool", "", &max_pool<spatial>);
+  def("max_pool", "_taps", &max_pool_taps<spatial>);
+  def("max_pool", "_taps_backward", &max_pool_taps_gradient<spatial>);
+  def("adaptive_max_pool", "", &adaptive_max_pool<spatial>);
+  def("avg_pool", "", &avg_pool<spatial>);
+  def("avg_pool", "_backward", &avg_pool_gradient<spatial>);
+  def("adaptive_avg_pool", "", &adaptive_avg_pool<spatial>);
+  def("adaptive_avg_pool", "_backward", &adaptive_avg_pool_gradient<spatial>);
+}
+
+}  // namespace
+
+void register_pool(py::module_& m) {
+  register_dimension<1>(m);
+  register_dimension<2>(m);
+}
+
+}  // namespace pyfast::cuda

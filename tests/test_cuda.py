@@ -1,0 +1,217 @@
+"""The CUDA backend as far as it goes without a GPU: where calls go, and what they complain of."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import fake_cupy
+import numpy as np
+import pytest
+from fake_cupy import FakeArray, HostKernels
+
+import pyfast as pf
+
+BUILT = pf.cuda.why_not() != "pyfast was built without CUDA; build it with PYFAST_CUDA=ON"
+needs_module = pytest.mark.skipif(not BUILT, reason="built without CUDA")
+without_gpu = pytest.mark.skipif(pf.cuda.is_available(), reason="what happens without a GPU")
+
+
+@pytest.fixture
+def cupy(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    from pyfast.cuda import frameworks
+
+    module = fake_cupy.module()
+    monkeypatch.setitem(sys.modules, "cupy", module)
+    frameworks.cupy_kernels.cache_clear()
+    yield module
+    frameworks.cupy_kernels.cache_clear()
+
+
+def test_why_not_is_empty_exactly_when_available() -> None:
+    assert pf.cuda.is_available() == (pf.cuda.why_not() == "")
+
+
+@without_gpu
+def test_device_info_says_why_there_is_none() -> None:
+    assert pf.cuda.device_count() == 0
+    with pytest.raises(RuntimeError, match=r"device_info: .*(driver|device|without CUDA)"):
+        pf.cuda.device_info()
+
+
+@pytest.mark.skipif(BUILT, reason="what happens without _cuda")
+def test_a_gpu_array_without_the_module(cupy: Any) -> None:
+    with pytest.raises(RuntimeError, match="softmax: pyfast was built without CUDA"):
+        pf.ops.softmax(FakeArray(np.zeros((2, 3), np.float32)))
+
+
+@needs_module
+@without_gpu
+def test_a_launch_without_a_driver_says_so_each_time(cupy: Any) -> None:
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match=r"softmax: no CUDA (driver|device) was found; "):
+            pf.ops.softmax(FakeArray(np.zeros((2, 3), np.float32)))
+    assert [a.shape for a in cupy.made] == [(2, 3), (2, 3)]
+
+
+@needs_module
+def test_arguments_are_checked_as_on_the_cpu(cupy: Any) -> None:
+    x = FakeArray(np.zeros((2, 3), np.float32))
+    with pytest.raises(IndexError, match=r"softmax: dim must be in \[-2, 1\], got 2"):
+        pf.ops.softmax(x, 2)
+    with pytest.raises(TypeError, match="softmax: dim must be an int"):
+        pf.ops.softmax(x, "a")
+    for dtype in (np.float64, np.int32, np.complex64):
+        with pytest.raises(TypeError, match=f"softmax: input must be .*, got {np.dtype(dtype)}"):
+            pf.ops.softmax(FakeArray(np.zeros(3, dtype)))
+
+
+@needs_module
+def test_arrays_of_two_devices(cupy: Any) -> None:
+    from pyfast.cuda.frameworks import cupy_kernels
+
+    x = FakeArray(np.zeros((2, 3), np.float32))
+    y = FakeArray(np.zeros((2, 3), np.float32), device=1)
+    with pytest.raises(ValueError, match="output is on cuda:1, but grad on cuda:0; move them"):
+        cupy_kernels(cupy).softmax_backward(x, y, -1)
+
+
+@needs_module
+def test_a_cpu_array_beside_a_gpu_array(cupy: Any) -> None:
+    from pyfast.cuda.frameworks import cupy_kernels
+
+    x = FakeArray(np.zeros((2, 3), np.float32))
+    with pytest.raises(TypeError, match=r"output must lie on the GPU .* cupy.asarray\(array\)"):
+        cupy_kernels(cupy).softmax_backward(x, np.zeros((2, 3), np.float32), -1)
+
+
+@needs_module
+def test_an_op_without_a_kernel(cupy: Any) -> None:
+    from pyfast.cuda.frameworks import cupy_kernels
+
+    with pytest.raises(NotImplementedError, match="no_such_op: no CUDA kernel yet"):
+        cupy_kernels(cupy).no_such_op()
+
+
+@needs_module
+def test_an_array_of_nobody() -> None:
+    with pytest.raises(TypeError, match="neither a CuPy array nor a torch tensor"):
+        pf.ops.softmax(FakeArray(np.zeros(3, np.float32)))
+
+
+@pytest.fixture
+def host_kernels(cupy: Any, monkeypatch: pytest.MonkeyPatch) -> HostKernels:
+    """A GPU whose kernels are the CPU's: what is left is the way there and back."""
+    from pyfast.cuda import frameworks
+
+    kernels = HostKernels()
+    monkeypatch.setattr(frameworks, "kernels_of", lambda value, op: kernels)
+    monkeypatch.setattr(frameworks, "why_not", lambda: "")
+    return kernels
+
+
+def small_model() -> Any:
+    pf.manual_seed(3)
+    return pf.nn.Sequential(
+        pf.nn.Conv2d(2, 4, 3), pf.nn.BatchNorm2d(4), pf.nn.ReLU(), pf.nn.MaxPool2d(2),
+        pf.nn.Flatten(), pf.nn.Linear(16, 8), pf.nn.LayerNorm(8), pf.nn.GELU(), pf.nn.Linear(8, 3),
+    )  # fmt: skip
+
+
+def train(device: str, optimizer_class: Any) -> tuple[list[float], Any]:
+    model = small_model().to(device)
+    optimizer = optimizer_class(model.parameters(), lr=0.01)
+    random = np.random.default_rng(4)
+    x = pf.Tensor(random.standard_normal((5, 2, 6, 6)).astype(np.float32)).to(device)
+    target = pf.Tensor(random.integers(0, 3, 5)).to(device)
+    losses = []
+    for _ in range(3):
+        optimizer.zero_grad()
+        loss = pf.ops.cross_entropy(model(x), target) + (x * 0.5).mean() ** 2
+        loss.backward()
+        optimizer.step()
+        losses.append(float(loss.cpu().item()))
+    return losses, model.to("cpu")
+
+
+@pytest.mark.parametrize("optimizer", [pf.optim.SGD, pf.optim.AdamW])
+def test_training_is_the_same_on_both_sides_of_the_tape(
+    host_kernels: HostKernels, optimizer: Any
+) -> None:
+    want, expected = train("cpu", optimizer)
+    assert host_kernels.called == []
+    got, model = train("cuda", optimizer)
+    assert got == want
+    assert {"conv2d", "batch_norm_backward", "max_pool2d_taps_backward"} < set(host_kernels.called)
+    for a, b in zip(model.parameters(), expected.parameters(), strict=True):
+        np.testing.assert_array_equal(a.numpy(), b.numpy())
+
+
+def test_a_tensor_on_a_gpu(host_kernels: HostKernels) -> None:
+    x = pf.Tensor(np.arange(6.0, dtype=np.float32).reshape(2, 3), requires_grad=True)
+    y = x.to("cuda")
+    assert (x.device, y.device) == ("cpu", "cuda:0")
+    assert isinstance(y.data, FakeArray)
+    with pytest.raises(TypeError, match=r"numpy: the tensor lies on a GPU; .* cpu\(\)"):
+        y.numpy()
+    (2 * y.softmax(-1).sum() + y.T[0].sum()).backward()
+    assert x.grad is not None
+    np.testing.assert_allclose(x.grad.numpy(), [[1, 0, 0], [1, 0, 0]], atol=1e-6)
+    for device in ("cuda:x", "cpu:0"):
+        with pytest.raises(ValueError, match="to: device must be"):
+            x.to(device)
+
+
+@without_gpu
+def test_moving_without_a_gpu_says_why_and_moves_nothing() -> None:
+    model = small_model()
+    with pytest.raises(RuntimeError, match="to: no GPU can be used: "):
+        model.to("cuda")
+    with pytest.raises(RuntimeError, match="to: no GPU can be used: "):
+        model[0].weight.cuda()
+    assert {p.device for p in model.parameters()} == {"cpu"}
+
+
+class HostTorch(HostKernels):
+    """`_core` on CPU torch tensors."""
+
+    def __getattr__(self, name: str) -> Any:
+        import torch
+
+        def plain(a: Any) -> Any:
+            return a.detach().numpy() if isinstance(a, torch.Tensor) else a
+
+        def tensor(a: Any) -> Any:
+            if isinstance(a, tuple):
+                return tuple(map(tensor, a))
+            return torch.from_numpy(np.asarray(a)) if isinstance(a, np.ndarray) else a
+
+        return lambda *args, **kwargs: tensor(getattr(pf._core, name)(*map(plain, args), **kwargs))
+
+
+def test_an_op_in_torchs_graph() -> None:
+    import torch
+
+    from pyfast.cuda.torch_function import torch_function
+    from pyfast.ops.norm import _LayerNorm
+
+    layer_norm = torch_function(_LayerNorm, HostTorch(), torch)
+    x = torch.randn(4, 5, dtype=torch.float64, requires_grad=True)
+    weight = torch.randn(5, dtype=torch.float64, requires_grad=True)
+    bias = torch.randn(5, dtype=torch.float64, requires_grad=True)
+    operands = (x, weight, bias)
+
+    def ours(*args: Any) -> Any:
+        return layer_norm.apply(*args, 5, 1e-5)
+
+    assert torch.autograd.gradcheck(ours, operands)
+    want = torch.nn.functional.layer_norm(x, (5,), weight, bias)
+    torch.testing.assert_close(ours(*operands), want)
+    with torch.no_grad():
+        assert ours(*operands).grad_fn is None
+    y = ours(*operands)
+    with torch.no_grad():
+        x.add_(1)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        y.sum().backward()

@@ -1,0 +1,129 @@
+"""Every op's record on a GPU, through CUDA torch tensors: values and gradients against float64.
+
+An op must be no further from float64 than twice PyTorch is at the same dtype on the same GPU.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from cases import OpCase, Sample, all_cases
+from oracle import cotangent, floating, function, gradient_positions, map_sample, torch_function
+
+import pyfast as pf
+
+pytestmark = pytest.mark.skipif(
+    not (pf.cuda.is_available() and torch.cuda.is_available()), reason="no CUDA device"
+)
+DTYPES = [torch.float32, torch.float16, torch.bfloat16]
+CASES = [pytest.param(c, id=c.name) for c in all_cases() if c.oracle]
+
+
+def run(f: Any, case: OpCase, sample: Sample, dtype: Any, device: str) -> list[Any]:
+    """Outputs and gradients in float64 on the host."""
+
+    def move(a: Any) -> Any:
+        t = torch.from_numpy(a.copy())
+        return t.to(device, dtype if t.is_floating_point() else None)
+
+    moved = map_sample(sample, move)
+    args = list(moved.args)
+    positions = gradient_positions(case, sample)
+    for i in positions:
+        args[i].requires_grad_()
+    outputs = f(*args, **moved.kwargs)
+    several = list(outputs) if isinstance(outputs, tuple | list) else [outputs]
+    first = floating(several)[0]
+    if positions and first.requires_grad:
+        way = torch.from_numpy(cotangent(tuple(first.shape), np.float64))
+        first.backward(way.to(device, first.dtype))
+    grads = [torch.zeros_like(args[i]) if args[i].grad is None else args[i].grad for i in positions]
+    return [a.detach().cpu().double() for a in [*floating(several), *grads]]
+
+
+def rounded(sample: Sample, dtype: Any) -> Sample:
+    """Inputs that the dtype holds exactly, so that only the computation's error is seen."""
+
+    def nearest(a: Any) -> Any:
+        if a.dtype.kind != "f":
+            return a
+        return torch.from_numpy(a).to(dtype).double().numpy()
+
+    return map_sample(sample, nearest)
+
+
+def check(case: OpCase, sample: Sample, dtype: Any) -> None:
+    exact = rounded(sample.cast(np.float64), dtype)
+    try:
+        got = run(function(case), case, exact, dtype, "cuda")
+    except NotImplementedError as missing:
+        pytest.skip(str(missing))
+    theirs = run(torch_function(case), case, exact, dtype, "cuda")
+    wanted = run(torch_function(case), case, exact, torch.float64, "cpu")
+    spacing = torch.finfo(dtype).eps
+    for a, b, want in zip(got, theirs, wanted, strict=True):
+        same = torch.isfinite(want) & torch.isfinite(b)
+        assert torch.equal(torch.isnan(a[~same]), torch.isnan(b[~same])), f"{case.name}({sample})"
+        scale = want[same].abs().max().item() if same.any() else 0.0
+        error = (a - want)[same].abs().max().item() if same.any() else 0.0
+        allowed = 2 * (b - want)[same].abs().max().item() if same.any() else 0.0
+        assert error <= allowed + spacing * scale, f"{case.name}({sample}): {error} > {allowed}"
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("case", CASES)
+def test_small_cases_are_as_close_as_torch(case: OpCase, dtype: Any) -> None:
+    for sample in case.samples():
+        check(case, sample, dtype)
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("case", CASES)
+def test_large_cases_are_as_close_as_torch(case: OpCase, dtype: Any) -> None:
+    for sample in case.large():
+        check(case, sample, dtype)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_small_cases_give_the_same_bits_again(case: OpCase) -> None:
+    for sample in case.samples()[:8]:
+        exact = rounded(sample.cast(np.float64), torch.float32)
+        try:
+            first = run(function(case), case, exact, torch.float32, "cuda")
+        except NotImplementedError as missing:
+            pytest.skip(str(missing))
+        again = run(function(case), case, exact, torch.float32, "cuda")
+        for a, b in zip(first, again, strict=True):
+            np.testing.assert_array_equal(a.numpy(), b.numpy())
+
+
+def test_the_callers_stream_is_used() -> None:
+    stream = torch.cuda.Stream()
+    x = torch.zeros(1 << 24, device="cuda")
+    with torch.cuda.stream(stream):
+        for _ in range(50):
+            x += 1
+        y = pf.ops.relu(x)
+    stream.synchronize()
+    assert bool((y == 50).all())
+
+
+def test_dropout_masks_are_the_cpus() -> None:
+    x = np.ones((33, 40), np.float32)
+    pf.manual_seed(5)
+    want = pf.ops.dropout(x, 0.3)
+    pf.manual_seed(5)
+    got = pf.ops.dropout(torch.from_numpy(x).cuda(), 0.3)
+    np.testing.assert_array_equal(got.cpu().numpy(), want)
+
+
+def test_a_failed_call_leaves_the_context_usable() -> None:
+    x = torch.zeros(3, device="cuda")
+    with pytest.raises(IndexError):
+        pf.ops.softmax(x, 5)
+    with pytest.raises((MemoryError, RuntimeError)):
+        pf.ops.softmax(torch.zeros(1, device="cuda").expand(1 << 40), -1)
+    assert bool((pf.ops.softmax(x, 0) == 1 / 3).all())

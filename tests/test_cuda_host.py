@@ -1,0 +1,119 @@
+"""What CUDA kernels compute, run on the CPU: the very functions, compiled for the host as well."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import pyfast as pf
+
+host = pytest.importorskip("pyfast._cuda", reason="built without CUDA").host
+
+
+def windows(n: int, kernel: int, stride: int, padding: int, dilation: int, out: int) -> Any:
+    taps = [o * stride - padding + k * dilation for o in range(out) for k in range(kernel)]
+    return [[i for i in taps[o * kernel : (o + 1) * kernel] if 0 <= i < n] for o in range(out)]
+
+
+def test_pool_windows_are_those_of_the_definition() -> None:
+    seen = 0
+    for n in (1, 2, 5, 8, 13):
+        for kernel in (1, 2, 3, 5):
+            for stride in (1, 2, 3):
+                for padding in range(kernel // 2 + 1):
+                    for dilation in (1, 2):
+                        for ceil in (0, 1):
+                            window = (kernel, stride, padding, dilation, ceil)
+                            try:
+                                taps, holders = host.pool_windows(n, 0, window)
+                            except ValueError:
+                                continue
+                            assert taps == windows(n, *window[:4], len(taps)), window
+                            inverse: list[list[int]] = [[] for _ in range(n)]
+                            for o, inside in enumerate(taps):
+                                for i in inside:
+                                    inverse[i].append(o)
+                            assert holders == inverse, window
+                            seen += 1
+    assert seen > 200
+
+
+@pytest.mark.parametrize("n", [1, 2, 5, 7, 12])
+@pytest.mark.parametrize("out", [1, 2, 3, 5, 9])
+def test_adaptive_windows_are_those_of_the_definition(n: int, out: int) -> None:
+    taps, holders = host.pool_windows(n, out, None)
+    want = [list(range(o * n // out, -(-(o + 1) * n // out))) for o in range(out)]
+    assert taps == want
+    assert holders == [[o for o in range(out) if i in want[o]] for i in range(n)]
+
+
+@pytest.mark.parametrize("span", [1, 3, 16])
+@pytest.mark.parametrize("p", [0.0, 0.1, 0.5, 1.0])
+def test_dropout_masks_are_the_cpus_bit_for_bit(span: int, p: float) -> None:
+    seed, offset = 0x123456789ABCDEF0, 2**33 + 5
+    x = np.ones(48, np.float32)
+    y = pf._core.dropout("dropout", x, p, seed, offset, span, False)
+    assert host.dropout_mask(p, seed, offset, span, x.size, False) == (y != 0).tolist()
+    if span == 1:
+        assert host.dropout_mask(p, seed, offset, span, x.size, True) == (y != 0).tolist()
+
+
+@pytest.mark.parametrize("piece", [1, 3, 8, 100])
+def test_moments_of_pieces_are_those_of_the_whole(piece: int) -> None:
+    # far from zero: a sum of squares would have lost the variance altogether
+    x = (np.random.default_rng(1).standard_normal(100) + 1e4).astype(np.float32)
+    for packs in (False, True):
+        n, mean, m2 = host.moments(x.tolist(), piece, packs)
+        assert n == x.size
+        assert mean == pytest.approx(x.astype(np.float64).mean(), rel=1e-6)
+        assert m2 / n == pytest.approx(x.astype(np.float64).var(), rel=2e-3)
+
+
+@pytest.mark.parametrize("piece", [1, 2, 7, 64])
+def test_online_softmax(piece: int) -> None:
+    x = (np.random.default_rng(2).standard_normal(64) * 30).astype(np.float32)
+    top, total = host.online_softmax(x.tolist(), piece)
+    assert top == x.max()
+    wide = x.astype(np.float64)
+    assert total == pytest.approx(np.exp(wide - wide.max()).sum(), rel=1e-5)
+
+
+def test_online_softmax_of_infinities_and_nan() -> None:
+    inf, nan = float("inf"), float("nan")
+    for piece in (1, 2, 3, 8):
+        assert host.online_softmax([-inf, -inf, -inf], piece) == (-inf, 0.0)
+        top, total = host.online_softmax([-inf, 1.0, -inf, 1.0], piece)
+        assert (top, total) == (1.0, 2.0)
+        for values in ([1.0, nan, 2.0], [nan, 1.0], [1.0, 2.0, nan], [-inf, nan, -inf]):
+            assert np.isnan(host.online_softmax(values, piece)).any(), (values, piece)
+
+
+SETTINGS = {
+    "leaky_relu": (0.2,), "elu": (0.7,), "celu": (1.3,), "softplus": (1.5, 20.0),
+    "hardtanh": (-0.5, 2.0), "hardshrink": (0.5,), "softshrink": (0.5,), "threshold": (0.3, -2.0),
+}  # fmt: skip
+NAMES = [
+    "relu", "relu6", "sigmoid", "tanh", "gelu", "gelu_tanh", "silu", "mish", "hardswish",
+    "hardsigmoid", "leaky_relu", "elu", "selu", "celu", "softplus", "logsigmoid", "softsign",
+    "hardtanh", "hardshrink", "softshrink", "tanhshrink", "threshold",
+]  # fmt: skip
+OF_OUTPUT = {"relu", "relu6", "sigmoid", "tanh"}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_activations_agree_with_the_reference(name: str) -> None:
+    settings = SETTINGS.get(name, ())
+    ab = (*settings, 0.0, 0.0)[:2]
+    x = np.concatenate([np.linspace(-12, 12, 97), [-0.0, 0.5, 3.0, -3.0, 6.0, 30.0, -80.0]])
+    x = x.astype(np.float32)
+    wide = x.astype(np.float64)
+    want = getattr(pf._core, name)(wide, *settings)
+    got = np.array(host.unary(name, *ab, x.tolist()))
+    np.testing.assert_allclose(got, want, rtol=3e-6, atol=3e-7)
+    saved = want if name in OF_OUTPUT else wide
+    grad = np.random.default_rng(3).standard_normal(x.size)
+    want = getattr(pf._core, name + "_backward")(grad, saved, *settings)
+    got = np.array(host.unary_backward(name, *ab, grad.tolist(), saved.tolist()))
+    np.testing.assert_allclose(got, want, rtol=1e-5, atol=2e-6)
