@@ -91,24 +91,26 @@ bool try_shape(std::int64_t n, F&& f) {
   return true;
 }
 
-// 16 floats a thread and row: two rows of them leave registers enough for full occupancy.
-template <int kWidth, int kFull, class F>
+// 16 floats a thread and row. A block of 1024 threads has 64 registers each, enough for one row;
+// kernels that hold more rows take kMost = 512.
+template <int kMost, int kWidth, int kFull, class F>
 bool visit_width(std::int64_t n, F&& f) {
   constexpr int kLeast = kFull < 4 ? 1 : kFull / 4;
   return try_shape<RowShape<32, kWidth, kLeast>>(n, f) ||
          try_shape<RowShape<32, kWidth, kFull>>(n, f) ||
          try_shape<RowShape<256, kWidth, kLeast>>(n, f) ||
          try_shape<RowShape<256, kWidth, kFull>>(n, f) ||
-         try_shape<RowShape<1024, kWidth, kFull>>(n, f);
+         try_shape<RowShape<kMost, kWidth, kFull>>(n, f);
 }
 
 }  // namespace detail
 
 // Calls f<Shape>() with the smallest shape that holds a row of n; false when none does.
-template <class T, class F>
+template <class T, int kMost = 1024, class F>
 bool visit_rows(std::int64_t n, bool vectors, F&& f) {
   constexpr int kWide = kVector<T>;
-  return vectors ? detail::visit_width<kWide, 16 / kWide>(n, f) : detail::visit_width<1, 16>(n, f);
+  return vectors ? detail::visit_width<kMost, kWide, 16 / kWide>(n, f)
+                 : detail::visit_width<kMost, 1, 16>(n, f);
 }
 
 }  // namespace pyfast::cuda

@@ -183,20 +183,6 @@ __global__ void __launch_bounds__(1024)
   if (grad_bias) grad_bias.set(mine, of_bias);
 }
 
-// Backward holds four rows in registers: shapes of up to 512 threads.
-template <class T, class F>
-bool visit_backward(std::int64_t n, bool vectors, F&& f) {
-  const auto visit = [&]<int kWidth>() {
-    constexpr int kFull = 16 / kWidth, kLeast = kFull < 4 ? 1 : kFull / 4;
-    return detail::try_shape<RowShape<32, kWidth, kLeast>>(n, f) ||
-           detail::try_shape<RowShape<32, kWidth, kFull>>(n, f) ||
-           detail::try_shape<RowShape<256, kWidth, kLeast>>(n, f) ||
-           detail::try_shape<RowShape<256, kWidth, kFull>>(n, f) ||
-           detail::try_shape<RowShape<512, kWidth, kFull>>(n, f);
-  };
-  return vectors ? visit.template operator()<kVector<T>>() : visit.template operator()<1>();
-}
-
 }  // namespace
 
 void layer_norm_forward(const LayerNormParams& params, const TensorView& input,
@@ -242,7 +228,7 @@ void layer_norm_backward(const LayerNormParams& params, const TensorView& grad,
     T* dx = grad_input.as<T>();
     const bool wide = vectorizable(n, grad, input, grad_input);
     const bool held =
-        rows > 0 && visit_backward<T>(n, wide, [&]<class Shape>() {
+        rows > 0 && visit_rows<T, 512>(n, wide, [&]<class Shape>() {
           backward_rows<T, Shape><<<Shape::grid(teams), Shape::kBlock, 0, stream>>>(
               dx, g, x, saved, w, partial, rows, each, static_cast<int>(n), eps, params.rms);
         });

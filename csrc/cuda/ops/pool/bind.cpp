@@ -9,11 +9,16 @@ namespace pyfast::cuda {
 
 namespace {
 
-// Kernels count along an axis in 32 bits, windows that reach over its ends included.
+// Kernels count along an axis in 32 bits: windows that reach over its ends, and, where windows are
+// adaptive, the product of both sizes.
 void require_small(const PoolParams& p) {
-  for (const PoolAxis* a : {&p.rows, &p.cols})
-    if (a->in + 2 * a->padding + a->span() + a->stride > std::numeric_limits<int>::max() / 2)
+  constexpr std::int64_t most = std::numeric_limits<int>::max() / 2;
+  for (const PoolAxis* a : {&p.rows, &p.cols}) {
+    const std::int64_t reach = a->adaptive ? checked_mul(p.op, a->in + 1, a->out + 1)
+                                           : a->in + 2 * a->padding + a->span() + a->stride;
+    if (reach > most)
       throw ValueError(concat(p.op, ": an axis of ", a->in, " elements is too long for a GPU"));
+  }
 }
 
 py::object max_forward(const Call& call, const PoolParams& params, const Input& x,

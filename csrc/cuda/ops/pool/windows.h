@@ -1,5 +1,5 @@
-// Which inputs a window holds, and which windows hold an input, for GPU and host. 32-bit: an axis
-// is checked to fit where the launch is prepared.
+// Which inputs a window holds, and which windows hold an input, for GPU and host. 32-bit: bind.cpp
+// checks that axes fit.
 #pragma once
 
 #include "cuda/core/host_device.h"
@@ -12,11 +12,11 @@ struct WindowAxis {
   bool adaptive;
 
   PYFAST_HOST_DEVICE int first(int o) const {
-    return adaptive ? static_cast<int>(static_cast<long long>(o) * in / out) : o * stride - padding;
+    return adaptive ? o * in / out : o * stride - padding;
   }
   // One past the last tap's position.
   PYFAST_HOST_DEVICE int end(int o) const {
-    if (adaptive) return static_cast<int>((static_cast<long long>(o + 1) * in + out - 1) / out);
+    if (adaptive) return ((o + 1) * in + out - 1) / out;
     return o * stride - padding + (kernel - 1) * dilation + 1;
   }
   PYFAST_HOST_DEVICE int step() const { return adaptive ? 1 : dilation; }
@@ -28,12 +28,12 @@ struct WindowAxis {
   PYFAST_HOST_DEVICE int last_in(int o) const { return end(o) < in ? end(o) : in; }
   // Windows [first_window, end_window) may hold input i; holds() says whether one does.
   PYFAST_HOST_DEVICE int first_window(int i) const {
-    if (adaptive) return static_cast<int>(static_cast<long long>(i) * out / in);
+    if (adaptive) return i * out / in;
     const int reach = i + padding - (kernel - 1) * dilation;
     return reach <= 0 ? 0 : (reach + stride - 1) / stride;
   }
   PYFAST_HOST_DEVICE int end_window(int i) const {
-    if (adaptive) return static_cast<int>((static_cast<long long>(i + 1) * out + in - 1) / in);
+    if (adaptive) return ((i + 1) * out + in - 1) / in;
     const int windows = (i + padding) / stride + 1;
     return windows < out ? windows : out;
   }

@@ -148,7 +148,7 @@ void softmax_backward(const SoftmaxParams& params, const TensorView& grad, const
     if (layout.inner > 1) {
       backward_columns<<<blocks_for(rows, 256), 256, 0, stream>>>(
           dx, g, y, rows, SoftmaxExtent{layout.n, layout.inner}, params.log);
-    } else if (!visit_rows<T>(
+    } else if (!visit_rows<T, 512>(
                    layout.n, vectorizable(layout.n, grad, output, grad_input), [&]<class Shape>() {
                      backward_rows<T, Shape><<<Shape::grid(rows), Shape::kBlock, 0, stream>>>(
                          dx, g, y, rows, static_cast<int>(layout.n), params.log);
