@@ -346,3 +346,57 @@ def test_bad_settings_are_refused(call: Any, error: type[Exception]) -> None:
 def test_functional_is_ops() -> None:
     assert nn.functional.conv2d is pf.ops.conv2d
     assert set(pf.ops.__all__) <= set(dir(nn.functional))
+
+
+ROWS = [
+    (lambda: nn.Conv2d(3, 4, 3), (2, 3, 6, 6)),
+    (lambda: nn.Conv1d(3, 4, 3), (2, 3, 9)),
+    (lambda: nn.Linear(5, 7), (4, 5)),
+    (lambda: nn.BatchNorm2d(3), (4, 3, 5, 5)),
+    (lambda: nn.BatchNorm1d(5), (6, 5)),
+]
+
+
+@pytest.mark.parametrize("activation", [nn.ReLU, nn.GELU, nn.Tanh, lambda: nn.ELU(0.5)])
+@pytest.mark.parametrize(("make", "shape"), ROWS)
+def test_sequential_runs_a_layer_and_its_activation_as_one_op(
+    make: Any, shape: tuple[int, ...], activation: Any
+) -> None:
+    pf.manual_seed(0)
+    layer, last = make(), activation()
+    together = nn.Sequential(layer, last)
+    values = np.random.default_rng(1).standard_normal(shape)
+    layer.to(np.float64)
+    x, y = pf.Tensor(values, requires_grad=True), pf.Tensor(values, requires_grad=True)
+    apart = last(layer(x))
+    (apart**2).sum().backward()
+    expected = [x.grad.numpy(), layer.weight.grad.numpy()]
+    layer.zero_grad()
+    found = together(y)
+    (found**2).sum().backward()
+    np.testing.assert_allclose(found.numpy(), apart.numpy(), rtol=1e-12, atol=1e-12)
+    for gradient, want in zip([y.grad, layer.weight.grad], expected, strict=True):
+        np.testing.assert_allclose(gradient.numpy(), want, rtol=1e-9, atol=1e-9)
+
+
+def test_sequential_takes_an_activation_over_unless_watched(monkeypatch: Any) -> None:
+    calls: list[str] = []
+    monkeypatch.setattr(nn.ReLU, "forward", lambda self, x: calls.append("relu") or x)
+    x = pf.Tensor(np.ones((2, 3), np.float32))
+
+    def runs_alone(model: Any) -> bool:
+        calls.clear()
+        model(x)
+        return bool(calls)
+
+    assert not runs_alone(nn.Sequential(nn.Linear(3, 3), nn.ReLU()))
+    assert runs_alone(nn.Sequential(nn.Linear(3, 3, activation="tanh"), nn.ReLU()))
+    assert runs_alone(nn.Sequential(nn.Flatten(), nn.ReLU()))
+    for watched in (0, 1):
+        model = nn.Sequential(nn.Linear(3, 3), nn.ReLU())
+        seen: list[Any] = []
+        handle = model[watched].register_forward_hook(lambda m, a, out, seen=seen: seen.append(out))
+        assert runs_alone(model)
+        assert len(seen) == 1
+        handle.remove()
+        assert not runs_alone(model)

@@ -6,12 +6,18 @@ import operator
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Generic, TypeVar
 
+from .conv import Conv1d, Conv2d
+from .epilogue import fused_name
+from .linear import Linear
 from .module import Module
+from .norm import BatchNorm1d, BatchNorm2d
 from .parameter import Parameter
 
 __all__ = ["ModuleDict", "ModuleList", "ParameterDict", "ParameterList", "Sequential"]
 
 V = TypeVar("V")
+
+_TAKING = {Conv1d, Conv2d, Linear, BatchNorm1d, BatchNorm2d}  # layers that apply an activation
 
 
 class _List(Module):
@@ -110,6 +116,9 @@ class _List(Module):
 class Sequential(_List):
     """Modules one after the other: each gets what the one before returned.
 
+    A convolution, Linear or batch norm and the activation behind it run as one op, in training too,
+    unless a hook watches one of them.
+
     Parameters
     ----------
     *args : Module, or one mapping of str to Module
@@ -147,9 +156,30 @@ class Sequential(_List):
         -------
         what the last module returns
         """
-        for module in self._modules.values():
-            input = module(input)  # type: ignore[misc]
+        behind: list[Any] = list(self._modules.values())[::-1]
+        while behind:
+            module: Any = behind.pop()
+            name = _taken_over(module, behind[-1]) if behind else None
+            if name is None:
+                input = module(input)
+            else:
+                behind.pop()
+                input = module._forward_activated(input, name)
         return input
+
+
+def _taken_over(layer: Any, activation: Any) -> str | None:
+    """The activation's name where the layer before it can apply it in its own call.
+
+    One op then reads and writes what two would. Whoever watches one of them (a hook, a forward of
+    its own) keeps them apart.
+    """
+    if type(layer) not in _TAKING or layer.activation is not None or activation is None:
+        return None
+    for module in (layer, activation):
+        if module._forward_hooks or module._forward_pre_hooks or "forward" in vars(module):
+            return None
+    return fused_name(activation)
 
 
 class ModuleList(_List):

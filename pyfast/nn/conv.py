@@ -126,12 +126,13 @@ class _Conv(_ConvBase):
                 pads += [int(self.padding[i])] * 2
         return pads
 
-    def _apply(self, op: Any, input: Any) -> Any:
+    def _apply(self, op: Any, input: Any, activation: str | None = None) -> Any:
         padding: Any = self.padding
         if self.padding_mode != "zeros":
             input, padding = ops.pad(input, self._pads(), mode=self.padding_mode), 0
         settings = (self.stride, padding, self.dilation, self.groups)
-        return op(input, self.weight, self.bias, *settings, activation=self.activation)
+        activation = activation or self.activation
+        return op(input, self.weight, self.bias, *settings, activation=activation)
 
     def extra_repr(self) -> str:
         """The layer's settings, those at their defaults left out."""
@@ -194,6 +195,9 @@ class Conv1d(_Conv):
         """
         return self._apply(ops.conv1d, input)
 
+    def _forward_activated(self, input: Any, activation: str) -> Any:
+        return self._apply(ops.conv1d, input, activation)
+
 
 class Conv2d(_Conv):
     """Convolution (cross-correlation) over two axes.
@@ -244,6 +248,9 @@ class Conv2d(_Conv):
         array of shape (N, out_channels, H_out, W_out) or (out_channels, H_out, W_out)
         """
         return self._apply(ops.conv2d, input)
+
+    def _forward_activated(self, input: Any, activation: str) -> Any:
+        return self._apply(ops.conv2d, input, activation)
 
 
 class _ConvTranspose(_ConvBase):

@@ -13,13 +13,13 @@ from ..runtime import set_float32_matmul_precision
 from .attention import MultiheadAttention
 from .conv import Conv1d, Conv2d
 from .dropout import AlphaDropout, Dropout, Dropout1d, Dropout2d
+from .epilogue import fused_name
 from .fused import (
     SealedSequential,
     absorb_activation,
     absorb_sum,
     batch_ndim,
     fold_batch_norm,
-    fused_name,
     pack,
 )
 from .linear import Identity, Linear

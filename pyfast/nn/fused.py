@@ -6,18 +6,17 @@ A layer becomes another in place, its class exchanged, because a model may hold 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from .. import _core, ops
+from .. import _core
 from .._tensor import Tensor
 from ..autograd import is_grad_enabled
-from . import activation as act
 from .container import Sequential
 from .conv import Conv1d, Conv2d
+from .epilogue import apply_named, fused_name
 from .linear import Identity, Linear
 from .module import Module
 from .norm import BatchNorm1d, BatchNorm2d
@@ -31,34 +30,13 @@ __all__ = [
     "SealedSequential",
     "absorb_activation",
     "absorb_sum",
-    "apply_named",
     "batch_ndim",
     "fold_batch_norm",
-    "fused_name",
     "pack",
 ]
 
 Layer = Conv1d | Conv2d | Linear
 BatchNorm = BatchNorm1d | BatchNorm2d
-
-# Rows up to which a packed weight pays where the engine has panels of its own: AMX reads the
-# packed panels through a transposing copy, which costs more than it saves from 64 rows on.
-_AMX_ROWS = 32
-
-# What conv, linear and batch_norm apply behind their sums, and the settings they do it with.
-_ACTIVATIONS: dict[type[Module], tuple[str, dict[str, Any]]] = {
-    act.ReLU: ("relu", {}),
-    act.ReLU6: ("relu6", {}),
-    act.LeakyReLU: ("leaky_relu", {"negative_slope": 0.01}),
-    act.ELU: ("elu", {"alpha": 1.0}),
-    act.Sigmoid: ("sigmoid", {}),
-    act.Tanh: ("tanh", {}),
-    act.SiLU: ("silu", {}),
-    act.Softplus: ("softplus", {"beta": 1.0, "threshold": 20.0}),
-    act.Mish: ("mish", {}),
-    act.Hardswish: ("hardswish", {}),
-    act.Hardsigmoid: ("hardsigmoid", {}),
-}
 
 
 class _Folded(Module):
@@ -264,15 +242,10 @@ class FusedLinear(_Packed, Linear):
         """
         self._check_folded(input)
         array = _plain(input)
-        if array is None or not self._packing_pays(array):
+        if array is None or array.ndim == 0 or not self._constant():
             return super().forward(input)
         bias = None if self.bias is None else self.bias.data
         return Tensor(_core.linear_packed(array, self._pack(), bias, self.activation))
-
-    def _packing_pays(self, array: np.ndarray[Any, Any]) -> bool:
-        if array.ndim == 0 or not self._constant():
-            return False
-        return _core.isa() != "amx" or math.prod(array.shape[:-1]) <= _AMX_ROWS
 
 
 class SealedSequential(Sequential):
@@ -322,53 +295,6 @@ def batch_ndim(layer: Layer) -> int:
     int
     """
     return 2 if isinstance(layer, Linear) else layer.rank + 2
-
-
-def fused_name(module: Module) -> str | None:
-    """What ``activation=`` calls a module.
-
-    Parameters
-    ----------
-    module : Module
-
-    Returns
-    -------
-    str or None
-        None if it is no activation, or one with settings that ``activation=`` cannot express.
-
-    Examples
-    --------
-    >>> from pyfast import nn
-    >>> fused_name(nn.GELU("tanh")), fused_name(nn.ELU(0.5))
-    ('gelu_tanh', None)
-    """
-    if type(module) is act.GELU:
-        return "gelu_tanh" if module.approximate == "tanh" else "gelu"
-    name, settings = _ACTIVATIONS.get(type(module), (None, {}))
-    return name if all(getattr(module, k) == v for k, v in settings.items()) else None
-
-
-def apply_named(name: str | None, x: Any) -> Any:
-    """Apply what ``activation=`` calls `name`.
-
-    Parameters
-    ----------
-    name : str or None
-    x : array
-
-    Returns
-    -------
-    array
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> apply_named("relu", np.array([-1.0, 2.0]))
-    array([0., 2.])
-    """
-    if name is None:
-        return x
-    return ops.gelu(x, "tanh") if name == "gelu_tanh" else getattr(ops, name)(x)
 
 
 def absorb_sum(layer: Conv1d | Conv2d, activation: Module | None) -> bool:

@@ -107,6 +107,9 @@ class Linear(Module):
         """
         return ops.linear(input, self.weight, self.bias, activation=self.activation)
 
+    def _forward_activated(self, input: Any, activation: str) -> Any:
+        return ops.linear(input, self.weight, self.bias, activation=activation)
+
     def extra_repr(self) -> str:
         """The layer's sizes."""
         text = f"in_features={self.in_features}, out_features={self.out_features}"

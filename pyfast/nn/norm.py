@@ -140,6 +140,9 @@ class _BatchNorm(_RunningNorm):
         ValueError
             For another number of dimensions, or if there is one value a channel in training.
         """
+        return self._forward_activated(input, self.activation)
+
+    def _forward_activated(self, input: Any, activation: str | None) -> Any:
         self._check(input)
         mean, variance = self._statistics()
         training = self.training or mean is None
@@ -153,7 +156,7 @@ class _BatchNorm(_RunningNorm):
             training,
             momentum,
             self.eps,
-            activation=self.activation,
+            activation=activation,
         )
 
     def extra_repr(self) -> str:
