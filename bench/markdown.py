@@ -77,22 +77,26 @@ def ratios(results: Sequence[Result], packed: bool) -> list[tuple[float, str]]:
 
 
 def summary(runs: Sequence[Run]) -> Iterator[str]:
-    """A line per family and run, the worst family first."""
-    yield from head(["family", "where", "mean", "worst", "at", "below 1"])
-    lines: list[tuple[float, str]] = []
+    """A line per family, a column per machine setting; the worst family first."""
+    places = list(dict.fromkeys(run.where for run in runs))
+    cells: dict[str, dict[str, str]] = {}
+    means: dict[str, float] = {}
     for run in runs:
         for family, results in run.families().items():
             for packed in (False, True):
                 known = ratios(results, packed)
                 if not known:
                     continue
-                mean = geometric_mean([r for r, _ in known])
-                below = f"{sum(r < 1 for r, _ in known)} of {len(known)}"
-                worst, shape = known[0]
                 name = f"{family}, packed" if packed else family
-                cells = [name, run.where, f"{mean:.2f}", f"{worst:.2f}", shape, below]
-                lines.append((mean, row(cells)))
-    yield from (line for _, line in sorted(lines))
+                mean = geometric_mean([r for r, _ in known])
+                below = sum(r < 1 for r, _ in known)
+                text = f"{mean:.2f}; {known[0][0]:.2f}; {below} of {len(known)}"
+                cells.setdefault(name, {})[run.where] = text
+                means.setdefault(name, mean)
+    yield "The geometric mean over the shapes; the worst; how many are below 1.\n"
+    yield from head(["family", *places])
+    for name in sorted(cells, key=means.__getitem__):
+        yield row([name, *(cells[name].get(place, "") for place in places)])
 
 
 def table(results: Sequence[Result]) -> Iterator[str]:
@@ -104,7 +108,7 @@ def table(results: Sequence[Result]) -> Iterator[str]:
     titles[0] += " µs"
     yield from head(["shape", *titles, "rate", "ratio", *["packed"] * packed])
     for r in sorted(results, key=lambda r: r.ratio):
-        times = [f"{r.seconds[n] * 1e6:.4g}" if n in r.seconds else "" for n in names]
+        times = [_microseconds(r.seconds.get(n)) for n in names]
         against = [f"{x:.2f}" if x == x else "" for x in (r.ratio, *[r.packed_ratio] * packed)]
         yield row([r.shape, *times, r.rate, *against])
     yield ""
@@ -112,11 +116,18 @@ def table(results: Sequence[Result]) -> Iterator[str]:
         yield from (f"Left out: {k} on {r.shape}: {v}\n" for k, v in r.failures.items())
 
 
+def _microseconds(seconds: float | None) -> str:
+    """Four digits, or all of a whole number."""
+    if seconds is None:
+        return ""
+    return f"{seconds * 1e6:.1f}" if seconds < 1e-3 else f"{seconds * 1e6:.0f}"
+
+
 def page(runs: Sequence[Run]) -> Iterator[str]:
     """The whole page."""
     yield "# Every shape against every peer\n"
     yield "Written by `python -m bench.markdown` from the runs below; what the columns mean and"
-    yield "what bounds them is in [performance.md](performance.md). *Mean* is geometric.\n"
+    yield "what bounds them is in [performance.md](performance.md).\n"
     yield from (f"- {run.where}: `{run.command}`" for run in runs)
     yield "\n## Summary, the losses first\n"
     yield from summary(runs)

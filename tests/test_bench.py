@@ -121,8 +121,9 @@ def test_saved_runs_become_a_page(tmp_path: Path) -> None:
     lines = (tmp_path / "page.md").read_text().splitlines()
     command = "ATEN_CPU_CAPABILITY=avx2 python -m bench --isa avx2 --threads 2 --rounds 5"
     assert f"- avx2, 2 threads: `{command} --peers torch,jax --filter 'x y'`" in lines
-    assert "| conv2d, batch 8 | avx2, 2 threads | 1.22 | 0.50 | 8x3 | 1 of 2 |" in lines
-    assert "| conv2d, batch 8, packed | avx2, 2 threads | 2.00 | 2.00 | 8x3 | 0 of 1 |" in lines
-    assert "| 8x3 | 4e+04 | 1e+04 | 2e+04 |  | 25.0 Gflop/s | 0.50 | 2.00 |" in lines
+    assert "| family | avx2, 2 threads |" in lines
+    assert "| conv2d, batch 8 | 1.22; 0.50; 1 of 2 |" in lines
+    assert "| conv2d, batch 8, packed | 2.00; 2.00; 0 of 1 |" in lines
+    assert "| 8x3 | 40000 | 10000 | 20000 |  | 25.0 Gflop/s | 0.50 | 2.00 |" in lines
     assert "Left out: jax on c: ValueError: no" in lines
     assert not any(line.startswith("| softmax") for line in lines)  # nobody to compare with
