@@ -8,6 +8,7 @@ void register_activation(py::module_& m);
 void register_dropout(py::module_& m);
 void register_embedding(py::module_& m);
 void register_loss(py::module_& m);
+void register_matmul(py::module_& m);
 void register_norm(py::module_& m);
 void register_optimizer(py::module_& m);
 void register_pool(py::module_& m);
@@ -26,6 +27,7 @@ PYBIND11_MODULE(_cuda, m, pybind11::mod_gil_not_used()) {
   cuda::register_dropout(m);
   cuda::register_embedding(m);
   cuda::register_loss(m);
+  cuda::register_matmul(m);
   cuda::register_norm(m);
   cuda::register_optimizer(m);
   cuda::register_pool(m);
