@@ -1,7 +1,8 @@
-"""Tiles and index maps of the GPU's matrix products, walked on the CPU against NumPy."""
+"""Tiles and index maps of the GPU's products and convolutions, walked on the CPU."""
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import numpy as np
@@ -60,3 +61,63 @@ def test_matmul_of_repeated_rows() -> None:
     of_x, of_y = host.matmul_backward(grad, x, y)
     np.testing.assert_array_equal(of_x, grad @ y.T)
     np.testing.assert_array_equal(of_y, np.einsum("bnk,bnm->km", x, grad))
+
+
+CONVS = [  # image, maps' channels, kernel, stride, padding, dilation, groups
+    ((2, 3, 7, 9), 4, (3, 3), (1, 1), (1, 1), (1, 1), 1),
+    ((2, 4, 11, 8), 6, (3, 2), (2, 3), (2, 0), (1, 2), 2),
+    ((1, 5, 6, 6), 70, (1, 1), (1, 1), (0, 0), (1, 1), 1),
+    ((3, 8, 9, 10), 8, (5, 3), (3, 1), (2, 1), (2, 1), 8),
+    ((2, 65, 5, 4), 3, (2, 4), (1, 2), (1, 3), (1, 1), 1),
+    ((1, 2, 64, 64), 2, (3, 3), (1, 1), (1, 1), (1, 1), 1),
+]
+
+
+def last(x: Any) -> Any:
+    """The same values with channels last in memory."""
+    return np.ascontiguousarray(x.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
+
+
+@pytest.mark.parametrize("order", [lambda x: x, last], ids=["nchw", "nhwc"])
+@pytest.mark.parametrize(
+    ("shape", "maps", "kernel", "stride", "padding", "dilation", "groups"), CONVS
+)
+def test_conv2d(
+    order: Any, shape: Any, maps: int, kernel: Any, stride: Any, padding: Any, dilation: Any,
+    groups: int,
+) -> None:  # fmt: skip
+    settings = (stride, padding, dilation, groups)
+    x, w = draw(*shape), draw(maps, shape[1] // groups, *kernel)
+    want = pf._core.conv2d(x, w, None, *settings, None)
+    grad = draw(*want.shape)
+    wants = pf._core.conv2d_backward(grad, x, w, None, (True, True, False), *settings, None)
+    x, w, grad = order(x), order(w), order(grad)
+    y, of_x, of_w = [np.full_like(a, np.nan) for a in (grad, x, w)]  # full_like keeps the order
+    host.conv2d("maps", x, w, y, *settings)
+    np.testing.assert_array_equal(y, want)
+    host.conv2d("image", of_x, w, grad, *settings)
+    np.testing.assert_array_equal(of_x, wants[0])
+    host.conv2d("weight", x, of_w, grad, *settings)
+    np.testing.assert_array_equal(of_w, wants[1])
+
+
+@pytest.mark.parametrize("spatial", [1, 2])
+@pytest.mark.parametrize("transposed", [False, True])
+def test_conv_launches_say_that_there_is_no_gpu(
+    monkeypatch: pytest.MonkeyPatch, spatial: int, transposed: bool
+) -> None:
+    if pf.cuda.is_available():
+        pytest.skip("what happens without a GPU")
+    from fake_cupy import FakeArray, module
+
+    from pyfast.cuda import frameworks
+
+    monkeypatch.setitem(sys.modules, "cupy", module())
+    frameworks.cupy_kernels.cache_clear()
+    x, w = [FakeArray(np.zeros((2, 2, 3, 3)[: 2 + spatial], np.float32)) for _ in range(2)]
+    name = f"conv{'_transpose' if transposed else ''}{spatial}d"
+    with pytest.raises(RuntimeError, match=rf"{name}: no CUDA (driver|device) was found; "):
+        getattr(pf.ops, name)(x, w)
+    with pytest.raises(ValueError, match=f"{name}: groups must be positive, got 0"):
+        getattr(pf.ops, name)(x, w, groups=0)
+    frameworks.cupy_kernels.cache_clear()

@@ -13,6 +13,13 @@ namespace detail {
 inline constexpr int kContractThreads = 128;
 inline constexpr int kSlabShare = kTileRows * kTileDepth / kContractThreads;  // of one thread
 
+// Not inlined: an index map divides, and a thread would carry a copy for each of 32 elements.
+template <class Map>
+__device__ __noinline__ std::int64_t place(const Map& map, std::int64_t batch, std::int64_t row,
+                                           std::int64_t k) {
+  return map.at(batch, row, k);
+}
+
 template <class T, class Map>
 __device__ __forceinline__ void fetch(T (&share)[kSlabShare], const T* data, const Map& map,
                                       std::int64_t batch, std::int64_t row, std::int64_t rows,
@@ -21,7 +28,7 @@ __device__ __forceinline__ void fetch(T (&share)[kSlabShare], const T* data, con
   for (int i = 0; i < kSlabShare; ++i) {
     const SlabSlot s(static_cast<int>(threadIdx.x) + i * kContractThreads, map.rows_adjacent);
     const bool inside = row + s.row < rows && k + s.k < end;
-    const std::int64_t at = inside ? map.at(batch, row + s.row, k + s.k) : kZero;
+    const std::int64_t at = inside ? place(map, batch, row + s.row, k + s.k) : kZero;
     share[i] = at == kZero ? from_float<T>(0) : data[at];
   }
 }
@@ -36,10 +43,17 @@ __device__ __forceinline__ void put_slab(T* slab, const T (&share)[kSlabShare],
   }
 }
 
+template <class Put>
+__device__ __noinline__ void put_sum(const Put& put, const ContractionTile& t, std::int64_t row,
+                                     std::int64_t column, float v) {
+  put(t, row, column, v);
+}
+
 template <class T, class A, class B, class Put>
 __global__ void __launch_bounds__(kContractThreads)
-    contract_kernel(Contraction c, const T* __restrict__ a, A a_map, const T* __restrict__ b,
-                    B b_map, Put put) {
+    contract_kernel(const Contraction c, const T* __restrict__ a, const __grid_constant__ A a_map,
+                    const T* __restrict__ b, const __grid_constant__ B b_map,
+                    const __grid_constant__ Put put) {
   constexpr int kPitch = tile_pitch<T>(kTileDepth);
   __shared__ __align__(16) T left[kTileRows * kPitch], right[kTileRows * kPitch];
   const ContractionTile t(c, blockIdx.x);
@@ -60,7 +74,7 @@ __global__ void __launch_bounds__(kContractThreads)
   }
   sum.each([&](int i, int j, float v) {
     const std::int64_t row = t.row + first + i, column = t.column + j;
-    if (row < c.rows && column < c.columns) put(t, row, column, v);
+    if (row < c.rows && column < c.columns) put_sum(put, t, row, column, v);
   });
 }
 
