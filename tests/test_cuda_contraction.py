@@ -63,6 +63,68 @@ def test_matmul_of_repeated_rows() -> None:
     np.testing.assert_array_equal(of_y, np.einsum("bnk,bnm->km", x, grad))
 
 
+def column_major(flat: Any, rows: int, columns: int, leading: int, step: int, batch: int) -> Any:
+    size = flat.itemsize
+    strides = (step * size, size, leading * size)
+    # the view must not leave the array: cuBLASLt would read beyond it, too
+    assert max(0, batch - 1) * step + (columns - 1) * leading + rows <= flat.size
+    assert leading >= rows
+    return np.lib.stride_tricks.as_strided(flat, (batch, rows, columns), strides)
+
+
+def by_cublaslts_rules(product: Any, a: Any, b: Any, want: Any) -> bool:
+    """Whether cuBLASLt would be used; if so, its column-major product must be the wanted one."""
+    if product is None:
+        return False
+    left, right, output, batch = product
+    operands = []
+    for x, (rows, columns, leading, step, transposed) in ((b, left), (a, right)):
+        x = column_major(x, rows, columns, leading, step, batch)
+        operands.append(x.transpose(0, 2, 1) if transposed else x)
+    out = np.full(want.size, np.nan, np.float32)
+    column_major(out, *output[:4], batch)[:] = operands[0] @ operands[1]
+    np.testing.assert_array_equal(out.reshape(want.shape), want)
+    return True
+
+
+@pytest.mark.parametrize(("a", "b"), SHAPES)
+def test_what_cublaslt_is_told_of_matmul(a: tuple[int, ...], b: tuple[int, ...]) -> None:
+    x, y = draw(*a), draw(*b)
+    want = x @ y
+    if min(x.size, y.size, want.size) == 0:
+        pytest.skip("no product is launched")
+    grad = draw(*want.shape)
+    of_x, of_y = pf._core.matmul_backward(grad, x, y, True, True)
+    products = host.lt_matmul(x, y, grad)
+    x, y, grad = x.ravel(), y.ravel(), grad.ravel()
+    used = [
+        by_cublaslts_rules(products[0], x, y, want),
+        by_cublaslts_rules(products[1], grad, y, of_x),
+        by_cublaslts_rules(products[2], x, grad, of_y),
+    ]
+    assert all(used) or len(a) > 2 or len(b) > 2
+
+
+def test_what_cublaslt_is_told_of_transposed_matrices() -> None:
+    x, y, grad = draw(7, 5), draw(4, 7), draw(5, 4)
+    want = x.T @ y.T
+    of_x, of_y = pf._core.matmul_backward(grad, x.T, y.T, True, True)
+    products = host.lt_matmul(x.T, y.T, grad)
+    assert by_cublaslts_rules(products[0], x.ravel(), y.ravel(), want)
+    assert by_cublaslts_rules(products[1], grad.ravel(), y.ravel(), of_x)
+    assert by_cublaslts_rules(products[2], x.ravel(), grad.ravel(), of_y)
+
+
+@pytest.mark.parametrize("sizes", [(1, 1, 1), (7, 1, 3), (1, 5, 4), (6, 5, 1), (7, 5, 3)])
+def test_what_cublaslt_is_told_of_linear(sizes: tuple[int, int, int]) -> None:
+    rows, n_in, n_out = sizes
+    x, w, grad = draw(rows, n_in), draw(n_out, n_in), draw(rows, n_out)
+    products = host.lt_linear(*sizes)
+    assert by_cublaslts_rules(products[0], x.ravel(), w.ravel(), x @ w.T)
+    assert by_cublaslts_rules(products[1], grad.ravel(), w.ravel(), grad @ w)
+    assert by_cublaslts_rules(products[2], grad.ravel(), x.ravel(), grad.T @ x)
+
+
 CONVS = [  # image, maps' channels, kernel, stride, padding, dilation, groups
     ((2, 3, 7, 9), 4, (3, 3), (1, 1), (1, 1), (1, 1), 1),
     ((2, 4, 11, 8), 6, (3, 2), (2, 3), (2, 0), (1, 2), 2),

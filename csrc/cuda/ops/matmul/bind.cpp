@@ -1,4 +1,6 @@
 #include "cuda/core/call.h"
+#include "cuda/ops/activation/activation.h"
+#include "cuda/ops/matmul/cublaslt.h"
 #include "cuda/ops/matmul/matmul.h"
 #include "ops/linear/linear.h"
 #include "ops/matmul/matmul.h"
@@ -12,12 +14,24 @@ Output parts_of(const Call& call, const Product& p) {
   return Output::optional(c.splits > 1, call, DType::f32, {c.batch * c.splits, c.rows, c.columns});
 }
 
+bool try_cublaslt(const Call& call, const Product& p, const TensorView& a, const TensorView& b,
+                  const TensorView& bias, const TensorView& output) {
+  if (!has_cublaslt() || !lt_product(p)) return false;
+  const Output workspace(call, DType::u8, {kLtWorkspace});
+  bool done = false;
+  run(call, [&](cudaStream_t stream) {
+    done = multiply_with_cublaslt(p, a, b, bias, output, workspace.view(), stream);
+  });
+  return done;
+}
+
 void multiply(const Call& call, const Product& p, const TensorView& a, const TensorView& b,
               const TensorView& output) {
   if (!p.plain)
     throw ValueError(concat(call.op(), ": more than ", Axes::kMost,
                             " batch axes that do not lie as one are too many on a GPU"));
   if (output.numel() == 0) return;
+  if (try_cublaslt(call, p, a, b, TensorView(), output)) return;
   const Output parts = parts_of(call, p);
   run(call, multiply_matrices, p, a, b, output, parts.view());
 }
@@ -54,6 +68,22 @@ struct LinearShape {
   }
 };
 
+// The activation is a pass of its own, over what is saved where backward wants that.
+bool linear_with_cublaslt(const Call& call, const Product& p, Activation a, const TensorView& x,
+                          const TensorView& w, const TensorView& bias, const TensorView& y,
+                          const TensorView& saved) {
+  if (y.numel() == 0 || !has_cublaslt()) return false;
+  if (a == Activation::none) return try_cublaslt(call, p, x, w, bias, y);
+  const Output scratch = Output::optional(!saved.defined, call, y.dtype, y.shape);
+  const TensorView& z = saved.defined ? saved : scratch.view();
+  if (!try_cublaslt(call, p, x, w, bias, z)) return false;
+  UnaryParams activation{};
+  activation.function = Unary::fixed;
+  activation.activation = a;
+  run(call, unary_forward, activation, z, y);
+  return true;
+}
+
 py::object linear(py::handle framework, py::handle input, py::handle weight, py::handle bias,
                   py::handle activation, bool keep) {
   Call call("linear", framework);
@@ -65,9 +95,11 @@ py::object linear(py::handle framework, py::handle input, py::handle weight, py:
   const Output saved = Output::optional(keep && saves_input(a), call, x->dtype, shape);
   const LinearShape s(x, w);
   const Product p = linear_product(s.rows, s.in, s.out);
-  const Output parts = parts_of(call, p);
-  run(call, multiply_linear, p, a, x.view(), w.view(), b.view(), y.view(), saved.view(),
-      parts.view());
+  if (!linear_with_cublaslt(call, p, a, x, w, b, y, saved)) {
+    const Output parts = parts_of(call, p);
+    run(call, multiply_linear, p, a, x.view(), w.view(), b.view(), y.view(), saved.view(),
+        parts.view());
+  }
   if (!keep) return y.object();
   return py::make_tuple(y.object(), saves_input(a) ? saved.object() : y.object());
 }

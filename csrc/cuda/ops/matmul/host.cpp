@@ -1,7 +1,7 @@
 // The kernels' own tiles and index maps walked on the CPU, for tests/test_cuda_contraction.py.
 #include <pybind11/numpy.h>
 
-#include "cuda/ops/matmul/product.h"
+#include "cuda/ops/matmul/cublaslt.h"
 #include "ops/matmul/matmul.h"
 
 namespace pyfast::cuda {
@@ -56,12 +56,39 @@ py::tuple linear(const Array& input, const Array& weight, const Array& grad) {
                         multiply(linear_weight_gradient(rows, in, out), grad, input, {out, in}));
 }
 
+// What cuBLASLt would be told: for left, right and output (rows, columns, leading, batch_stride,
+// transposed), then the batch. None where the kernels' own tiles are used.
+py::object as_tuple(const std::optional<LtProduct>& p) {
+  if (!p) return py::none();
+  const auto matrix = [](const LtMatrix& m) {
+    return py::make_tuple(m.rows, m.columns, m.leading, m.batch_stride, m.transposed);
+  };
+  return py::make_tuple(matrix(p->left), matrix(p->right), matrix(p->output), p->batch);
+}
+
+py::tuple lt_matmul(const Array& a, const Array& b, const Array& grad) {
+  const TensorView x = view_of(a), y = view_of(b), g = view_of(grad);
+  check_matmul_backward(g, x, y);
+  const MatmulLayout layout(x, y, g), packed = packed_layout(x, y, g);
+  return py::make_tuple(as_tuple(lt_product(matmul_product(layout))),
+                        as_tuple(lt_product(matmul_input_gradient(layout, packed))),
+                        as_tuple(lt_product(matmul_other_gradient(layout, packed))));
+}
+
+py::tuple lt_linear(std::int64_t rows, std::int64_t in, std::int64_t out) {
+  return py::make_tuple(as_tuple(lt_product(linear_product(rows, in, out))),
+                        as_tuple(lt_product(linear_input_gradient(rows, in, out))),
+                        as_tuple(lt_product(linear_weight_gradient(rows, in, out))));
+}
+
 }  // namespace
 
 void register_matmul_host(py::module_& host) {
   host.def("matmul", &matmul);
   host.def("matmul_backward", &matmul_backward);
   host.def("linear", &linear);
+  host.def("lt_matmul", &lt_matmul);
+  host.def("lt_linear", &lt_linear);
 }
 
 }  // namespace pyfast::cuda
