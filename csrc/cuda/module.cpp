@@ -5,9 +5,11 @@ namespace pyfast::cuda {
 void register_core(py::module_& m);
 void register_host(py::module_& m);
 void register_activation(py::module_& m);
+void register_conv(py::module_& m);
 void register_dropout(py::module_& m);
 void register_embedding(py::module_& m);
 void register_loss(py::module_& m);
+void register_matmul(py::module_& m);
 void register_norm(py::module_& m);
 void register_optimizer(py::module_& m);
 void register_pool(py::module_& m);
@@ -23,9 +25,11 @@ PYBIND11_MODULE(_cuda, m, pybind11::mod_gil_not_used()) {
   cuda::register_core(m);
   cuda::register_host(m);
   cuda::register_activation(m);
+  cuda::register_conv(m);
   cuda::register_dropout(m);
   cuda::register_embedding(m);
   cuda::register_loss(m);
+  cuda::register_matmul(m);
   cuda::register_norm(m);
   cuda::register_optimizer(m);
   cuda::register_pool(m);

@@ -14,6 +14,9 @@
 
 namespace pyfast::cuda {
 
+void register_conv_host(py::module_& host);
+void register_matmul_host(py::module_& host);
+
 namespace {
 
 using Values = std::vector<float>;
@@ -115,6 +118,8 @@ void register_host(py::module_& m) {
   host.def("pool_windows", &pool_windows);
   host.def("unary", &unary);
   host.def("unary_backward", &unary_backward);
+  register_conv_host(host);
+  register_matmul_host(host);
 }
 
 }  // namespace pyfast::cuda

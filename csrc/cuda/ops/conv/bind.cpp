@@ -1,0 +1,179 @@
+#include "cuda/core/call.h"
+#include "cuda/ops/conv/conv.h"
+
+namespace pyfast::cuda {
+
+namespace {
+
+constexpr const char* kNames[2][2] = {{"conv1d", "conv2d"},
+                                      {"conv_transpose1d", "conv_transpose2d"}};
+constexpr const char* kBackwardNames[2][2] = {
+    {"conv1d_backward", "conv2d_backward"},
+    {"conv_transpose1d_backward", "conv_transpose2d_backward"}};
+
+struct Settings {
+  py::handle stride, padding, dilation, groups, activation, output_padding;
+};
+
+ConvOptions options(const char* op, int spatial, bool transposed, const Settings& s) {
+  ConvOptions o;
+  o.op = op;
+  o.spatial = spatial;
+  o.transposed = transposed;
+  o.stride = to_dims(s.stride, {op, "stride"}, spatial);
+  o.dilation = to_dims(s.dilation, {op, "dilation"}, spatial);
+  o.groups = to_int(s.groups, {op, "groups"});
+  if (py::isinstance<py::str>(s.padding) && !transposed)
+    o.padding_mode = to_text(s.padding, {op, "padding"});
+  else
+    o.padding = to_dims(s.padding, {op, "padding"}, spatial);
+  if (transposed) o.output_padding = to_dims(s.output_padding, {op, "output_padding"}, spatial);
+  o.activation = to_activation(s.activation, {op, "activation"});
+  return o;
+}
+
+bool channels_last(const TensorView& x) {
+  return x.rank() == 4 && !x.contiguous() &&
+         TensorView(nullptr, x.dtype, {x.shape[0], x.shape[2], x.shape[3], x.shape[1]},
+                    {x.strides[0], x.strides[2], x.strides[3], x.strides[1]})
+             .contiguous();
+}
+
+// An array of `shape` whose channels lie last in memory where `last`.
+struct Ordered {
+  py::object object = py::none();
+  TensorView view;
+
+  Ordered() = default;
+  Ordered(const Call& call, DType dtype, const Dims& s, bool last) {
+    const Output out(call, dtype, last ? Dims{s[0], s[2], s[3], s[1]} : s);
+    object = out.object();
+    view = out.view();
+    if (!last) return;
+    object = object.attr("swapaxes")(1, 3).attr("swapaxes")(2, 3);
+    const Dims& t = out.view().strides;
+    view = TensorView(out.view().data, dtype, s, {t[0], t[3], t[1], t[2]});
+  }
+};
+
+Output parts_of(const Call& call, const Contraction& c) {
+  return Output::optional(c.splits > 1, call, DType::f32, {c.batch * c.splits, c.rows, c.columns});
+}
+
+// The sum that convolution's forward and transposed convolution's input gradient are.
+void write_maps(const Call& call, const ConvParams& p, const TensorView& image,
+                const TensorView& weight, const ConvEpilogue& epilogue, const TensorView& maps) {
+  const ConvIndices n(p.geometry, p.spatial, image, weight, maps);
+  const Output parts = parts_of(call, n.maps_sum());
+  run(call, conv_maps, n, image, weight, epilogue, maps, parts.view());
+}
+
+void write_image(const Call& call, const ConvParams& p, const TensorView& maps,
+                 const TensorView& weight, const ConvEpilogue& epilogue, const TensorView& image) {
+  const ConvIndices n(p.geometry, p.spatial, image, weight, maps);
+  const Output parts = parts_of(call, n.image_sum());
+  run(call, conv_image, n, maps, weight, epilogue, image, parts.view());
+}
+
+py::object forward(py::handle framework, const ConvOptions& o, py::handle input, py::handle weight,
+                   py::handle bias, bool save) {
+  Call call(o.op, framework);
+  const Input x(call, input, "input", Kind::floating, false);
+  const Input w(call, weight, "weight", Kind::floating, false);
+  const Input b = Input::optional(call, bias, "bias");
+  const ConvParams p = check_convolution(o, x, w, b);
+  const bool last = channels_last(x), keep = save && saves_input(p.activation);
+  const Ordered y(call, x->dtype, p.output_shape, last);
+  const Ordered linear = keep ? Ordered(call, x->dtype, p.output_shape, last) : Ordered();
+  const ConvEpilogue epilogue{b, p.activation, linear.view};
+  (p.transposed ? write_image : write_maps)(call, p, x, w, epilogue, y.view);
+  if (!save) return y.object;
+  return py::make_tuple(y.object, keep ? linear.object : y.object);
+}
+
+py::tuple backward(py::handle framework, const ConvOptions& o, py::handle grad, py::handle input,
+                   py::handle weight, py::handle saved, const py::tuple& wanted) {
+  if (wanted.size() != 3) throw ValueError(concat(o.op, ": wanted must hold 3 booleans"));
+  Call call(o.op, framework);
+  const bool gated = o.activation != Activation::none;
+  const Input g(call, grad, "grad", Kind::floating, gated);
+  const Input x(call, input, "input", Kind::floating, false);
+  const Input w(call, weight, "weight", Kind::floating, false);
+  const Input s = Input::optional(call, saved, "saved");
+  const ConvParams p = check_convolution_backward(o, g, x, w, s);
+  const Output gate = Output::optional(gated, call, g->dtype, g->shape);
+  if (gated) run(call, conv_gate, p.activation, g.view(), s.view(), gate.view());
+  const TensorView& dz = gated ? gate.view() : g.view();
+  const auto wants = [&](std::size_t i) { return bool(py::bool_(py::object(wanted[i]))); };
+  const Ordered dx = wants(0) ? Ordered(call, x->dtype, x->shape, channels_last(x)) : Ordered();
+  const Output dw = Output::optional(wants(1), call, w->dtype, w->shape);
+  const Output db = Output::optional(wants(2), call, x->dtype, {p.output_channels()});
+  const TensorView &image = p.transposed ? dz : x.view(), &maps = p.transposed ? x.view() : dz;
+  if (wants(0)) (p.transposed ? write_maps : write_image)(call, p, dz, w, {}, dx.view);
+  if (wants(1)) {
+    const ConvIndices n(p.geometry, p.spatial, image, dw, maps);
+    const Output parts = parts_of(call, n.weight_sum());
+    run(call, conv_weight, n, maps, image, dw.view(), parts.view());
+  }
+  const ConvIndices n(p.geometry, p.spatial, image, w, maps);
+  if (wants(2)) run(call, conv_bias, n, !p.transposed, dz, db.view());
+  return py::make_tuple(dx.object, dw.object(), db.object());
+}
+
+template <int spatial>
+void register_convolution(py::module_& m) {
+  m.def(
+      kNames[0][spatial - 1],
+      [](py::handle framework, py::handle input, py::handle weight, py::handle bias,
+         py::handle stride, py::handle padding, py::handle dilation, py::handle groups,
+         py::handle activation, bool save) {
+        const Settings s{stride, padding, dilation, groups, activation, {}};
+        return forward(framework, options(kNames[0][spatial - 1], spatial, false, s), input, weight,
+                       bias, save);
+      },
+      py::arg(), py::arg(), py::arg(), py::arg(), py::arg(), py::arg(), py::arg(), py::arg(),
+      py::arg(), py::arg("save") = false);
+  m.def(kBackwardNames[0][spatial - 1],
+        [](py::handle framework, py::handle grad, py::handle input, py::handle weight,
+           py::handle saved, const py::tuple& wanted, py::handle stride, py::handle padding,
+           py::handle dilation, py::handle groups, py::handle activation) {
+          const Settings s{stride, padding, dilation, groups, activation, {}};
+          return backward(framework, options(kBackwardNames[0][spatial - 1], spatial, false, s),
+                          grad, input, weight, saved, wanted);
+        });
+}
+
+template <int spatial>
+void register_transposed(py::module_& m) {
+  m.def(
+      kNames[1][spatial - 1],
+      [](py::handle framework, py::handle input, py::handle weight, py::handle bias,
+         py::handle stride, py::handle padding, py::handle output_padding, py::handle groups,
+         py::handle dilation, py::handle activation, bool save) {
+        const Settings s{stride, padding, dilation, groups, activation, output_padding};
+        return forward(framework, options(kNames[1][spatial - 1], spatial, true, s), input, weight,
+                       bias, save);
+      },
+      py::arg(), py::arg(), py::arg(), py::arg(), py::arg(), py::arg(), py::arg(), py::arg(),
+      py::arg(), py::arg(), py::arg("save") = false);
+  m.def(
+      kBackwardNames[1][spatial - 1],
+      [](py::handle framework, py::handle grad, py::handle input, py::handle weight,
+         py::handle saved, const py::tuple& wanted, py::handle stride, py::handle padding,
+         py::handle output_padding, py::handle groups, py::handle dilation, py::handle activation) {
+        const Settings s{stride, padding, dilation, groups, activation, output_padding};
+        return backward(framework, options(kBackwardNames[1][spatial - 1], spatial, true, s), grad,
+                        input, weight, saved, wanted);
+      });
+}
+
+}  // namespace
+
+void register_conv(py::module_& m) {
+  register_convolution<1>(m);
+  register_convolution<2>(m);
+  register_transposed<1>(m);
+  register_transposed<2>(m);
+}
+
+}  // namespace pyfast::cuda
