@@ -109,19 +109,4 @@ __device__ __forceinline__ void multiply(WarpTile<kColumns>& c, const T* a, int 
   }
 }
 
-// The same where zeros of a leave no trace of what they meet, NaN and infinity included.
-template <int kDepth, class T, int kColumns>
-__device__ __noinline__ void multiply_nonzeros(WarpTile<kColumns>& c, const T* a, int a_pitch,
-                                               const T* b, int b_pitch) {
-  for (int k = 0; k < kDepth; ++k)
-#pragma unroll
-    for (int n = 0; n < kColumns / 8; ++n)
-#pragma unroll
-      for (int e = 0; e < 4; ++e) {
-        const float left = to_float(a[c.row(e) * a_pitch + k]);
-        const float right = to_float(b[c.column(n, e) * b_pitch + k]);
-        if (left != 0) c.at[n][e] = fmaf(left, right, c.at[n][e]);
-      }
-}
-
 }  // namespace pyfast::cuda
