@@ -16,16 +16,19 @@ class Operands {
     require_length(states, params.size(), "states");
     require_length(steps, params.size(), "steps");
     require_length(groups, params.size(), "groups");
+    inputs_.reserve(5 * params.size());  // parameter, gradient, three states: views stay in place
+    slots.reserve(params.size());
     for (std::size_t i = 0; i < params.size(); ++i) {
-      OptimizerSlot slot;
+      OptimizerSlot& slot = slots.emplace_back();
       slot.parameter = keep(params[i], "params", false);
       slot.gradient = keep(grads[i], "grads", true);
       slot.step = to_double(steps[i], {call.op(), "steps"});
       slot.group = static_cast<std::size_t>(to_int(groups[i], {call.op(), "groups"}));
       read_states(states[i], slot);
-      slots.push_back(slot);
     }
   }
+  Operands(const Operands&) = delete;  // slots point into inputs_
+  Operands& operator=(const Operands&) = delete;
   void require_length(const py::list& list, std::size_t n, const char* argument) const {
     if (list.size() != n)
       throw ValueError(concat(call_.op(), ": ", argument, " must have one entry per parameter (", n,
@@ -43,9 +46,8 @@ class Operands {
       ++s;
     }
   }
-  TensorView keep(py::handle array, const char* argument, bool contiguous) {
-    inputs_.emplace_back(call_, array, argument, Kind::floating, contiguous);
-    return inputs_.back().view();
+  const TensorView* keep(py::handle array, const char* argument, bool contiguous) {
+    return &inputs_.emplace_back(call_, array, argument, Kind::floating, contiguous).view();
   }
 
   Call& call_;
@@ -56,7 +58,10 @@ template <class Params>
 void step(const Call& call, const Operands& operands, const py::list& settings) {
   const std::vector<Params> groups = read_groups<Params>(call.op(), settings);
   std::vector<unsigned> masks;
-  for (const Params& p : groups) masks.push_back(p.states());
+  for (const Params& p : groups) {
+    check_learning_rate(call.op(), p.lr);
+    masks.push_back(p.states());
+  }
   check_optimizer_slots(call.op(), operands.slots, masks);
   if (!operands.slots.empty()) run(call, optimizer_step<Params>, groups, operands.slots);
 }

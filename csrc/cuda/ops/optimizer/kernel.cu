@@ -73,16 +73,16 @@ void launch(Batch<T, Constants>& b, cudaStream_t stream) {
 template <class T, class Constants>
 void append(Batch<T, Constants>& b, const OptimizerSlot& slot, const Constants& constants) {
   const int t = b.count++;
-  b.parameter[t] = slot.parameter.as<T>();
-  b.gradient[t] = slot.gradient.as<const T>();
-  b.size[t] = slot.parameter.numel();
+  b.parameter[t] = slot.parameter->as<T>();
+  b.gradient[t] = slot.gradient->as<const T>();
+  b.size[t] = slot.parameter->numel();
   b.constants[t] = constants;
   if (t == 0) b.first_block[0] = 0;
   b.first_block[t + 1] = b.first_block[t] + blocks_for(b.size[t], kThreads * kWidth);
-  b.vectors = b.vectors && vectorizable(8, slot.parameter, slot.gradient);
+  b.vectors = b.vectors && vectorizable(8, *slot.parameter, *slot.gradient);
   for (int k = 0; k < 3; ++k) {
-    b.state[k][t] = slot.state[k].defined ? slot.state[k].as<T>() : nullptr;
-    if (b.states >> k & 1u) b.vectors = b.vectors && vectorizable(8, slot.state[k]);
+    b.state[k][t] = slot.state[k] ? slot.state[k]->as<T>() : nullptr;
+    if (b.states >> k & 1u) b.vectors = b.vectors && vectorizable(8, *slot.state[k]);
   }
 }
 
@@ -97,7 +97,7 @@ void optimizer_step(const std::vector<Params>& groups, const OptimizerSlots& slo
       using Constants = decltype(constants(groups[0], slots[0]));
       Batch<T, Constants> batch;
       for (const OptimizerSlot& slot : slots) {
-        if (slot.parameter.dtype != dtype || slot.parameter.numel() == 0) continue;
+        if (slot.parameter->dtype != dtype || slot.parameter->numel() == 0) continue;
         const Params& params = groups[slot.group];
         if (batch.count == kTensors || batch.states != params.states()) launch(batch, stream);
         batch.states = params.states();
