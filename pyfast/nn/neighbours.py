@@ -235,6 +235,14 @@ def _same(a: np.ndarray[Any, Any], b: np.ndarray[Any, Any]) -> bool:
     return a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
 
 
+def _with_truth(
+    truth: dict[int, tuple[Any, Any]], module: Module, args: tuple[Any, ...]
+) -> tuple[Any, ...]:
+    """The arguments, with the nonsense that the module is to take put right."""
+    fake, true = truth.get(id(module), (None, None))
+    return (true, *args[1:]) if fake is not None and args and args[0] is fake else args
+
+
 def _spoiled(
     root: Module, inputs: tuple[Any, ...], pairs: list[Pair], spoil: Spoil
 ) -> list[np.ndarray[Any, Any]]:
@@ -242,10 +250,7 @@ def _spoiled(
     truth: dict[int, tuple[Any, Any]] = {}  # by id of the one that must take it: nonsense, truth
 
     def play(module: Module, forward: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        fake, true = truth.get(id(module), (None, None))
-        if fake is not None and args and args[0] is fake:
-            args = (true, *args[1:])
-        output = forward(*args, **kwargs)
+        output = forward(*_with_truth(truth, module, args), **kwargs)
         second = second_of.get(id(module))
         if second is None:
             return output
@@ -357,10 +362,7 @@ def _spoiled_sums(
     truth: dict[int, tuple[Any, Any]] = {}  # by id of the one that must take it: nonsense, truth
 
     def play(module: Module, forward: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        fake, true = truth.get(id(module), (None, None))
-        if fake is not None and args and args[0] is fake:
-            args = (true, *args[1:])
-        output = forward(*args, **kwargs)
+        output = forward(*_with_truth(truth, module, args), **kwargs)
         if id(module) not in second_of:
             return output
         second = second_of[id(module)]
