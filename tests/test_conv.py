@@ -280,7 +280,16 @@ def layer(channels: int, size: int, filters: int, kernel: int, *rest: int) -> tu
 
 
 @pytest.mark.skipif(_core.isa() == "scalar", reason="the scalar baseline has no FMA, PyTorch has")
-@pytest.mark.parametrize("shape", LAYERS)
+@pytest.mark.parametrize(
+    "shape",
+    [
+        *LAYERS,
+        pytest.param(
+            (3, 70, 3, 3, 1, 1, 1, 3),
+            marks=pytest.mark.xfail(reason="three planes' input gradient: 1.31 of PyTorch's error"),
+        ),
+    ],
+)
 def test_gradients_err_no_more_than_pytorch(shape: tuple[int, ...]) -> None:
     x, w, g = layer(*shape)
     settings, groups = shape[4:7], shape[7]
