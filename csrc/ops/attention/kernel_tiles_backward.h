@@ -428,42 +428,46 @@ class TileBackward<float> : Tiles {
 
   // Both are left 2^80 times too large.
   void find_scores(const Item& t, Differentiation& beside) const {
-    for (Index g = 0; g < kGroups; ++g) {
-      const Index row = t.first + g * kTile;
-      const auto find = [&](const std::uint16_t* left, const std::uint16_t* right, Index width,
-                            Index k, float* to) {
-        multiply<2, 2>(width / kAmxDepth, panel(left + row * width * kParts, kTile),
+    multiply_rows(t, query_, keys_, width_, scores(t), beside);
+    multiply_rows(t, grad_, values_, value_width_, slopes(t), beside);
+  }
+
+  // By tiles of keys: those of the queries stay in L1.
+  void multiply_rows(const Item& t, const std::uint16_t* left, const std::uint16_t* right,
+                     Index width, float* to, Differentiation& beside) const {
+    for (Index k = 0; k < kAttentionKeys; k += kTile)
+      for (Index g = 0; g < kGroups; ++g) {
+        if (k < t.seen[g].begin || k >= t.seen[g].end) continue;
+        multiply<2, 2>(width / kAmxDepth,
+                       panel(left + (t.first + g * kTile) * width * kParts, kTile),
                        panel(right + k * width * kParts, kTile), beside);
-        to += g * kTile * kAttentionKeys + k;
+        float* at = to + g * kTile * kAttentionKeys + k;
         amx::unroll<4>([&](auto c) PYFAST_INLINED {
-          amx::tile_store<c>(to + c / 2 * kAmxTile * kAttentionKeys + c % 2 * kAmxTile,
+          amx::tile_store<c>(at + c / 2 * kAmxTile * kAttentionKeys + c % 2 * kAmxTile,
                              kAttentionKeys * 4);
         });
-      };
-      for (Index k = t.seen[g].begin; k < t.seen[g].end; k += kTile) {
-        find(query_, keys_, width_, k, scores(t));
-        find(grad_, values_, value_width_, k, slopes(t));
       }
-    }
   }
 
   void add_gradients(const Item& t, Differentiation& beside) const {
-    for (Index k = 0; k < kAttentionKeys; k += kTile) {
-      const Keys groups = groups_of(t, k);
-      if (groups.begin >= groups.end) continue;
-      if (to_.value)
-        add_to_keys(t, k, groups, grad_turned_, parts(weight_pairs_, t), head_.value_width,
-                    grad_values_, beside);
-      if (to_.key)
-        add_to_keys(t, k, groups, query_turned_, parts(slope_pairs_, t), head_.width, grad_keys_,
-                    beside);
-    }
+    if (to_.value)
+      add_to_keys(t, grad_turned_, parts(weight_pairs_, t), head_.value_width, grad_values_,
+                  beside);
+    if (to_.key)
+      add_to_keys(t, query_turned_, parts(slope_pairs_, t), head_.width, grad_keys_, beside);
     if (to_.query)
       for (Index r = 0; r < t.b.rows; r += kTile) add_to_queries(t, r, beside);
   }
 
-  // to[c][k ...] += the sum over the item's queries of left[c][query] right[query][k ...].
-  void add_to_keys(const Item& t, Index k, Keys groups, const std::uint16_t* left,
+  // to[c][key] += the sum over the item's queries of left[c][query] right[query][key].
+  void add_to_keys(const Item& t, const std::uint16_t* left, const std::uint16_t* right,
+                   Index width, float* to, Differentiation& beside) const {
+    for (Index k = 0; k < kAttentionKeys; k += kTile) {
+      const Keys groups = groups_of(t, k);
+      if (groups.begin < groups.end) add_to_tile(t, k, groups, left, right, width, to, beside);
+    }
+  }
+  void add_to_tile(const Item& t, Index k, Keys groups, const std::uint16_t* left,
                    const std::uint16_t* right, Index width, float* to,
                    Differentiation& beside) const {
     const AmxOperand b = panel(right + (k / kTile * kGroups + groups.begin) * kStep, kTile);
