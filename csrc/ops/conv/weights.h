@@ -16,8 +16,7 @@ class WeightSource {
       : c_(c),
         weight_(c.weight + group * c.weight_group + c.tap_offset(0, 0)),
         pack_(gemm_kernels<T>().pack),
-        span_(c.tap_offset(c.y.taps - 1, c.x.taps - 1) - c.tap_offset(0, 0) + 1),
-        in_order_(span_ == c.taps()) {}
+        in_order_(c.tap_offset(c.y.taps - 1, c.x.taps - 1) - c.tap_offset(0, 0) + 1 == c.taps()) {}
 
   // gemm::Source::pack
   void pack(T* panel, std::int64_t row, int rows, int tile, std::int64_t k,
@@ -40,18 +39,10 @@ class WeightSource {
   // n taps of a channel.
   void pack_taps(T* panel, const T* channel, int rows, int tile, std::int64_t tap,
                  std::int64_t n) const {
-    constexpr std::int64_t kSpan = 49;
     if (in_order_) return pack_(panel, channel + tap, c_.weight_out, 1, rows, tile, n);
-    T all[kSpan * kMaxRows];  // of the kernel's taps, those of other phases, too
-    const bool turned = span_ <= kSpan && tile <= kMaxRows;
-    if (turned) pack_(all, channel, c_.weight_out, 1, rows, tile, span_);
     for (std::int64_t t = tap; t < tap + n; ++t, panel += tile) {
-      const std::int64_t at = c_.tap_offset(t / c_.x.taps, t % c_.x.taps) - c_.tap_offset(0, 0);
-      if (turned) {
-        std::copy_n(all + at * tile, tile, panel);
-        continue;
-      }
-      for (int r = 0; r < rows; ++r) panel[r] = channel[at + r * c_.weight_out];
+      const T* from = channel + c_.tap_offset(t / c_.x.taps, t % c_.x.taps) - c_.tap_offset(0, 0);
+      for (int r = 0; r < rows; ++r) panel[r] = from[r * c_.weight_out];
       std::fill_n(panel + rows, tile - rows, T{0});
     }
   }
@@ -59,8 +50,7 @@ class WeightSource {
   const Correlation<T>& c_;
   const T* weight_;
   decltype(GemmKernels<T>::pack) pack_;
-  std::int64_t span_;  // from the first tap to the last, in memory
-  bool in_order_;      // with nothing between them
+  bool in_order_;  // taps lie one after the other
 };
 
 }  // namespace pyfast
