@@ -252,19 +252,20 @@ class AmxBand {
     AmxOperand entries{band, row, 64, part, 0, offsets_.data()};
     if (turned_) entries.row = 64, entries.tile = 64 * kAmxTile;
     const std::int64_t next = 4 * kTile * (turned_ ? kAmxDepth / 2 : 1);  // in the band
-    each_tile(item, stretch, sums,
-              [&](std::int64_t r, std::int64_t c, int cols, float* tile, std::int64_t count) {
-                const int tiles = panel_width(item.first + r) / kAmxTile, across = cols / kAmxTile;
-                const auto* panel = panels + (item.first + r) / kTile * panel_;
-                const auto weights = AmxOperand::panel(panel, tiles, kept_parts_);
-                entries.data = band + c * (turned_ ? kAmxDepth / 2 : 1);
-                if (turned_)
-                  amx::kernels().multiply_row(steps_, entries, across, next, weights, tiles, 0,
-                                              parts_, count, tile, kTile * kTile, stretch > 0);
-                else
-                  amx::kernels().multiply_row(steps_, weights, tiles, 0, entries, across, next,
-                                              parts_, count, tile, kTile * kTile, stretch > 0);
-              });
+    each_tile(
+        item, stretch, sums,
+        [&](std::int64_t r, std::int64_t c, int cols, float* tile, std::int64_t count) {
+          const int tiles = panel_width(item.first + r) / kAmxTile, across = cols / kAmxTile;
+          const auto* panel = panels + (item.first + r) / kTile * panel_;
+          const auto weights = AmxOperand::panel(panel, tiles, kept_parts_);
+          entries.data = band + c * (turned_ ? kAmxDepth / 2 : 1);
+          if (turned_)
+            amx::kernels().multiply_row(steps_, entries, across, next, weights, tiles, 0, parts_,
+                                        count, tile, kTile * kTile, stretch > 0, nullptr, 0);
+          else
+            amx::kernels().multiply_row(steps_, weights, tiles, 0, entries, across, next, parts_,
+                                        count, tile, kTile * kTile, stretch > 0, nullptr, 0);
+        });
   }
 
   // As correlate_band does, into the same tiles.
