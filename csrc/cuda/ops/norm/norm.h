@@ -1,5 +1,5 @@
-// Normalisations on the GPU: what csrc/ops/norm's headers promise. Layer norm takes C order; batch
-// norm C order or channels last, and weights may be float32 beside 16-bit inputs.
+// Normalisations on the GPU: what csrc/ops/norm's headers promise. Arrays are in C order, batch
+// norm's in C order or channels last, and weights may be float32 beside 16-bit inputs.
 //
 // `workspace` holds float32 partial sums; its size is said by the function of that name.
 #pragma once
@@ -7,6 +7,7 @@
 #include <cuda_runtime_api.h>
 
 #include "ops/norm/batch_norm.h"
+#include "ops/norm/group_norm.h"
 #include "ops/norm/layer_norm.h"
 
 namespace pyfast::cuda {
@@ -34,5 +35,15 @@ void batch_norm_backward(const BatchNormParams& params, const TensorView& grad,
                          const TensorView& grad_input, const TensorView& grad_weight,
                          const TensorView& grad_bias, const TensorView& workspace,
                          cudaStream_t stream);
+
+std::int64_t group_norm_workspace(const GroupNormParams& params, const TensorView& input);
+void group_norm_forward(const GroupNormParams& params, const TensorView& input,
+                        const GroupNormOperands& operands, const TensorView& statistics,
+                        const TensorView& output, const TensorView& workspace, cudaStream_t stream);
+void group_norm_backward(const GroupNormParams& params, const TensorView& grad,
+                         const TensorView& input, const TensorView& statistics,
+                         const TensorView& weight, const TensorView& grad_input,
+                         const TensorView& grad_weight, const TensorView& grad_bias,
+                         const TensorView& workspace, cudaStream_t stream);
 
 }  // namespace pyfast::cuda
