@@ -131,6 +131,9 @@ class Replay(HostKernels):
         def function(*args: Any, **kwargs: Any) -> Any:
             want = on_host(*args, **kwargs)
             self.made.clear()
+            if name == "batch_norm_add_backward":  # what is saved is each backend's own affair
+                bits = FakeArray(np.zeros((args[1].size + 7) // 8, np.uint8))
+                args = (*args[:3], None if args[7] is None else bits, *args[4:])
             try:
                 getattr(self.gpu, name)(*args, **kwargs)
             except NotImplementedError:

@@ -4,7 +4,7 @@
 // side by side take neighbouring channels.
 //
 // Nothing is saved for the activation: backward computes its input again from x, which it reads
-// anyway, at less traffic than a bit mask would cost.
+// anyway. Behind a sum that would take the residual, too; a bit an element is saved instead.
 #include "cuda/core/reduce.cuh"
 #include "cuda/ops/norm/elements.cuh"
 #include "cuda/ops/norm/moments.cuh"
@@ -71,7 +71,7 @@ template <class Team, int kWidth, class T>
 __global__ void __launch_bounds__(Team::kBlock)
     sums_planes(float* partial, const T* g, const T* x, const double* statistics,
                 Parameter<T> weight, Parameter<T> bias, const Planes planes, float eps,
-                Activation a, bool of_input) {
+                Backward back) {
   if (Team::channel() >= planes.channels) return;
   const Channel<T> channel(statistics, weight, bias, Team::channel(), planes.channels, eps);
   float sum = 0, product = 0;
@@ -79,9 +79,10 @@ __global__ void __launch_bounds__(Team::kBlock)
     float d[kWidth], v[kWidth];
     load(d, g + at);
     load(v, x + at);
+    const unsigned pack = back.pack<kWidth>(at);
 #pragma unroll
     for (int i = 0; i < kWidth; ++i) {
-      const float mine = through(a, d[i], channel.before(v[i]), of_input);
+      const float mine = back(d[i], channel.before(v[i]), pack, i);
       sum += mine;
       product += mine * channel.normal(v[i]);
     }
@@ -142,8 +143,7 @@ __global__ void __launch_bounds__(kThreads) moments_vectors(float* partial, cons
 template <int kWidth, class T>
 __global__ void __launch_bounds__(kThreads)
     sums_columns(float* partial, const T* g, const T* x, const double* statistics,
-                 Parameter<T> weight, Parameter<T> bias, Rows e, float eps, Activation a,
-                 bool of_input) {
+                 Parameter<T> weight, Parameter<T> bias, Rows e, float eps, Backward back) {
   constexpr int kAcross = kWidth == 1 ? 32 : 8, kDown = kThreads / kAcross;
   const std::int64_t c = (std::int64_t{blockIdx.y} * kAcross + threadIdx.x) * kWidth;
   const std::int64_t first = blockIdx.x * e.chunk;
@@ -160,10 +160,11 @@ __global__ void __launch_bounds__(kThreads)
       float d[kWidth], v[kWidth];
       load(d, g + row * e.channels + c);
       load(v, x + row * e.channels + c);
+      const unsigned pack = back.pack<kWidth>(row * e.channels + c);
 #pragma unroll
       for (int i = 0; i < kWidth; ++i) {
         const float normal = (v[i] - mean[i]) * scale[i];
-        const float mine = through(a, d[i], normal * w[i] + b[i], of_input);
+        const float mine = back(d[i], normal * w[i] + b[i], pack, i);
         sum[i] += mine;
         product[i] += mine * normal;
       }
@@ -269,10 +270,12 @@ std::int64_t batch_norm_workspace(const TensorView& input) {
   return (3 * l.chunks() + Coefficients::kArrays) * l.channels();
 }
 
+std::int64_t batch_norm_gates(const TensorView& input) { return (input.numel() + 7) / 8; }
+
 void batch_norm_forward(const BatchNormParams& params, const TensorView& input,
-                        const BatchNormOperands& operands, const TensorView& statistics,
-                        const TensorView& output, const TensorView& workspace,
-                        cudaStream_t stream) {
+                        const TensorView& residual, const BatchNormOperands& operands,
+                        const TensorView& statistics, const TensorView& output,
+                        const TensorView& gates, const TensorView& workspace, cudaStream_t stream) {
   const Layout l(input);
   const std::int64_t channels = l.channels();
   if (channels == 0) return;
@@ -304,20 +307,21 @@ void batch_norm_forward(const BatchNormParams& params, const TensorView& input,
                                                  eps);
     }
     T* y = output.as<T>();
-    const bool vectors = vectorizable(l.last ? channels : l.inner(), input, output);
+    const bool vectors = vectorizable(l.last ? channels : l.inner(), input, residual, output);
     visit_elements<T>(input.numel(), l.last, vectors, [&]<int kWidth, bool kLast>(unsigned grid) {
-      forward_elements<kWidth, kLast><<<grid, 256, 0, stream>>>(y, x, to, input.numel(), channels,
-                                                                l.inner(), params.activation);
+      forward_elements<kWidth, kLast>
+          <<<grid, 256, 0, stream>>>(y, gates.as<std::uint8_t>(), x, residual.as<const T>(), to,
+                                     input.numel(), channels, l.inner(), params.activation);
     });
   });
 }
 
 void batch_norm_backward(const BatchNormParams& params, const TensorView& grad,
                          const TensorView& input, const TensorView& statistics,
-                         const TensorView& weight, const TensorView& bias,
-                         const TensorView& grad_input, const TensorView& grad_weight,
-                         const TensorView& grad_bias, const TensorView& workspace,
-                         cudaStream_t stream) {
+                         const TensorView& weight, const TensorView& bias, const TensorView& gates,
+                         const TensorView& grad_input, const TensorView& grad_residual,
+                         const TensorView& grad_weight, const TensorView& grad_bias,
+                         const TensorView& workspace, cudaStream_t stream) {
   const Layout l(input);
   const std::int64_t channels = l.channels();
   if (channels == 0) return;
@@ -325,13 +329,13 @@ void batch_norm_backward(const BatchNormParams& params, const TensorView& grad,
   const Coefficients to = coefficients(partial, l);
   const auto* saved = statistics.as<double>();
   const auto eps = static_cast<float>(params.eps);
-  const bool of_input = saves_input(params.activation);
+  const Backward back{params.activation, saves_input(params.activation),
+                      gates.as<const std::uint8_t>()};
   visit_gpu(input.dtype, [&]<class T>() {
     const Parameter<T> w(weight, 1), b(bias, 0);
     const T *g = grad.as<T>(), *x = input.as<T>();
     const auto sums = [&](auto kernel, dim3 grid, dim3 block, const auto& extent) {
-      kernel<<<grid, block, 0, stream>>>(partial, g, x, saved, w, b, extent, eps, params.activation,
-                                         of_input);
+      kernel<<<grid, block, 0, stream>>>(partial, g, x, saved, w, b, extent, eps, back);
     };
     const dim3 grid(static_cast<unsigned>(l.chunks()), blocks_for(channels, 32));
     if (!l.last)
@@ -347,10 +351,11 @@ void batch_norm_backward(const BatchNormParams& params, const TensorView& grad,
         to, saved, w, b, Parameter<T>(grad_weight, 0), Parameter<T>(grad_bias, 0), partial,
         l.chunks(), channels, eps, params.training ? 1 / static_cast<float>(l.values()) : 0.0f);
     T* dx = grad_input.as<T>();
-    const bool vectors = vectorizable(l.last ? channels : l.inner(), grad, input, grad_input);
+    const bool vectors =
+        vectorizable(l.last ? channels : l.inner(), grad, input, grad_input, grad_residual);
     visit_elements<T>(input.numel(), l.last, vectors, [&]<int kWidth, bool kLast>(unsigned blocks) {
       backward_elements<kWidth, kLast><<<blocks, 256, 0, stream>>>(
-          dx, g, x, to, input.numel(), channels, l.inner(), params.activation, of_input);
+          dx, grad_residual.as<T>(), g, x, to, input.numel(), channels, l.inner(), back);
     });
   });
 }

@@ -2,6 +2,7 @@
 
 #include "cuda/core/call.h"
 #include "cuda/ops/norm/norm.h"
+#include "ops/norm/batch_norm_add.h"
 
 namespace pyfast::cuda {
 
@@ -76,6 +77,14 @@ BatchNormParams batch_norm_params(const char* op, py::handle training, py::handl
           to_activation(activation, {op, "activation"})};
 }
 
+// An array brought into the order that the input has.
+Input like(Call& call, py::handle array, const Input& x, const char* argument) {
+  Input a(call, array, argument, Kind::floating, false);
+  if (!(a->shape == x->shape) || a->strides == x->strides) return a;
+  return Input(call, call.framework().attr("ordered_like")(array, x.object()), argument,
+               Kind::floating, false);
+}
+
 // Running statistics are written where they lie: an update of a copy would be lost.
 Input running(Call& call, py::handle array, const char* argument) {
   Input x = Input::optional(call, array, argument, Kind::floating, false);
@@ -107,8 +116,8 @@ py::object run_batch_norm(Call& call, const BatchNormParams& params, py::handle 
   const Output y(call, x);
   const Output statistics(call, DType::f64, {2, x->shape[1]});
   const Output workspace(call, DType::f32, {batch_norm_workspace(x)});
-  run(call, batch_norm_forward, params, x.view(), operands, statistics.view(), y.view(),
-      workspace.view());
+  run(call, batch_norm_forward, params, x.view(), TensorView(), operands, statistics.view(),
+      y.view(), TensorView(), workspace.view());
   return result(y, statistics, save);
 }
 
@@ -182,14 +191,6 @@ py::object group_norm_gradient(py::handle framework, py::handle grad, py::handle
   return py::make_tuple(dx.object(), dw.object(), db.object());
 }
 
-// grad is brought into the order that the input has.
-Input like(Call& call, py::handle grad, const Input& x) {
-  Input g(call, grad, "grad", Kind::floating, false);
-  if (!(g->shape == x->shape) || g->strides == x->strides) return g;
-  return Input(call, call.framework().attr("ordered_like")(grad, x.object()), "grad",
-               Kind::floating, false);
-}
-
 py::object batch_norm_gradient(py::handle framework, py::handle grad, py::handle input,
                                py::handle statistics, py::handle weight, py::handle bias,
                                py::handle training, py::handle eps, py::handle activation,
@@ -198,7 +199,7 @@ py::object batch_norm_gradient(py::handle framework, py::handle grad, py::handle
   const BatchNormParams params =
       batch_norm_params(call.op(), training, py::float_(0.0), eps, activation);
   const Input x = image(call, input, "input");
-  const Input g = like(call, grad, x);
+  const Input g = like(call, grad, x, "grad");
   const Input s(call, statistics, "statistics", Kind::exact);
   const Input w = Input::optional(call, weight, "weight");
   const Input b = Input::optional(call, bias, "bias");
@@ -209,8 +210,63 @@ py::object batch_norm_gradient(py::handle framework, py::handle grad, py::handle
   const Output db = Output::optional(bias_gradient, call, dtype, {x->shape[1]});
   const Output workspace(call, DType::f32, {batch_norm_workspace(x)});
   run(call, batch_norm_backward, params, g.view(), x.view(), s.view(), w.view(), b.view(),
-      dx.view(), dw.view(), db.view(), workspace.view());
+      TensorView(), dx.view(), TensorView(), dw.view(), db.view(), workspace.view());
   return py::make_tuple(dx.object(), dw.object(), db.object());
+}
+
+// output, or (output, statistics, gates): gates are None without an activation.
+py::object batch_norm_add(py::handle framework, py::handle input, py::handle residual,
+                          py::handle running_mean, py::handle running_var, py::handle weight,
+                          py::handle bias, py::handle training, py::handle momentum, py::handle eps,
+                          py::handle activation, bool save) {
+  Call call("batch_norm", framework);
+  const BatchNormParams params = batch_norm_params(call.op(), training, momentum, eps, activation);
+  const Input x = image(call, input, "input"), r = like(call, residual, x, "residual");
+  const Operands a(call, running_mean, running_var, weight, bias);
+  const BatchNormOperands operands{a.running_mean.view(), a.running_var.view(), a.weight.view(),
+                                   a.bias.view()};
+  check_batch_norm(params, x, operands);
+  check_batch_norm_add(params, x, r);
+  const bool gated = save && params.activation != Activation::none;
+  const Output y(call, x);
+  const Output statistics(call, DType::f64, {2, x->shape[1]});
+  const Output gates = Output::optional(gated, call, DType::u8, {batch_norm_gates(x)});
+  const Output workspace(call, DType::f32, {batch_norm_workspace(x)});
+  run(call, batch_norm_forward, params, x.view(), r.view(), operands, statistics.view(), y.view(),
+      gates.view(), workspace.view());
+  if (!save) return y.object();
+  return py::make_tuple(y.object(), statistics.object(), gates.object());
+}
+
+// (grad_input, grad_residual, grad_weight, grad_bias); without an activation grad is the
+// residual's.
+py::object batch_norm_add_gradient(py::handle framework, py::handle grad, py::handle input,
+                                   py::handle statistics, py::handle saved, py::handle weight,
+                                   py::handle training, py::handle eps, py::handle activation,
+                                   bool weight_gradient, bool bias_gradient) {
+  Call call("batch_norm_backward", framework);
+  const BatchNormParams params =
+      batch_norm_params(call.op(), training, py::float_(0.0), eps, activation);
+  const bool gated = params.activation != Activation::none;
+  const Input x = image(call, input, "input");
+  const Input g = like(call, grad, x, "grad");
+  const Input s(call, statistics, "statistics", Kind::exact);
+  const Input gates = Input::optional(call, saved, "saved", Kind::byte);
+  const Input w = Input::optional(call, weight, "weight");
+  check_batch_norm_backward(params, g, x, s, w, TensorView());
+  check_batch_norm_add(params, x, g);
+  if (gates->defined != gated)
+    throw ValueError(concat(call.op(), ": saved must be None just where activation is"));
+  if (gated) require_shape({call.op(), "saved"}, gates, {batch_norm_gates(x)});
+  const DType dtype = w->defined ? w->dtype : x->dtype;
+  const Output dx(call, x);
+  const Output dr = gated ? Output(call, x) : Output::optional(false, call, x->dtype, Dims());
+  const Output dw = Output::optional(weight_gradient, call, dtype, {x->shape[1]});
+  const Output db = Output::optional(bias_gradient, call, dtype, {x->shape[1]});
+  const Output workspace(call, DType::f32, {batch_norm_workspace(x)});
+  run(call, batch_norm_backward, params, g.view(), x.view(), s.view(), w.view(), TensorView(),
+      gates.view(), dx.view(), dr.view(), dw.view(), db.view(), workspace.view());
+  return py::make_tuple(dx.object(), gated ? dr.object() : g.object(), dw.object(), db.object());
 }
 
 template <bool rms>
@@ -231,6 +287,10 @@ void register_norm(py::module_& m) {
         arg("running_var"), arg("weight"), arg("bias"), arg("training"), arg("momentum"),
         arg("eps"), arg("activation"), arg("save") = false);
   m.def("batch_norm_backward", &batch_norm_gradient);
+  m.def("batch_norm_add", &batch_norm_add, arg("framework"), arg("input"), arg("residual"),
+        arg("running_mean"), arg("running_var"), arg("weight"), arg("bias"), arg("training"),
+        arg("momentum"), arg("eps"), arg("activation"), arg("save") = false);
+  m.def("batch_norm_add_backward", &batch_norm_add_gradient);
   m.def("instance_norm", &instance_norm, arg("framework"), arg("input"), arg("running_mean"),
         arg("running_var"), arg("weight"), arg("bias"), arg("use_input_stats"), arg("momentum"),
         arg("eps"), arg("save") = false);

@@ -198,9 +198,9 @@ void group_norm_forward(const GroupNormParams& params, const TensorView& input,
           static_cast<float>(n.inner) / static_cast<float>(n.inner - 1));
     const bool vectors = vectorizable(n.inner, input, output);
     visit_elements<T>(input.numel(), false, vectors, [&]<int kWidth, bool kLast>(unsigned blocks) {
-      forward_elements<kWidth, kLast>
-          <<<blocks, 256, 0, stream>>>(output.as<T>(), input.as<const T>(), to, input.numel(),
-                                       n.planes(), n.inner, Activation::none);
+      forward_elements<kWidth, kLast><<<blocks, 256, 0, stream>>>(
+          output.as<T>(), nullptr, input.as<const T>(), static_cast<const T*>(nullptr), to,
+          input.numel(), n.planes(), n.inner, Activation::none);
     });
   });
 }
@@ -232,8 +232,8 @@ void group_norm_backward(const GroupNormParams& params, const TensorView& grad,
     const bool vectors = vectorizable(n.inner, grad, input, grad_input);
     visit_elements<T>(input.numel(), false, vectors, [&]<int kWidth, bool kLast>(unsigned blocks) {
       backward_elements<kWidth, kLast>
-          <<<blocks, 256, 0, stream>>>(grad_input.as<T>(), g, x, to, input.numel(), n.planes(),
-                                       n.inner, Activation::none, false);
+          <<<blocks, 256, 0, stream>>>(grad_input.as<T>(), static_cast<T*>(nullptr), g, x, to,
+                                       input.numel(), n.planes(), n.inner, Backward());
     });
   });
 }
