@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-import numpy as np
 from numpy import ndarray
 
 from .. import _core
@@ -56,7 +55,7 @@ class _FixedMaxPool(_MaxPool):
     @classmethod
     def backward(cls, ctx: Any, grad: Any, *_: Any) -> Any:
         (taps,) = ctx.saved_tensors
-        if taps.dtype != np.uint8:  # positions: asked for, or more taps than a byte can number
+        if taps.itemsize != 1:  # positions: asked for, or more taps than a byte can number
             return super().backward(ctx, grad)
         backward = getattr(ctx.kernels, cls.kernel + "_taps_backward")
         gradient = backward(grad, taps, ctx.input_shape, *ctx.args[:-1])
@@ -128,8 +127,7 @@ def max_pool1d(
 
     Examples
     --------
-    >>> import numpy as np
-    >>> import pyfast as pf
+    >>>     >>> import pyfast as pf
     >>> x = np.array([[1.0, 3.0, 2.0, 5.0]])
     >>> pf.ops.max_pool1d(x, 2, return_indices=True)
     (array([[3., 5.]]), array([[1, 3]]))
@@ -189,8 +187,7 @@ def max_pool2d(
 
     Examples
     --------
-    >>> import numpy as np
-    >>> import pyfast as pf
+    >>>     >>> import pyfast as pf
     >>> x = np.arange(16.0).reshape(1, 4, 4)
     >>> pf.ops.max_pool2d(x, 2)
     array([[[ 5.,  7.],
@@ -237,8 +234,7 @@ def adaptive_max_pool1d(input: ArrayT, output_size: Size, return_indices: bool =
 
     Examples
     --------
-    >>> import numpy as np
-    >>> import pyfast as pf
+    >>>     >>> import pyfast as pf
     >>> pf.ops.adaptive_max_pool1d(np.array([[1.0, 3.0, 2.0, 5.0, 4.0]]), 2)
     array([[3., 5.]])
     """
@@ -284,8 +280,7 @@ def adaptive_max_pool2d(
 
     Examples
     --------
-    >>> import numpy as np
-    >>> import pyfast as pf
+    >>>     >>> import pyfast as pf
     >>> x = np.arange(12.0).reshape(1, 3, 4)
     >>> pf.ops.adaptive_max_pool2d(x, (1, 2))
     array([[[ 9., 11.]]])
