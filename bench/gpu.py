@@ -1,18 +1,21 @@
 """GPU kernels against PyTorch's, and against the copy bandwidth and bf16 matmul rate measured here.
 
     python -m bench.gpu --output results.json        # on a machine with an NVIDIA GPU
-    python -m bench.gpu --dry-run                    # anywhere: lists what would be timed
+    python -m bench.gpu --budget 200                 # starts nothing after 200 seconds
 
-Both sides get the same tensors. A time is the median over repetitions of CUDA events around enough
-calls to fill a few milliseconds; the L2 cache is flushed before each repetition. Where PyTorch has
-several ways (eager, torch.compile, a pinned attention backend, channels last), each is a column.
+Both sides get the same tensors. A time is the median over repetitions of CUDA events around one
+call; the L2 cache is flushed before each repetition. Where PyTorch has several ways (eager,
+torch.compile, a pinned attention backend, channels last), each is a column.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
+import math
 import statistics
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -28,6 +31,7 @@ class Row:
     shape: str
     dtype: str
     moved: int  # bytes that must pass through memory
+    flops: int = 0  # where arithmetic is what bounds it
     times: dict[str, float] = field(default_factory=dict)  # seconds, by column
     failed: dict[str, str] = field(default_factory=dict)
 
@@ -71,10 +75,16 @@ def limits(torch: Any, flush: Any) -> dict[str, float]:
 
 
 def backward_of(torch: Any, forward: Call, inputs: list[Any]) -> Call:
-    """The backward pass alone, of a graph made once."""
-    y = forward()
-    grad = torch.randn_like(y)
-    return lambda: torch.autograd.grad(y, inputs, grad, retain_graph=True)
+    """The backward pass alone, of a graph that the first call makes."""
+    graph: list[Any] = []
+
+    def backward() -> Any:
+        if not graph:
+            y = forward()
+            graph.extend((y, torch.randn_like(y)))
+        return torch.autograd.grad(graph[0], inputs, graph[1], retain_graph=True)
+
+    return backward
 
 
 def both_ways(
@@ -187,6 +197,71 @@ def optimizers(torch: Any, pf: Any) -> Iterator[Work]:
     )
 
 
+# ResNet-50's convolutions (He et al., 2015, table 1): channels, maps, image, kernel, stride.
+RESNET50 = [
+    (3, 64, 224, 7, 2), (64, 64, 56, 1, 1), (64, 64, 56, 3, 1), (64, 256, 56, 1, 1),
+    (256, 64, 56, 1, 1), (256, 128, 56, 1, 1), (128, 128, 56, 3, 2), (128, 512, 28, 1, 1),
+    (256, 512, 56, 1, 2), (512, 128, 28, 1, 1), (128, 128, 28, 3, 1), (512, 256, 28, 1, 1),
+    (256, 256, 28, 3, 2), (256, 1024, 14, 1, 1), (512, 1024, 28, 1, 2), (1024, 256, 14, 1, 1),
+    (256, 256, 14, 3, 1), (1024, 512, 14, 1, 1), (512, 512, 14, 3, 2), (512, 2048, 7, 1, 1),
+    (1024, 2048, 14, 1, 2), (2048, 512, 7, 1, 1), (512, 512, 7, 3, 1),
+]  # fmt: skip
+
+
+def convolutions(torch: Any, pf: Any, batch: int = 64) -> Iterator[Work]:
+    """ResNet-50's layers, channels last: plain and its gradients, then with bias and ReLU.
+
+    cuDNN searches for its fastest algorithm (``cudnn.benchmark``), in the warm-up calls.
+    """
+    functional = torch.nn.functional
+    torch.backends.cudnn.benchmark = True
+    for dtype, (channels, maps, size, kernel, stride) in itertools.product(
+        (torch.float16, torch.bfloat16), RESNET50
+    ):
+        x = torch.randn(batch, channels, size, size, dtype=dtype, device="cuda")
+        x = x.to(memory_format=torch.channels_last).requires_grad_()
+        w = torch.randn(maps, channels, kernel, kernel, dtype=dtype, device="cuda")
+        w = w.to(memory_format=torch.channels_last).requires_grad_()
+        b = torch.randn(maps, dtype=dtype, device="cuda")
+        out = (size - 1) // stride + 1
+        flops = 2 * batch * out * out * maps * channels * kernel * kernel
+        moved = x.element_size() * (x.numel() + w.numel() + batch * out * out * maps)
+        shape = f"{batch}x{channels}x{size} {maps}k{kernel}s{stride}"
+        where = {"stride": stride, "padding": kernel // 2}
+        plain, weight = x.detach(), w.detach()
+
+        def ours(x: Any = x, w: Any = w, where: Any = where) -> Any:
+            return pf.ops.conv2d(x, w, **where)
+
+        def cudnn(x: Any = x, w: Any = w, where: Any = where) -> Any:
+            return functional.conv2d(x, w, **where)
+
+        def ours_fused(b: Any = b, where: Any = where, x: Any = plain, w: Any = weight) -> Any:
+            return pf.ops.conv2d(x, w, b, **where, activation="relu")
+
+        def cudnn_then_relu(b: Any = b, where: Any = where, x: Any = plain, w: Any = weight) -> Any:
+            return functional.relu(functional.conv2d(x, w, b, **where), inplace=True)
+
+        name = str(dtype)[6:]
+        yield Work(Row("conv2d", shape, name, moved, flops), ours, {"cudnn": cudnn})
+        yield Work(
+            Row("conv2d backward", shape, name, 2 * moved, 2 * flops),
+            backward_of(torch, ours, [x, w]),
+            {"cudnn": backward_of(torch, cudnn, [x, w])},
+        )
+        yield Work(
+            Row("conv2d + bias + relu", shape, name, moved, flops),
+            ours_fused,
+            {"cudnn": cudnn_then_relu},
+        )
+
+
+def everything(torch: Any, pf: Any) -> Iterator[Work]:
+    """All works; their tensors are made when one is asked for."""
+    yield from convolutions(torch, pf)
+    yield from memory_bound(torch, pf)
+
+
 def measure(torch: Any, work: Work, flush: Any) -> Row:
     """Times of every column; what fails says why instead."""
     for name, call in {"pyfast": work.pyfast, **work.peers}.items():
@@ -198,21 +273,58 @@ def measure(torch: Any, work: Work, flush: Any) -> Row:
     return work.row
 
 
+def against_best(row: Row) -> float | None:
+    """Times PyTorch's best; None where either side has no time."""
+    others = [t for name, t in row.times.items() if name != "pyfast"]
+    ours = row.times.get("pyfast")
+    return min(others) / ours if ours and others else None
+
+
 def table(rows: list[Row], found: dict[str, float]) -> str:
-    """The rows as text: time, share of copy bandwidth, times PyTorch's best."""
-    lines = [f"{'op':28} {'shape':22} {'dtype':9} {'us':>9} {'of copy':>8} {'x best':>7}"]
+    """The rows as text: time, share of what bounds them, times PyTorch's best; geometric means."""
+    lines = [f"{'op':28} {'shape':26} {'dtype':9} {'us':>9} {'of limit':>8} {'x best':>7}"]
     for row in rows:
+        start = f"{row.op:28} {row.shape:26} {row.dtype:9}"
         ours = row.times.get("pyfast")
         if ours is None:
-            lines.append(f"{row.op:28} {row.shape:22} {row.dtype:9} {row.failed['pyfast']}")
+            lines.append(f"{start} {row.failed.get('pyfast', 'not timed')}")
             continue
-        share = row.moved / ours / found["copy_bytes_per_s"]
-        best = min((t for name, t in row.times.items() if name != "pyfast"), default=0.0)
-        lines.append(
-            f"{row.op:28} {row.shape:22} {row.dtype:9} {ours * 1e6:9.1f} {share:8.1%} "
-            f"{best / ours:7.2f}"
-        )
+        least = max(row.moved / found["copy_bytes_per_s"], row.flops / found["bf16_flops"])
+        best = against_best(row)
+        ratio = f"{'-':>7}" if best is None else f"{best:7.2f}"
+        lines.append(f"{start} {ours * 1e6:9.1f} {least / ours:8.1%} {ratio}")
+    lines.append("")
+    for op in dict.fromkeys(row.op for row in rows):
+        ratios = [r for row in rows if row.op == op and (r := against_best(row)) is not None]
+        if ratios:
+            mean = math.exp(statistics.fmean(map(math.log, ratios)))
+            lines.append(f"{op:28} geometric mean of {len(ratios):3} {mean:7.2f} x PyTorch's best")
     return "\n".join(lines)
+
+
+def report(rows: list[Row], found: dict[str, float], device: Any, torch_version: str) -> str:
+    """All that was measured, as JSON."""
+    contents = {
+        "device": device,
+        "torch": torch_version,
+        "limits": found,
+        "rows": [asdict(row) for row in rows],
+    }
+    return json.dumps(contents, indent=1)
+
+
+def run(
+    torch: Any, works: Iterator[Work], flush: Any, only: str = "", budget: float = math.inf
+) -> tuple[list[Row], bool]:
+    """The rows whose op's name contains `only`, and whether time was left for all of them."""
+    started = time.monotonic()
+    rows: list[Row] = []
+    for work in works:
+        if time.monotonic() - started > budget:
+            return rows, False
+        if only in work.row.op:
+            rows.append(measure(torch, work, flush))
+    return rows, True
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -220,6 +332,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output", help="write JSON here")
     parser.add_argument("--only", default="", help="ops whose name contains this")
+    parser.add_argument("--budget", type=float, default=math.inf, help="seconds for all timings")
     parser.add_argument("--dry-run", action="store_true", help="time nothing")
     options = parser.parse_args(arguments)
     import pyfast as pf
@@ -232,21 +345,14 @@ def main(arguments: list[str] | None = None) -> int:
 
     flush = torch.empty(256 << 20, dtype=torch.uint8, device="cuda")
     found = limits(torch, flush)
-    rows = [
-        measure(torch, work, flush)
-        for work in memory_bound(torch, pf)
-        if options.only in work.row.op
-    ]
+    works = everything(torch, pf)
+    rows, complete = run(torch, works, flush, options.only, options.budget)
     print(table(rows, found))
+    if not complete:
+        print(f"the budget of {options.budget:.0f} s ended: what is missing above was not timed")
     if options.output:
-        report = {
-            "device": pf.cuda.device_info(),
-            "torch": torch.__version__,
-            "limits": found,
-            "rows": [asdict(row) for row in rows],
-        }
         with open(options.output, "w", encoding="utf-8") as file:
-            json.dump(report, file, indent=1)
+            file.write(report(rows, found, pf.cuda.device_info(), torch.__version__))
     return 0
 
 

@@ -24,6 +24,8 @@ __all__: list[str] = [
     "avg_pool2d",
     "avg_pool2d_backward",
     "batch_norm",
+    "batch_norm_add",
+    "batch_norm_add_backward",
     "batch_norm_backward",
     "binary",
     "celu",
@@ -254,6 +256,31 @@ def batch_norm(
     eps: typing.Any,
     activation: typing.Any,
     save: bool = False,
+) -> typing.Any: ...
+def batch_norm_add(
+    input: typing.Any,
+    residual: typing.Any,
+    running_mean: typing.Any,
+    running_var: typing.Any,
+    weight: typing.Any,
+    bias: typing.Any,
+    training: typing.Any,
+    momentum: typing.Any,
+    eps: typing.Any,
+    activation: typing.Any,
+    save: bool = False,
+) -> typing.Any: ...
+def batch_norm_add_backward(
+    grad: typing.Any,
+    input: typing.Any,
+    statistics: typing.Any,
+    saved: typing.Any,
+    weight: typing.Any,
+    training: typing.Any,
+    eps: typing.Any,
+    activation: typing.Any,
+    weight_gradient: bool,
+    bias_gradient: bool,
 ) -> typing.Any: ...
 def batch_norm_backward(
     grad: typing.Any,

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from pyfast import _core
+from pyfast import _core, ops
 
 
 def _host(value: Any) -> Any:
@@ -64,6 +64,9 @@ class FakeArray(np.lib.mixins.NDArrayOperatorsMixin):
     def __float__(self) -> float:
         return float(self.host)
 
+    def __int__(self) -> int:
+        return int(self.host)
+
     def __getattr__(self, name: str) -> Any:  # reshape, sum, astype, copy, transpose, item, ...
         if name.startswith("__") or name == "host":
             raise AttributeError(name)
@@ -104,18 +107,27 @@ def module() -> Any:
         made.append(FakeArray(np.empty(shape, dtype), FakeDevice.current))
         return made[-1]
 
+    def empty_like(array: FakeArray) -> FakeArray:
+        made.append(FakeArray(np.empty_like(array.host), FakeDevice.current))
+        return made[-1]
+
     cuda = types.SimpleNamespace(
         Device=FakeDevice, get_current_stream=lambda device: types.SimpleNamespace(ptr=0)
     )
     fake: Any = types.ModuleType("cupy")
     fake.ndarray = FakeArray
     fake.empty = empty
+    fake.empty_like = empty_like
     fake.made = made
     fake.array = lambda a: FakeArray(np.array(a))
     fake.zeros = lambda shape, dtype: FakeArray(np.zeros(shape, dtype))
     fake.cuda = cuda
     fake.ascontiguousarray = lambda a: FakeArray(np.ascontiguousarray(a.host), a.device.id)
     return fake
+
+
+def _kernel(name: str) -> Any:
+    return ops.one_hot if name == "one_hot" else getattr(_core, name)  # NumPy's on the CPU
 
 
 class HostKernels:
@@ -130,6 +142,23 @@ class HostKernels:
     def __getattr__(self, name: str) -> Any:
         def function(*args: Any, **kwargs: Any) -> Any:
             self.called.append(name)
-            return _back(getattr(_core, name)(*map(_host, args), **kwargs))
+            return _back(_kernel(name)(*map(_host, args), **kwargs))
 
         return function
+
+
+class HostTorch(HostKernels):
+    """`_core` on CPU torch tensors."""
+
+    def __getattr__(self, name: str) -> Any:
+        import torch
+
+        def plain(a: Any) -> Any:
+            return a.detach().numpy() if isinstance(a, torch.Tensor) else a
+
+        def tensor(a: Any) -> Any:
+            if isinstance(a, tuple):
+                return tuple(map(tensor, a))
+            return torch.from_numpy(np.asarray(a)) if isinstance(a, np.ndarray) else a
+
+        return lambda *args, **kwargs: tensor(_kernel(name)(*map(plain, args), **kwargs))

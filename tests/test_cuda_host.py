@@ -117,3 +117,84 @@ def test_activations_agree_with_the_reference(name: str) -> None:
     want = getattr(pf._core, name + "_backward")(grad, saved, *settings)
     got = np.array(host.unary_backward(name, *ab, grad.tolist(), saved.tolist()))
     np.testing.assert_allclose(got, want, rtol=1e-5, atol=2e-6)
+
+
+LOSSES = [("mse", 0.0), ("l1", 0.0), ("smooth_l1", 0.7), ("smooth_l1", 0.0), ("huber", 1.3),
+          ("bce", 0.0), ("bce_logits", 0.0), ("kl", 0.0), ("kl_log", 0.0)]  # fmt: skip
+
+
+@pytest.mark.parametrize(("loss", "scale"), LOSSES)
+def test_losses_agree_with_the_reference(loss: str, scale: float) -> None:
+    random = np.random.default_rng(6)
+    x, t = (random.random((2, 400)) * (1 if loss == "bce" else 6)).astype(np.float32)
+    x[:6], t[:6] = [0, 1, 0, 1, 0.5, 0.5], [0, 1, 1, 0, 0.5, 0]
+    if loss in ("bce_logits", "kl_log", "huber"):
+        x *= np.where(random.random(x.size) < 0.5, -1, 1).astype(np.float32)
+    pos = random.random(x.size).astype(np.float32) + 0.5
+    value, of_input, of_target = host.pointwise(loss, scale, x, t, pos)
+    wide = [a.astype(np.float64) for a in (x, t)]
+    operands = (*wide, None, pos.astype(np.float64) if loss == "bce_logits" else None)
+    want = pf._core.pointwise_loss(loss, loss, scale, "none", *operands)
+    np.testing.assert_allclose(value, want, rtol=2e-6, atol=1e-6)
+    wants = pf._core.pointwise_loss_backward(
+        loss, loss, scale, "none", np.ones_like(wide[0]), *operands, True
+    )
+    # relative to the largest: bce's slope at 0 and 1 is some 1e12
+    for got, expected in zip((of_input, of_target), wants, strict=True):
+        finite = np.isfinite(expected)
+        np.testing.assert_array_equal(got[~finite], expected[~finite])
+        np.testing.assert_allclose(got[finite], expected[finite], rtol=3e-6, atol=2e-6)
+
+
+def test_losses_keep_nan() -> None:
+    nan = np.full(1, np.nan, np.float32)
+    half = np.full(1, 0.5, np.float32)
+    for loss, scale in LOSSES:
+        for x, t in ((nan, half), (half, nan)):
+            assert np.isnan(host.pointwise(loss, scale, x, t, half)[0]).all(), loss
+    outside = np.array([-0.25, 1.5], np.float32)
+    assert np.isnan(host.pointwise("bce", 0, outside, outside, outside)[0]).all()
+
+
+PADS = [
+    ((3, 4), (1, 2)), ((3, 4), (1, 2, 2, 1)), ((2, 3, 4), (0, 0, 1, 1)), ((2, 3, 5), (2, 1)),
+    ((2, 3, 5), (-1, 3)), ((2, 3, 4, 5), (2, 1, -1, 2)), ((2, 3, 4, 5), (3, 3, 2, 2)),
+    ((2, 1, 3, 4, 5), (1, 1, 2, 0, -1, 1)), ((6,), (-2, -1)), ((2, 3, 4), (-1, -1, 0, 0)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("mode", ["constant", "reflect", "replicate", "circular"])
+def test_padding_is_the_cpus(mode: str) -> None:
+    seen = 0
+    for shape, amounts in PADS:
+        x = np.random.default_rng(7).integers(-9, 9, shape).astype(np.float32)
+        value = 2.5 if mode == "constant" else 0.0
+        try:
+            want = pf._core.pad(x, amounts, mode, value)
+        except ValueError:
+            continue
+        seen += 1
+        np.testing.assert_array_equal(host.pad(x, amounts, mode, value), want)
+        grad = np.random.default_rng(8).integers(-9, 9, want.shape).astype(np.float32)
+        want = pf._core.pad_backward(grad, shape, amounts, mode)
+        np.testing.assert_array_equal(host.pad_backward(grad, shape, amounts, mode), want)
+    assert seen >= 6
+
+
+UNFOLDS = [  # image, kernel, dilation, padding, stride
+    ((2, 3, 5, 6), (2, 3), 1, 0, 1), ((1, 2, 7, 5), 3, (1, 2), (1, 2), (2, 1)),
+    ((3, 4, 4), 2, 1, 1, 3), ((2, 1, 9, 8), (1, 4), (3, 2), (0, 3), (2, 3)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("shape", "kernel", "dilation", "padding", "stride"), UNFOLDS)
+def test_unfold_and_fold_are_the_cpus(
+    shape: Any, kernel: Any, dilation: Any, padding: Any, stride: Any
+) -> None:
+    settings = (kernel, dilation, padding, stride)
+    x = np.random.default_rng(9).integers(-9, 9, shape).astype(np.float32)
+    columns = pf._core.unfold(x, *settings)
+    np.testing.assert_array_equal(host.unfold(x, settings), columns)
+    columns = np.random.default_rng(9).integers(-9, 9, columns.shape).astype(np.float32)
+    want = pf._core.fold(columns, shape[-2:], *settings)
+    np.testing.assert_array_equal(host.fold(columns, shape[-2:], settings), want)

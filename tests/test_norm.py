@@ -272,3 +272,32 @@ def test_float32_gradients_are_close_to_float64() -> None:
             gradients.append(t.grad.numpy())
         scale = np.abs(gradients[1]).max()
         np.testing.assert_allclose(gradients[0], gradients[1], rtol=2e-6, atol=5e-7 * scale)
+
+
+@pytest.mark.usefixtures("path")
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("activation", [None, "relu"])
+def test_a_residuals_gradients_are_torchs(training: bool, activation: str | None) -> None:
+    arrays = [normal(3, 4, 5, 6), normal(3, 4, 5, 6, seed=1), normal(4, seed=2), normal(4, seed=3)]
+    grad = normal(3, 4, 5, 6, seed=4)
+    ours = [pf.Tensor(a, requires_grad=True) for a in arrays]
+    x, residual, weight, bias = ours
+    statistics = normal(4, seed=5), np.abs(normal(4, seed=6))
+    y = pf.ops.batch_norm(x, *(s.copy() for s in statistics), weight, bias, training,
+                          activation=activation, residual=residual)  # fmt: skip
+    y.backward(grad)
+    theirs = [torch.from_numpy(a.copy()).requires_grad_() for a in arrays]
+    z = F.batch_norm(theirs[0], *(torch.from_numpy(s.copy()) for s in statistics), *theirs[2:],
+                     training) + theirs[1]  # fmt: skip
+    want = z if activation is None else F.relu(z)
+    want.backward(torch.from_numpy(grad))
+    np.testing.assert_allclose(y.numpy(), want.detach().numpy(), rtol=1e-10, atol=1e-12)
+    for a, b in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(a.grad.numpy(), b.grad.numpy(), rtol=1e-9, atol=1e-12)
+
+
+def test_a_residual_that_requires_no_gradient_gets_none() -> None:
+    x = pf.Tensor(normal(3, 4), requires_grad=True)
+    residual = pf.Tensor(normal(3, 4, seed=1))
+    pf.ops.batch_norm(x, None, None, training=True, residual=residual).sum().backward()
+    assert residual.grad is None

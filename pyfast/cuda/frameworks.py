@@ -38,6 +38,9 @@ class Framework(Protocol):
     def contiguous(self, array: Any) -> Any:
         """The array, or a copy of it in C order."""
 
+    def as_index(self, array: Any) -> Any:
+        """An array of integers as int64; anything else as it is."""
+
     def empty(self, shape: tuple[int, ...], dtype: str, device: int) -> Any:
         """A new C-contiguous array."""
 
@@ -90,6 +93,12 @@ class Torch:
         """See Framework."""
         return array.contiguous()
 
+    def as_index(self, array: Any) -> Any:
+        """See Framework."""
+        torch = self.torch
+        narrow = (torch.int32, torch.int16, torch.int8, torch.uint8)
+        return array.long() if getattr(array, "dtype", None) in narrow else array
+
     def empty(self, shape: tuple[int, ...], dtype: str, device: int) -> Any:
         """See Framework."""
         return self.torch.empty(
@@ -138,6 +147,11 @@ class CuPy:
     def contiguous(self, array: Any) -> Any:
         """See Framework."""
         return self.cupy.ascontiguousarray(array)
+
+    def as_index(self, array: Any) -> Any:
+        """See Framework."""
+        whole = isinstance(array, self.cupy.ndarray) and array.dtype.kind in "iu"
+        return array.astype(np.int64) if whole and array.dtype != np.int64 else array
 
     def empty(self, shape: tuple[int, ...], dtype: str, device: int) -> Any:
         """See Framework."""
@@ -212,7 +226,7 @@ class Kernels:
     def __getattr__(self, name: str) -> Any:
         function = getattr(compiled(name), name, None)
         if function is None:
-            raise NotImplementedError(f"{name}: no CUDA kernel yet; copy the arrays to the host")
+            raise NotImplementedError(f"{name}: not on CUDA yet: copy the arrays to the host")
         bound = functools.partial(function, self._framework)
         setattr(self, name, bound)
         return bound

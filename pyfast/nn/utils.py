@@ -10,6 +10,7 @@ import numpy as np
 
 from .. import _core
 from .._tensor import Tensor
+from ..autograd import as_data, on_gpu
 
 __all__ = [
     "clip_grad_norm_",
@@ -55,7 +56,8 @@ def get_total_norm(
     >>> pf.nn.utils.get_total_norm([pf.Tensor(np.array([3.0])), pf.Tensor(np.array([4.0]))])
     5.0
     """
-    norm = _core.gradient_norm([t.data for t in _as_list(tensors)], float(norm_type))
+    arrays = [t.data for t in _as_list(tensors)]
+    norm = float(_kernels(arrays).gradient_norm(arrays, float(norm_type)))
     if error_if_nonfinite and not math.isfinite(norm):
         raise RuntimeError(f"the norm of order {norm_type} of the gradients is {norm}")
     return norm
@@ -114,7 +116,8 @@ def clip_grad_norm_(
     norm = get_total_norm(grads, norm_type, error_if_nonfinite)
     factor = max_norm / (norm + 1e-6)
     if not factor >= 1:  # NaN too: as in PyTorch the gradients then become NaN
-        _core.scale_gradients([g.data for g in grads], factor)
+        arrays = [g.data for g in grads]
+        _kernels(arrays).scale_gradients(arrays, factor)
     return norm
 
 
@@ -144,7 +147,9 @@ def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float) -
     """
     if not clip_value >= 0:
         raise ValueError(f"clip_grad_value_: clip_value must not be negative, got {clip_value}")
-    _core.clamp_gradients([g.data for g in _gradients(parameters)], float(clip_value))
+    arrays = [g.data for g in _gradients(parameters)]
+    if arrays:
+        _kernels(arrays).clamp_gradients(arrays, float(clip_value))
 
 
 def parameters_to_vector(parameters: Iterable[Tensor]) -> Tensor:
@@ -198,7 +203,7 @@ def vector_to_parameters(vec: Any, parameters: Iterable[Tensor]) -> None:
     >>> p.numpy()
     array([[1., 2.]])
     """
-    vector = np.asarray(vec.data if isinstance(vec, Tensor) else vec)
+    vector = as_data(vec.data if isinstance(vec, Tensor) else vec)
     params = list(parameters)
     total = sum(p.data.size for p in params)
     if vector.shape != (total,):
@@ -211,6 +216,16 @@ def vector_to_parameters(vec: Any, parameters: Iterable[Tensor]) -> None:
         at += p.data.size
 
 
+def _kernels(arrays: list[Any]) -> Any:
+    """The kernels for where gradients lie. A norm comes from a GPU as an array there."""
+    for array in arrays:
+        if on_gpu(array):
+            from ..cuda.frameworks import kernels_of
+
+            return kernels_of(array, "clip_grad")
+    return _core
+
+
 def _as_list(tensors: Tensor | Iterable[Tensor]) -> list[Tensor]:
     return [tensors] if isinstance(tensors, Tensor) else list(tensors)
 
@@ -220,7 +235,8 @@ def _gradients(parameters: Tensor | Iterable[Tensor]) -> list[Tensor]:
     grads = []
     for p in _as_list(parameters):
         if p.grad is not None:
-            if not (p.grad.data.flags.c_contiguous and p.grad.data.flags.writeable):
-                p.grad = Tensor(np.array(p.grad.data, order="C"))
+            flags = p.grad.data.flags
+            if not (flags.c_contiguous and getattr(flags, "writeable", True)):  # CuPy's always are
+                p.grad = Tensor(p.grad.data.copy(order="C"))
             grads.append(p.grad)
     return grads

@@ -9,7 +9,7 @@ from numpy import ndarray
 
 from .. import _core
 from ..autograd import Function, Variable
-from ._dispatch import as_array, call
+from ._dispatch import as_array, backend_for, call
 
 __all__ = ["embedding", "one_hot"]
 
@@ -21,7 +21,7 @@ class _Embedding(Function):
     def forward(ctx: Any, input: Any, weight: Any, padding_idx: int, by_freq: bool) -> Any:
         output = ctx.kernels.embedding(input, weight)
         ctx.save_for_backward(input)
-        ctx.settings = len(weight), padding_idx, by_freq
+        ctx.settings = weight.shape[0], padding_idx, by_freq
         return output
 
     @staticmethod
@@ -35,7 +35,11 @@ class _OneHot(Function):
 
     @staticmethod
     def forward(ctx: Any, input: Any, num_classes: int) -> Any:
-        return _one_hot(input, num_classes)
+        if ctx.kernels is _core:
+            return _one_hot(input, num_classes)
+        if num_classes == -1:  # the one look at a GPU's values: what is asked for depends on them
+            num_classes = int(input.max()) + 1
+        return ctx.kernels.one_hot(input, num_classes)
 
 
 def embedding(
@@ -113,6 +117,10 @@ def _renormalise(input: Any, weight: Any, max_norm: float, norm_type: float) -> 
     """Scale the picked rows of `weight` down to `max_norm`, in place."""
     if not max_norm > 0:
         raise ValueError(f"embedding: max_norm must be positive, got {max_norm}")
+    for array in (weight, input):
+        raw = array._data if isinstance(array, Variable) else array
+        if backend_for(raw, "embedding") == "cuda":
+            raise NotImplementedError("embedding: not on CUDA yet: max_norm")
     table = weight._data if isinstance(weight, Variable) else as_array(weight, "embedding")
     picked = input._data if isinstance(input, Variable) else as_array(input, "embedding")
     _core.embedding(picked, table)  # the checks, before anything is written

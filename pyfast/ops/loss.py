@@ -111,12 +111,22 @@ def _broadcast(op: str, input: Any, target: Any, weight: Any, pos_weight: Any) -
             arrays.append(a)
             continue
         try:
-            arrays.append(np.broadcast_to(a, shape))
+            arrays.append(_stretch(a, shape))
         except ValueError:
             raise ValueError(
                 f"{op}: {name} of shape {np.shape(a)} does not broadcast to {shape}"
             ) from None
     return arrays
+
+
+def _stretch(array: Any, shape: tuple[int, ...]) -> Any:
+    """An array seen at a shape it broadcasts to; torch's CUDA tensors are not NumPy's to see."""
+    if not hasattr(array, "expand"):
+        return np.broadcast_to(array, shape)
+    try:
+        return array.expand(shape)
+    except RuntimeError as problem:
+        raise ValueError(str(problem)) from problem
 
 
 class _ClassLoss(Function):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-import numpy as np
 from numpy import ndarray
 
 from .. import _core
@@ -56,7 +55,7 @@ class _FixedMaxPool(_MaxPool):
     @classmethod
     def backward(cls, ctx: Any, grad: Any, *_: Any) -> Any:
         (taps,) = ctx.saved_tensors
-        if taps.dtype != np.uint8:  # positions: asked for, or more taps than a byte can number
+        if taps.itemsize != 1:  # positions: asked for, or more taps than a byte can number
             return super().backward(ctx, grad)
         backward = getattr(ctx.kernels, cls.kernel + "_taps_backward")
         gradient = backward(grad, taps, ctx.input_shape, *ctx.args[:-1])

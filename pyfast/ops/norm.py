@@ -45,6 +45,28 @@ class _BatchNorm(Function):
         return of_input, None, None, of_weight, of_bias, None, None, None, None
 
 
+class _BatchNormAdd(Function):
+    array_args = 6
+
+    @staticmethod
+    def forward(ctx: Any, *args: Any) -> Any:
+        if True not in ctx.needs_input_grad:
+            return ctx.kernels.batch_norm_add(*args)
+        output, statistics, saved = ctx.kernels.batch_norm_add(*args, save=True)
+        input, weight = args[0], args[4]
+        ctx.save_for_backward(input, statistics, saved, weight)
+        training, _, eps, activation = args[6:]
+        ctx.settings = training, eps, activation
+        return output
+
+    @staticmethod
+    def backward(ctx: Any, grad: Any) -> Any:
+        of_input, of_residual, of_weight, of_bias = ctx.kernels.batch_norm_add_backward(
+            grad, *ctx.saved_tensors, *ctx.settings, *ctx.needs_input_grad[4:6]
+        )
+        return of_input, of_residual, None, None, of_weight, of_bias, None, None, None, None
+
+
 class _InstanceNorm(Function):
     array_args = 5
 
@@ -148,6 +170,7 @@ def batch_norm(
     eps: float = 1e-5,
     *,
     activation: str | None = None,
+    residual: Any = None,
 ) -> ArrayT:
     r"""Bring every channel to zero mean and unit variance over the batch, then scale and shift.
 
@@ -171,6 +194,10 @@ def batch_norm(
         How far the running statistics move; what is added to the variance.
     activation : str, optional
         Fused :math:`a`: "relu", "gelu", "silu", "sigmoid", "tanh", ...
+    residual : array of the shape and dtype of `input`, optional
+        Added before the activation, as at the end of a residual block (He et al., "Deep residual
+        learning for image recognition", 2016, figure 2), which must then be None or "relu". On a
+        GPU both are fused.
 
     Returns
     -------
@@ -180,7 +207,8 @@ def batch_norm(
     Raises
     ------
     ValueError
-        If a shape does not fit, running arrays are read-only or missing, or one value must train.
+        If a shape does not fit, running arrays are read-only or missing, one value must train, or
+        `activation` is no name of one, or not "relu" beside a residual.
     TypeError
         If `input` is not float32 or float64, or the dtypes differ.
 
@@ -193,6 +221,9 @@ def batch_norm(
            [ 1.]])
     """
     arrays = input, running_mean, running_var, weight, bias
+    if residual is not None:
+        given = (input, residual, *arrays[1:], training, momentum, eps, activation)
+        return _core.batch_norm_add(*given) if _plain(*given[:6]) else call(_BatchNormAdd, *given)
     if _plain(*arrays):
         return _core.batch_norm(*arrays, training, momentum, eps, activation)
     return call(_BatchNorm, *arrays, training, momentum, eps, activation)

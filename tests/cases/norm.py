@@ -21,8 +21,11 @@ ACTIVATIONS: dict[str, Any] = {
 }  # fmt: skip
 
 
-def batch_norm_oracle(*args: Any, activation: str | None = None, **kwargs: Any) -> Any:
+def batch_norm_oracle(
+    *args: Any, activation: str | None = None, residual: Any = None, **kwargs: Any
+) -> Any:
     y = F.batch_norm(*args, **kwargs)
+    y = y if residual is None else y + residual
     return y if activation is None else ACTIVATIONS[activation](y)
 
 
@@ -88,6 +91,11 @@ def batch_norm_samples() -> list[Sample]:
             pair = np.array([1.1, -0.9, 0.7]), np.array([0.31, 0.47, -0.23])
             calls.append(Sample((x, None, None, *pair, True), given))
         calls.append(Sample((x, *running(43, 3), *affine(43, (3,))), given))
+    for activation in (None, "relu"):
+        for i, shape in enumerate([(5, 3), (2, 3, 7), (2, 3, 4, 5), (0, 3, 4)]):
+            given = {"activation": activation, "residual": 3 * values(50 + i, shape)}
+            operands = (*running(50 + i, 3), *affine(50 + i, (3,)))
+            calls += [Sample((values(60 + i, shape), *operands, t), given) for t in (True, False)]
     x = values(44, (2, 3, 4))
     x[0, 1, 2] = np.nan
     calls.append(Sample((x, None, None, np.ones(3), np.zeros(3), True), {"activation": "relu"}))
@@ -127,6 +135,14 @@ def batch_norm_bad() -> list[Bad]:
         Bad((x[:1, :, :1], c, c, None, None, True), ValueError, "more than one value per channel"),
         Bad((x, c, c, None, None, False, 0.1, -1.0), ValueError, "eps .* got -1"),
         Bad((x, c, c, None, None, False, 0.1, np.nan), ValueError, "eps .* got nan"),
+        Bad((x, c, c), ValueError, r"residual must have shape \(2, 3, 4\)", {"residual": x[:1]}),
+        Bad((x, c, c), TypeError, "residual must have the dtype", {"residual": x.astype(float)}),
+        Bad(
+            (x, c, c),
+            ValueError,
+            "None or 'relu' beside a residual",
+            {"residual": x, "activation": "tanh"},
+        ),
         Bad((x, c, c, None, None, False, 0.1, "a"), TypeError, "eps must be a number"),
         Bad((x, c, c, None, None, True, np.inf), ValueError, "momentum must be finite"),
         Bad((x, c, c, None, None, True, None), TypeError, "momentum must be a number"),

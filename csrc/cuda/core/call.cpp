@@ -80,6 +80,7 @@ cudaStream_t Call::stream() const {
 
 Input::Input(Call& call, py::handle array, const char* argument, Kind kind, bool contiguous)
     : owner_(py::reinterpret_borrow<py::object>(array)) {
+  if (kind == Kind::index) owner_ = call.framework().attr("as_index")(owner_);
   view_ = view_of(call, owner_, argument, kind);
   if (!contiguous || view_.contiguous()) return;
   owner_ = call.framework().attr("contiguous")(owner_);

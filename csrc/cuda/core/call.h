@@ -16,7 +16,7 @@ namespace pyfast::cuda {
 // What an array argument may hold.
 enum class Kind : std::uint8_t {
   floating,  // float32, float16 or bfloat16
-  index,     // int64 (int32 is converted by the framework)
+  index,     // int64 (other integers are converted by the framework)
   mask,      // bool or floating
   byte,      // uint8
   exact,     // float64: statistics

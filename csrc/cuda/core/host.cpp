@@ -15,7 +15,10 @@
 namespace pyfast::cuda {
 
 void register_conv_host(py::module_& host);
+void register_loss_host(py::module_& host);
 void register_matmul_host(py::module_& host);
+void register_pad_host(py::module_& host);
+void register_unfold_host(py::module_& host);
 
 namespace {
 
@@ -119,7 +122,10 @@ void register_host(py::module_& m) {
   host.def("unary", &unary);
   host.def("unary_backward", &unary_backward);
   register_conv_host(host);
+  register_loss_host(host);
   register_matmul_host(host);
+  register_pad_host(host);
+  register_unfold_host(host);
 }
 
 }  // namespace pyfast::cuda

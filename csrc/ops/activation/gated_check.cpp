@@ -1,6 +1,7 @@
 #include "core/shape.h"
 #include "ops/activation/glu.h"
 #include "ops/activation/prelu.h"
+#include "ops/activation/softmin.h"
 
 namespace pyfast {
 
@@ -47,6 +48,16 @@ PReluParams check_prelu(const TensorView& input, const TensorView& weight) {
 void check_prelu_backward(const TensorView& grad, const TensorView& input) {
   require_same_dtype({"prelu", "grad"}, grad, "input", input);
   require_shape({"prelu", "grad"}, grad, input.shape);
+}
+
+SoftmaxParams check_softmin(const TensorView& input, std::int64_t dim) {
+  require_floating({"softmin", "input"}, input);
+  return {false, checked_axis({"softmin", "dim"}, dim, input.rank())};
+}
+
+void check_softmin_backward(const TensorView& grad, const TensorView& output) {
+  require_same_dtype({"softmin", "grad"}, grad, "output", output);
+  require_shape({"softmin", "grad"}, grad, output.shape);
 }
 
 }  // namespace pyfast

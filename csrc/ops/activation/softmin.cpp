@@ -2,7 +2,6 @@
 
 #include "core/copy.h"
 #include "core/parallel.h"
-#include "core/shape.h"
 
 namespace pyfast {
 
@@ -19,16 +18,6 @@ void negate(const TensorView& input, const TensorView& output) {  // output may 
 }
 
 }  // namespace
-
-SoftmaxParams check_softmin(const TensorView& input, std::int64_t dim) {
-  require_floating({"softmin", "input"}, input);
-  return {false, checked_axis({"softmin", "dim"}, dim, input.rank())};
-}
-
-void check_softmin_backward(const TensorView& grad, const TensorView& output) {
-  require_same_dtype({"softmin", "grad"}, grad, "output", output);
-  require_shape({"softmin", "grad"}, grad, output.shape);
-}
 
 // Softmax reads a row before it writes it, so it may run in place.
 void softmin_forward(const SoftmaxParams& params, const TensorView& input,

@@ -1,8 +1,6 @@
 #include <array>
 #include <utility>
 
-#include "core/copy.h"
-#include "core/parallel.h"
 #include "core/shape.h"
 #include "ops/loss/pointwise.h"
 
@@ -74,19 +72,6 @@ PointwiseParams check_pointwise(std::string_view loss, double scale, std::string
   if (p.loss == Loss::smooth_l1 && scale == 0) p.loss = Loss::l1;
   set_reduction(p, reduction, input);
   return p;
-}
-
-void check_probabilities(const PointwiseParams& params, const TensorView& input) {
-  if (params.loss != Loss::bce) return;
-  visit(input.dtype, [&]<class T>() {
-    const Contiguous<T> x(input);
-    parallel_for(input.numel(), 1 << 16, [&](std::int64_t begin, std::int64_t end) {
-      for (std::int64_t i = begin; i < end; ++i)
-        if (x.data()[i] < 0 || x.data()[i] > 1)
-          throw ValueError(
-              concat(params.op, ": input must be in [0, 1], got ", double{x.data()[i]}));
-    });
-  });
 }
 
 void check_pointwise_backward(const PointwiseParams& params, const TensorView& grad,

@@ -2,6 +2,7 @@
 
 #include "core/python.h"
 #include "ops/norm/batch_norm.h"
+#include "ops/norm/batch_norm_add.h"
 #include "ops/norm/group_norm.h"
 #include "ops/norm/layer_norm.h"
 
@@ -88,6 +89,50 @@ py::object batch_norm_gradient(py::handle grad, py::handle input, py::handle sta
   run(batch_norm_backward, reference::batch_norm_backward, params, g.view(), x.view(), s.view(),
       w.view(), b.view(), dx.view(), dw.view(), db.view());
   return py::make_tuple(dx.object(), dw.object(), db.object());
+}
+
+// output, or (output, statistics, what backward wants of the output)
+py::object batch_norm_add(py::handle input, py::handle residual, py::handle running_mean,
+                          py::handle running_var, py::handle weight, py::handle bias,
+                          py::handle training, py::handle momentum, py::handle eps,
+                          py::handle activation, bool save) {
+  const char* op = "batch_norm";
+  const BatchNormParams params{op, to_bool(training), to_double(momentum, {op, "momentum"}),
+                               to_double(eps, {op, "eps"}),
+                               to_activation(activation, {op, "activation"})};
+  const Input x(input, {op, "input"}), r(residual, {op, "residual"});
+  const Operands a(op, running_mean, running_var, weight, bias, params.training);
+  const BatchNormOperands operands{a.running_mean.view(), a.running_var.view(), a.weight.view(),
+                                   a.bias.view()};
+  check_batch_norm(params, x, operands);
+  check_batch_norm_add(params, x, r);
+  const Output y(op, x->dtype, x->shape);
+  const Output statistics(op, DType::f64, {2, x->shape[1]});
+  run(batch_norm_add_forward, reference::batch_norm_add_forward, params, x.view(), r.view(),
+      operands, statistics.view(), y.view());
+  if (!save) return y.object();
+  return py::make_tuple(y.object(), statistics.object(), y.object());
+}
+
+// (grad_input, grad_residual, grad_weight, grad_bias); `saved` is what forward gave.
+py::object batch_norm_add_gradient(py::handle grad, py::handle input, py::handle statistics,
+                                   py::handle saved, py::handle weight, py::handle training,
+                                   py::handle eps, py::handle activation, bool weight_gradient,
+                                   bool bias_gradient) {
+  const char* op = "batch_norm_backward";
+  const BatchNormParams params{op, to_bool(training), 0, to_double(eps, {op, "eps"}),
+                               to_activation(activation, {op, "activation"})};
+  const Input g(grad, {op, "grad"}), x(input, {op, "input"}), s(statistics, {op, "statistics"});
+  const Input y(saved, {op, "saved"});
+  const Input w = Input::optional(weight, {op, "weight"});
+  check_batch_norm_backward(params, g, x, s, w, TensorView());
+  check_batch_norm_add(params, x, y);
+  const Output dx(op, x->dtype, x->shape), dr(op, x->dtype, x->shape);
+  const Output dw = Output::optional(weight_gradient, op, x->dtype, {x->shape[1]});
+  const Output db = Output::optional(bias_gradient, op, x->dtype, {x->shape[1]});
+  run(batch_norm_add_backward, reference::batch_norm_add_backward, params, g.view(), x.view(),
+      s.view(), y.view(), w.view(), dx.view(), dr.view(), dw.view(), db.view());
+  return py::make_tuple(dx.object(), dr.object(), dw.object(), db.object());
 }
 
 // With the samples' own statistics, or with the running ones: batch_norm's inference.
@@ -196,6 +241,12 @@ void register_norm(py::module_& m) {
   m.def("batch_norm_backward", &batch_norm_gradient, arg("grad"), arg("input"), arg("statistics"),
         arg("weight"), arg("bias"), arg("training"), arg("eps"), arg("activation"),
         arg("weight_gradient"), arg("bias_gradient"));
+  m.def("batch_norm_add", &batch_norm_add, arg("input"), arg("residual"), arg("running_mean"),
+        arg("running_var"), arg("weight"), arg("bias"), arg("training"), arg("momentum"),
+        arg("eps"), arg("activation"), arg("save") = false);
+  m.def("batch_norm_add_backward", &batch_norm_add_gradient, arg("grad"), arg("input"),
+        arg("statistics"), arg("saved"), arg("weight"), arg("training"), arg("eps"),
+        arg("activation"), arg("weight_gradient"), arg("bias_gradient"));
   m.def("instance_norm", &instance_norm, arg("input"), arg("running_mean"), arg("running_var"),
         arg("weight"), arg("bias"), arg("use_input_stats"), arg("momentum"), arg("eps"),
         arg("save") = false);

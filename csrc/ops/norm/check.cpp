@@ -2,6 +2,7 @@
 
 #include "core/shape.h"
 #include "ops/norm/batch_norm.h"
+#include "ops/norm/batch_norm_add.h"
 #include "ops/norm/group_norm.h"
 #include "ops/norm/layer_norm.h"
 
@@ -111,6 +112,14 @@ void check_batch_norm_backward(const BatchNormParams& params, const TensorView& 
   require_statistics(op, statistics, {2, input.shape[1]});
   require_operand({op, "weight"}, weight, {input.shape[1]}, input);
   require_operand({op, "bias"}, bias, {input.shape[1]}, input);
+}
+
+void check_batch_norm_add(const BatchNormParams& params, const TensorView& input,
+                          const TensorView& residual) {
+  require_same_dtype({params.op, "residual"}, residual, "input", input);
+  require_shape({params.op, "residual"}, residual, input.shape);
+  if (params.activation != Activation::none && params.activation != Activation::relu)
+    throw ValueError(concat(params.op, ": activation must be None or 'relu' beside a residual"));
 }
 
 GroupNormParams instance_norm_params(const TensorView& input, double momentum, double eps) {

@@ -1,71 +1,26 @@
 #include "core/python.h"
+#include "ops/optimizer/arguments.h"
 #include "ops/optimizer/gradient.h"
 #include "ops/optimizer/optimizer.h"
-#include "ops/optimizer/settings.h"
 
 namespace pyfast {
 
 namespace {
 
-// The arrays of a step, kept alive together with the slots that view them.
-class Operands {
- public:
-  Operands(const char* op, const py::list& params, const py::list& grads, const py::list& states,
-           const py::list& steps, const py::list& groups)
-      : op_(op) {
-    require_length(grads, params.size(), "grads");
-    require_length(states, params.size(), "states");
-    require_length(steps, params.size(), "steps");
-    require_length(groups, params.size(), "groups");
-    inputs_.reserve(5 * params.size());  // parameter, gradient, three states: views stay in place
-    slots.reserve(params.size());
-    for (std::size_t i = 0; i < params.size(); ++i) {
-      OptimizerSlot& slot = slots.emplace_back();
-      slot.parameter = written(params[i], "params");
-      slot.gradient = &inputs_.emplace_back(grads[i], Where{op, "grads"}).view();
-      slot.step = to_double(steps[i], {op, "steps"});
-      slot.group = static_cast<std::size_t>(to_int(groups[i], {op, "groups"}));
-      read_states(states[i], slot);
-    }
-  }
-  Operands(const Operands&) = delete;  // slots point into inputs_
-  Operands& operator=(const Operands&) = delete;
-  void require_length(const py::list& list, std::size_t n, const char* argument) const {
-    if (list.size() != n)
-      throw ValueError(concat(op_, ": ", argument, " must have one entry per parameter (", n,
-                              "), got ", list.size()));
-  }
-  OptimizerSlots slots;
+using Operands = OptimizerOperands<Input>;
 
- private:
-  void read_states(py::handle states, OptimizerSlot& slot) {
-    if (!py::isinstance<py::tuple>(states) || py::len(states) > 3)
-      throw TypeError(concat(op_, ": states must be tuples of at most 3 arrays"));
-    int s = 0;
-    for (const py::handle& state : py::reinterpret_borrow<py::tuple>(states)) {
-      if (!state.is_none()) slot.state[s] = written(state, "states");
-      ++s;
-    }
-  }
-  const TensorView* written(py::handle array, const char* argument) {
-    const Input& input = inputs_.emplace_back(array, Where{op_, argument});
-    input.require_writable({op_, argument});
-    return &input.view();
-  }
-
-  const char* op_;
-  std::vector<Input> inputs_;
-};
+// How a step of `op` reads its arrays.
+auto reader(const char* op) {
+  return [op](py::handle array, const char* argument, bool written) {
+    Input input(array, {op, argument});
+    if (written) input.require_writable({op, argument});
+    return input;
+  };
+}
 
 template <class Params>
 void step(const char* op, const Operands& operands, const py::list& settings) {
-  const std::vector<Params> groups = read_groups<Params>(op, settings);
-  std::vector<unsigned> masks;
-  for (const Params& p : groups) {
-    check_learning_rate(op, p.lr);
-    masks.push_back(p.states());
-  }
-  check_optimizer_slots(op, operands.slots, masks);
+  const std::vector<Params> groups = operands.check<Params>(op, settings);
   if (!operands.slots.empty())
     run(optimizer_step<Params>, reference::optimizer_step<Params>, groups, operands.slots);
 }
@@ -78,7 +33,7 @@ void define(py::module_& m, const char* op) {
       op,
       [op](const py::list& params, const py::list& grads, const py::list& states,
            const py::list& steps, const py::list& groups, const py::list& settings) {
-        step<Params>(op, Operands(op, params, grads, states, steps, groups), settings);
+        step<Params>(op, Operands(op, params, grads, states, steps, groups, reader(op)), settings);
       },
       arg("params"), arg("grads"), arg("states"), arg("steps"), arg("groups"), arg("settings"));
 }
@@ -86,11 +41,10 @@ void define(py::module_& m, const char* op) {
 void nadam(const py::list& params, const py::list& grads, const py::list& states,
            const py::list& steps, const py::list& groups, const py::list& settings,
            const py::list& mu_products) {
-  Operands operands("nadam_step", params, grads, states, steps, groups);
-  operands.require_length(mu_products, params.size(), "mu_products");
-  for (std::size_t i = 0; i < operands.slots.size(); ++i)
-    operands.slots[i].mu_product = to_double(mu_products[i], {"nadam_step", "mu_products"});
-  step<NadamParams>("nadam_step", operands, settings);
+  const char* op = "nadam_step";
+  Operands operands(op, params, grads, states, steps, groups, reader(op));
+  operands.read_mu_products(op, mu_products);
+  step<NadamParams>(op, operands, settings);
 }
 
 // Gradients in any number, written where `write` is set.

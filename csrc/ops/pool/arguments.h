@@ -1,6 +1,8 @@
 // Windows as Python gives them, for the bindings of _core and _cuda.
 #pragma once
 
+#include <optional>
+
 #include "core/arguments.h"
 #include "ops/pool/pool.h"
 
@@ -35,6 +37,23 @@ Dims output_sizes(const char* op, py::handle object) {
   Dims sizes{entry(object)};
   if (spatial == 2) sizes.push_back(sizes[0]);
   return sizes;
+}
+
+template <int spatial>
+PoolParams avg_params(const char* op, const Dims& shape, py::handle kernel_size, py::handle stride,
+                      py::handle padding, bool ceil_mode, bool count_include_pad,
+                      py::handle divisor_override) {
+  const auto sizes =
+      window_sizes<spatial>(op, kernel_size, stride, padding, py::int_(1), ceil_mode);
+  const std::int64_t divisor =
+      divisor_override.is_none() ? 0 : to_int(divisor_override, {op, "divisor_override"});
+  return check_avg_pool(op, spatial, shape, sizes, count_include_pad,
+                        divisor_override.is_none() ? nullptr : &divisor);
+}
+
+// Of the indices of max pooling, where they are wanted.
+inline std::optional<DType> positions_if(bool wanted) {
+  return wanted ? std::optional(DType::i64) : std::nullopt;
 }
 
 }  // namespace pyfast

@@ -17,10 +17,6 @@ py::object max_forward(const PoolParams& params, const Input& x, std::optional<D
   return py::make_tuple(y.object(), indices.object());
 }
 
-std::optional<DType> positions_if(bool wanted) {
-  return wanted ? std::optional(DType::i64) : std::nullopt;
-}
-
 template <int spatial>
 py::object max_pool(py::handle input, py::handle kernel_size, py::handle stride, py::handle padding,
                     py::handle dilation, bool ceil_mode, bool return_indices) {
@@ -74,18 +70,6 @@ py::object max_pool_backward_(py::handle grad, py::handle indices, py::handle in
   const Output dx(op, g->dtype, shape);
   run(max_pool_backward, reference::max_pool_backward, params, g.view(), index.view(), dx.view());
   return dx.object();
-}
-
-template <int spatial>
-PoolParams avg_params(const char* op, const Dims& shape, py::handle kernel_size, py::handle stride,
-                      py::handle padding, bool ceil_mode, bool count_include_pad,
-                      py::handle divisor_override) {
-  const auto sizes =
-      window_sizes<spatial>(op, kernel_size, stride, padding, py::int_(1), ceil_mode);
-  const std::int64_t divisor =
-      divisor_override.is_none() ? 0 : to_int(divisor_override, {op, "divisor_override"});
-  return check_avg_pool(op, spatial, shape, sizes, count_include_pad,
-                        divisor_override.is_none() ? nullptr : &divisor);
 }
 
 py::object avg_forward(const PoolParams& params, const Input& x) {

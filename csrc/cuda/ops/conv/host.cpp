@@ -1,29 +1,15 @@
 // The kernels' own tiles and index maps walked on the CPU, for tests/test_cuda_contraction.py.
-#include <pybind11/numpy.h>
-
 #include "core/arguments.h"
+#include "cuda/core/host_array.h"
 #include "cuda/ops/conv/indices.h"
 
 namespace pyfast::cuda {
 
-namespace py = pybind11;
-
 namespace {
 
-using Array = py::array_t<float>;  // of any strides
-
-TensorView view_of(const Array& x) {
-  Dims shape, strides;
-  for (py::ssize_t i = 0; i < x.ndim(); ++i) {
-    shape.push_back(x.shape(i));
-    strides.push_back(x.strides(i) / static_cast<py::ssize_t>(sizeof(float)));
-  }
-  return {const_cast<float*>(x.data()), DType::f32, shape, strides};
-}
-
 template <class A, class B, class Place>
-void fill(const Contraction& c, const Array& a, const A& a_map, const Array& b, const B& b_map,
-          Array& out, const Place& place) {
+void fill(const Contraction& c, const HostArray& a, const A& a_map, const HostArray& b,
+          const B& b_map, HostArray& out, const Place& place) {
   float* to = out.mutable_data();
   contract_on_host(
       c, a.data(), a_map, b.data(), b_map,
@@ -31,8 +17,8 @@ void fill(const Contraction& c, const Array& a, const A& a_map, const Array& b, 
 }
 
 // Writes, from the other two of conv2d's image, weight and maps, the one that `which` names.
-void conv2d(const std::string& which, Array image, Array weight, Array maps, py::handle stride,
-            py::handle padding, py::handle dilation, std::int64_t groups) {
+void conv2d(const std::string& which, HostArray image, HostArray weight, HostArray maps,
+            py::handle stride, py::handle padding, py::handle dilation, std::int64_t groups) {
   ConvOptions o{"conv2d",
                 2,
                 false,

@@ -26,11 +26,24 @@ py::object backward(py::handle framework, py::handle grad, py::handle indices, p
   return dw.object();
 }
 
+py::object to_one_hot(py::handle framework, py::handle indices, std::int64_t classes) {
+  Call call("one_hot", framework);
+  const Input index(call, indices, "input", Kind::index);
+  if (classes < 1) throw ValueError(concat("one_hot: num_classes must be positive, got ", classes));
+  Dims shape = index->shape;
+  if (shape.rank() == kMaxRank) throw ValueError("one_hot: input has too many dimensions");
+  shape.push_back(classes);
+  const Output y(call, DType::i64, shape);
+  run(call, one_hot, index.view(), y.view());
+  return y.object();
+}
+
 }  // namespace
 
 void register_embedding(py::module_& m) {
   m.def("embedding", &forward);
   m.def("embedding_backward", &backward);
+  m.def("one_hot", &to_one_hot);
 }
 
 }  // namespace pyfast::cuda

@@ -15,5 +15,7 @@ void embedding_forward(const TensorView& indices, const TensorView& weight,
 void embedding_backward(const EmbeddingParams& params, const TensorView& grad,
                         const TensorView& indices, const TensorView& order,
                         const TensorView& grad_weight, cudaStream_t stream);
+// output (..., classes) int64: 1 at each index; nowhere for one outside [0, classes).
+void one_hot(const TensorView& indices, const TensorView& output, cudaStream_t stream);
 
 }  // namespace pyfast::cuda

@@ -46,6 +46,12 @@ __global__ void __launch_bounds__(128)
   }
 }
 
+__global__ void __launch_bounds__(256)
+    mark(std::int64_t* y, const std::int64_t* indices, std::int64_t n, std::int64_t classes) {
+  const std::int64_t i = std::int64_t{blockIdx.x} * 256 + threadIdx.x;
+  if (i < n) y[i] = indices[i / classes] == i % classes ? 1 : 0;
+}
+
 }  // namespace
 
 void embedding_forward(const TensorView& indices, const TensorView& weight,
@@ -77,6 +83,13 @@ void embedding_backward(const EmbeddingParams& params, const TensorView& grad,
         order.as<const std::int64_t>(), n, grad_weight.shape[0], grad_weight.shape[1],
         params.padding_idx, params.scale_grad_by_freq);
   });
+}
+
+void one_hot(const TensorView& indices, const TensorView& output, cudaStream_t stream) {
+  const std::int64_t n = output.numel();
+  if (n == 0) return;
+  mark<<<blocks_for(n, 256), 256, 0, stream>>>(
+      output.as<std::int64_t>(), indices.as<const std::int64_t>(), n, output.shape.back());
 }
 
 }  // namespace pyfast::cuda

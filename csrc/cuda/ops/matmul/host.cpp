@@ -1,28 +1,15 @@
 // The kernels' own tiles and index maps walked on the CPU, for tests/test_cuda_contraction.py.
-#include <pybind11/numpy.h>
-
+#include "core/arguments.h"
+#include "cuda/core/host_array.h"
 #include "cuda/ops/matmul/cublaslt.h"
 #include "ops/matmul/matmul.h"
 
 namespace pyfast::cuda {
 
-namespace py = pybind11;
-
 namespace {
 
-using Array = py::array_t<float>;  // of any strides
-
-TensorView view_of(const Array& x) {
-  Dims shape, strides;
-  for (py::ssize_t i = 0; i < x.ndim(); ++i) {
-    shape.push_back(x.shape(i));
-    strides.push_back(x.strides(i) / static_cast<py::ssize_t>(sizeof(float)));
-  }
-  return {const_cast<float*>(x.data()), DType::f32, shape, strides};
-}
-
-Array multiply(const Product& p, const Array& a, const Array& b, const Dims& shape) {
-  Array out(std::vector<py::ssize_t>(shape.span().begin(), shape.span().end()));
+HostArray multiply(const Product& p, const HostArray& a, const HostArray& b, const Dims& shape) {
+  HostArray out = new_array(shape);
   if (shape.numel() == 0) return out;
   float* to = out.mutable_data();
   const Contraction& c = p.size;
@@ -33,14 +20,14 @@ Array multiply(const Product& p, const Array& a, const Array& b, const Dims& sha
   return out;
 }
 
-Array matmul(const Array& a, const Array& b) {
+HostArray matmul(const HostArray& a, const HostArray& b) {
   const TensorView x = view_of(a), y = view_of(b);
   const Dims shape = check_matmul(x, y);
   const MatmulLayout layout(x, y, TensorView(nullptr, DType::f32, shape));
   return multiply(matmul_product(layout), a, b, shape);
 }
 
-py::tuple matmul_backward(const Array& grad, const Array& a, const Array& b) {
+py::tuple matmul_backward(const HostArray& grad, const HostArray& a, const HostArray& b) {
   const TensorView g = view_of(grad), x = view_of(a), y = view_of(b);
   check_matmul_backward(g, x, y);
   const MatmulLayout layout(x, y, g), packed = packed_layout(x, y, g);
@@ -49,7 +36,7 @@ py::tuple matmul_backward(const Array& grad, const Array& a, const Array& b) {
 }
 
 // (output, grad_input, grad_weight) of C-ordered matrices
-py::tuple linear(const Array& input, const Array& weight, const Array& grad) {
+py::tuple linear(const HostArray& input, const HostArray& weight, const HostArray& grad) {
   const std::int64_t rows = input.shape(0), in = input.shape(1), out = weight.shape(0);
   return py::make_tuple(multiply(linear_product(rows, in, out), input, weight, {rows, out}),
                         multiply(linear_input_gradient(rows, in, out), grad, weight, {rows, in}),
@@ -66,7 +53,7 @@ py::object as_tuple(const std::optional<LtProduct>& p) {
   return py::make_tuple(matrix(p->left), matrix(p->right), matrix(p->output), p->batch);
 }
 
-py::tuple lt_matmul(const Array& a, const Array& b, const Array& grad) {
+py::tuple lt_matmul(const HostArray& a, const HostArray& b, const HostArray& grad) {
   const TensorView x = view_of(a), y = view_of(b), g = view_of(grad);
   check_matmul_backward(g, x, y);
   const MatmulLayout layout(x, y, g), packed = packed_layout(x, y, g);

@@ -2,6 +2,7 @@
 
 #include "cuda/core/call.h"
 #include "cuda/ops/norm/norm.h"
+#include "ops/norm/batch_norm_add.h"
 
 namespace pyfast::cuda {
 
@@ -64,12 +65,73 @@ Input image(Call& call, py::handle array, const char* argument) {
   return Input(call, array, argument);
 }
 
+bool to_bool(py::handle object) {
+  const int truth = PyObject_IsTrue(object.ptr());
+  if (truth < 0) throw py::error_already_set();
+  return truth != 0;
+}
+
 BatchNormParams batch_norm_params(const char* op, py::handle training, py::handle momentum,
                                   py::handle eps, py::handle activation) {
-  const int truth = PyObject_IsTrue(training.ptr());
-  if (truth < 0) throw py::error_already_set();
-  return {op, truth != 0, to_double(momentum, {op, "momentum"}), to_double(eps, {op, "eps"}),
+  return {op, to_bool(training), to_double(momentum, {op, "momentum"}), to_double(eps, {op, "eps"}),
           to_activation(activation, {op, "activation"})};
+}
+
+// An array brought into the order that the input has.
+Input like(Call& call, py::handle array, const Input& x, const char* argument) {
+  Input a(call, array, argument, Kind::floating, false);
+  if (!(a->shape == x->shape) || a->strides == x->strides) return a;
+  return Input(call, call.framework().attr("ordered_like")(array, x.object()), argument,
+               Kind::floating, false);
+}
+
+// Running statistics are written where they lie: an update of a copy would be lost.
+Input running(Call& call, py::handle array, const char* argument) {
+  Input x = Input::optional(call, array, argument, Kind::floating, false);
+  if (x->defined && !x->contiguous())
+    throw ValueError(concat(call.op(), ": ", argument,
+                            " must be C-contiguous on a GPU, got strides ", x->strides,
+                            " for shape ", x->shape));
+  return x;
+}
+
+// The arrays that batch, instance and group norm take beside their input.
+struct Operands {
+  Input running_mean, running_var, weight, bias;
+  Operands(Call& call, py::handle mean, py::handle var, py::handle w, py::handle b)
+      : running_mean(running(call, mean, "running_mean")),
+        running_var(running(call, var, "running_var")),
+        weight(Input::optional(call, w, "weight")),
+        bias(Input::optional(call, b, "bias")) {}
+};
+
+py::object run_batch_norm(Call& call, const BatchNormParams& params, py::handle input,
+                          py::handle mean, py::handle var, py::handle weight, py::handle bias,
+                          bool save) {
+  const Input x = image(call, input, "input");
+  const Operands a(call, mean, var, weight, bias);
+  const BatchNormOperands operands{a.running_mean.view(), a.running_var.view(), a.weight.view(),
+                                   a.bias.view()};
+  check_batch_norm(params, x, operands);
+  const Output y(call, x);
+  const Output statistics(call, DType::f64, {2, x->shape[1]});
+  const Output workspace(call, DType::f32, {batch_norm_workspace(x)});
+  run(call, batch_norm_forward, params, x.view(), TensorView(), operands, statistics.view(),
+      y.view(), TensorView(), workspace.view());
+  return result(y, statistics, save);
+}
+
+py::object run_group_norm(const Call& call, const GroupNormParams& params, const Input& x,
+                          const Operands& a, bool save) {
+  const GroupNormOperands operands{a.running_mean.view(), a.running_var.view(), a.weight.view(),
+                                   a.bias.view()};
+  check_group_norm(params, x, operands);
+  const Output y(call, x->dtype, x->shape);
+  const Output statistics(call, DType::f64, {2, x->shape[0], params.groups});
+  const Output workspace(call, DType::f32, {group_norm_workspace(params, x)});
+  run(call, group_norm_forward, params, x.view(), operands, statistics.view(), y.view(),
+      workspace.view());
+  return result(y, statistics, save);
 }
 
 py::object batch_norm(py::handle framework, py::handle input, py::handle running_mean,
@@ -78,27 +140,55 @@ py::object batch_norm(py::handle framework, py::handle input, py::handle running
                       py::handle activation, bool save) {
   Call call("batch_norm", framework);
   const BatchNormParams params = batch_norm_params(call.op(), training, momentum, eps, activation);
-  const Input x = image(call, input, "input");
-  const Input mean = Input::optional(call, running_mean, "running_mean");
-  const Input var = Input::optional(call, running_var, "running_var");
-  const Input w = Input::optional(call, weight, "weight");
-  const Input b = Input::optional(call, bias, "bias");
-  const BatchNormOperands operands{mean.view(), var.view(), w.view(), b.view()};
-  check_batch_norm(params, x, operands);
-  const Output y(call, x);
-  const Output statistics(call, DType::f64, {2, x->shape[1]});
-  const Output workspace(call, DType::f32, {batch_norm_workspace(x)});
-  run(call, batch_norm_forward, params, x.view(), operands, statistics.view(), y.view(),
-      workspace.view());
-  return result(y, statistics, save);
+  return run_batch_norm(call, params, input, running_mean, running_var, weight, bias, save);
 }
 
-// grad is brought into the order that the input has.
-Input like(Call& call, py::handle grad, const Input& x) {
-  Input g(call, grad, "grad", Kind::floating, false);
-  if (!(g->shape == x->shape) || g->strides == x->strides) return g;
-  return Input(call, call.framework().attr("ordered_like")(grad, x.object()), "grad",
-               Kind::floating, false);
+// With the samples' own statistics, or with the running ones: batch_norm's inference.
+py::object instance_norm(py::handle framework, py::handle input, py::handle running_mean,
+                         py::handle running_var, py::handle weight, py::handle bias,
+                         py::handle use_input_stats, py::handle momentum, py::handle eps,
+                         bool save) {
+  Call call("instance_norm", framework);
+  const double rate = to_double(momentum, {call.op(), "momentum"});
+  const double epsilon = to_double(eps, {call.op(), "eps"});
+  if (!to_bool(use_input_stats))
+    return run_batch_norm(call, {call.op(), false, rate, epsilon, Activation::none}, input,
+                          running_mean, running_var, weight, bias, save);
+  const Input x(call, input, "input");
+  return run_group_norm(call, instance_norm_params(x, rate, epsilon), x,
+                        Operands(call, running_mean, running_var, weight, bias), save);
+}
+
+GroupNormParams group_norm_params(const char* op, py::handle groups, py::handle eps) {
+  return {false, to_int(groups, {op, "num_groups"}), to_double(eps, {op, "eps"}), 0};
+}
+
+py::object group_norm(py::handle framework, py::handle input, py::handle num_groups,
+                      py::handle weight, py::handle bias, py::handle eps, bool save) {
+  Call call("group_norm", framework);
+  const GroupNormParams params = group_norm_params(call.op(), num_groups, eps);
+  const Input x(call, input, "input");
+  return run_group_norm(call, params, x, Operands(call, py::none(), py::none(), weight, bias),
+                        save);
+}
+
+py::object group_norm_gradient(py::handle framework, py::handle grad, py::handle input,
+                               py::handle statistics, py::handle weight, py::handle num_groups,
+                               py::handle eps, bool weight_gradient, bool bias_gradient) {
+  Call call("group_norm_backward", framework);
+  const GroupNormParams params = group_norm_params(call.op(), num_groups, eps);
+  const Input g(call, grad, "grad"), x(call, input, "input");
+  const Input s(call, statistics, "statistics", Kind::exact);
+  const Input w = Input::optional(call, weight, "weight");
+  check_group_norm_backward(params, g, x, s, w);
+  const DType dtype = w->defined ? w->dtype : x->dtype;
+  const Output dx(call, x->dtype, x->shape);
+  const Output dw = Output::optional(weight_gradient, call, dtype, {x->shape[1]});
+  const Output db = Output::optional(bias_gradient, call, dtype, {x->shape[1]});
+  const Output workspace(call, DType::f32, {group_norm_workspace(params, x)});
+  run(call, group_norm_backward, params, g.view(), x.view(), s.view(), w.view(), dx.view(),
+      dw.view(), db.view(), workspace.view());
+  return py::make_tuple(dx.object(), dw.object(), db.object());
 }
 
 py::object batch_norm_gradient(py::handle framework, py::handle grad, py::handle input,
@@ -109,7 +199,7 @@ py::object batch_norm_gradient(py::handle framework, py::handle grad, py::handle
   const BatchNormParams params =
       batch_norm_params(call.op(), training, py::float_(0.0), eps, activation);
   const Input x = image(call, input, "input");
-  const Input g = like(call, grad, x);
+  const Input g = like(call, grad, x, "grad");
   const Input s(call, statistics, "statistics", Kind::exact);
   const Input w = Input::optional(call, weight, "weight");
   const Input b = Input::optional(call, bias, "bias");
@@ -120,8 +210,63 @@ py::object batch_norm_gradient(py::handle framework, py::handle grad, py::handle
   const Output db = Output::optional(bias_gradient, call, dtype, {x->shape[1]});
   const Output workspace(call, DType::f32, {batch_norm_workspace(x)});
   run(call, batch_norm_backward, params, g.view(), x.view(), s.view(), w.view(), b.view(),
-      dx.view(), dw.view(), db.view(), workspace.view());
+      TensorView(), dx.view(), TensorView(), dw.view(), db.view(), workspace.view());
   return py::make_tuple(dx.object(), dw.object(), db.object());
+}
+
+// output, or (output, statistics, gates): gates are None without an activation.
+py::object batch_norm_add(py::handle framework, py::handle input, py::handle residual,
+                          py::handle running_mean, py::handle running_var, py::handle weight,
+                          py::handle bias, py::handle training, py::handle momentum, py::handle eps,
+                          py::handle activation, bool save) {
+  Call call("batch_norm", framework);
+  const BatchNormParams params = batch_norm_params(call.op(), training, momentum, eps, activation);
+  const Input x = image(call, input, "input"), r = like(call, residual, x, "residual");
+  const Operands a(call, running_mean, running_var, weight, bias);
+  const BatchNormOperands operands{a.running_mean.view(), a.running_var.view(), a.weight.view(),
+                                   a.bias.view()};
+  check_batch_norm(params, x, operands);
+  check_batch_norm_add(params, x, r);
+  const bool gated = save && params.activation != Activation::none;
+  const Output y(call, x);
+  const Output statistics(call, DType::f64, {2, x->shape[1]});
+  const Output gates = Output::optional(gated, call, DType::u8, {batch_norm_gates(x)});
+  const Output workspace(call, DType::f32, {batch_norm_workspace(x)});
+  run(call, batch_norm_forward, params, x.view(), r.view(), operands, statistics.view(), y.view(),
+      gates.view(), workspace.view());
+  if (!save) return y.object();
+  return py::make_tuple(y.object(), statistics.object(), gates.object());
+}
+
+// (grad_input, grad_residual, grad_weight, grad_bias); without an activation grad is the
+// residual's.
+py::object batch_norm_add_gradient(py::handle framework, py::handle grad, py::handle input,
+                                   py::handle statistics, py::handle saved, py::handle weight,
+                                   py::handle training, py::handle eps, py::handle activation,
+                                   bool weight_gradient, bool bias_gradient) {
+  Call call("batch_norm_backward", framework);
+  const BatchNormParams params =
+      batch_norm_params(call.op(), training, py::float_(0.0), eps, activation);
+  const bool gated = params.activation != Activation::none;
+  const Input x = image(call, input, "input");
+  const Input g = like(call, grad, x, "grad");
+  const Input s(call, statistics, "statistics", Kind::exact);
+  const Input gates = Input::optional(call, saved, "saved", Kind::byte);
+  const Input w = Input::optional(call, weight, "weight");
+  check_batch_norm_backward(params, g, x, s, w, TensorView());
+  check_batch_norm_add(params, x, g);
+  if (gates->defined != gated)
+    throw ValueError(concat(call.op(), ": saved must be None just where activation is"));
+  if (gated) require_shape({call.op(), "saved"}, gates, {batch_norm_gates(x)});
+  const DType dtype = w->defined ? w->dtype : x->dtype;
+  const Output dx(call, x);
+  const Output dr = gated ? Output(call, x) : Output::optional(false, call, x->dtype, Dims());
+  const Output dw = Output::optional(weight_gradient, call, dtype, {x->shape[1]});
+  const Output db = Output::optional(bias_gradient, call, dtype, {x->shape[1]});
+  const Output workspace(call, DType::f32, {batch_norm_workspace(x)});
+  run(call, batch_norm_backward, params, g.view(), x.view(), s.view(), w.view(), TensorView(),
+      gates.view(), dx.view(), dr.view(), dw.view(), db.view(), workspace.view());
+  return py::make_tuple(dx.object(), gated ? dr.object() : g.object(), dw.object(), db.object());
 }
 
 template <bool rms>
@@ -142,6 +287,16 @@ void register_norm(py::module_& m) {
         arg("running_var"), arg("weight"), arg("bias"), arg("training"), arg("momentum"),
         arg("eps"), arg("activation"), arg("save") = false);
   m.def("batch_norm_backward", &batch_norm_gradient);
+  m.def("batch_norm_add", &batch_norm_add, arg("framework"), arg("input"), arg("residual"),
+        arg("running_mean"), arg("running_var"), arg("weight"), arg("bias"), arg("training"),
+        arg("momentum"), arg("eps"), arg("activation"), arg("save") = false);
+  m.def("batch_norm_add_backward", &batch_norm_add_gradient);
+  m.def("instance_norm", &instance_norm, arg("framework"), arg("input"), arg("running_mean"),
+        arg("running_var"), arg("weight"), arg("bias"), arg("use_input_stats"), arg("momentum"),
+        arg("eps"), arg("save") = false);
+  m.def("group_norm", &group_norm, arg("framework"), arg("input"), arg("num_groups"), arg("weight"),
+        arg("bias"), arg("eps"), arg("save") = false);
+  m.def("group_norm_backward", &group_norm_gradient);
 }
 
 }  // namespace pyfast::cuda

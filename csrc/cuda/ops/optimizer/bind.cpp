@@ -1,68 +1,24 @@
 #include "cuda/core/call.h"
+#include "cuda/ops/optimizer/gradient.h"
 #include "cuda/ops/optimizer/optimizer.h"
-#include "ops/optimizer/settings.h"
+#include "ops/optimizer/arguments.h"
 
 namespace pyfast::cuda {
 
 namespace {
 
-// The arrays of a step, kept alive together with the slots that view them.
-class Operands {
- public:
-  Operands(Call& call, const py::list& params, const py::list& grads, const py::list& states,
-           const py::list& steps, const py::list& groups)
-      : call_(call) {
-    require_length(grads, params.size(), "grads");
-    require_length(states, params.size(), "states");
-    require_length(steps, params.size(), "steps");
-    require_length(groups, params.size(), "groups");
-    inputs_.reserve(5 * params.size());  // parameter, gradient, three states: views stay in place
-    slots.reserve(params.size());
-    for (std::size_t i = 0; i < params.size(); ++i) {
-      OptimizerSlot& slot = slots.emplace_back();
-      slot.parameter = keep(params[i], "params", false);
-      slot.gradient = keep(grads[i], "grads", true);
-      slot.step = to_double(steps[i], {call.op(), "steps"});
-      slot.group = static_cast<std::size_t>(to_int(groups[i], {call.op(), "groups"}));
-      read_states(states[i], slot);
-    }
-  }
-  Operands(const Operands&) = delete;  // slots point into inputs_
-  Operands& operator=(const Operands&) = delete;
-  void require_length(const py::list& list, std::size_t n, const char* argument) const {
-    if (list.size() != n)
-      throw ValueError(concat(call_.op(), ": ", argument, " must have one entry per parameter (", n,
-                              "), got ", list.size()));
-  }
-  OptimizerSlots slots;
+using Operands = OptimizerOperands<Input>;
 
- private:
-  void read_states(py::handle states, OptimizerSlot& slot) {
-    if (!py::isinstance<py::tuple>(states) || py::len(states) > 3)
-      throw TypeError(concat(call_.op(), ": states must be tuples of at most 3 arrays"));
-    int s = 0;
-    for (const py::handle& state : py::reinterpret_borrow<py::tuple>(states)) {
-      if (!state.is_none()) slot.state[s] = keep(state, "states", false);
-      ++s;
-    }
-  }
-  const TensorView* keep(py::handle array, const char* argument, bool contiguous) {
-    return &inputs_.emplace_back(call_, array, argument, Kind::floating, contiguous).view();
-  }
-
-  Call& call_;
-  std::vector<Input> inputs_;
-};
+// What is written must lie in C order itself: a copy would be lost.
+auto reader(Call& call) {
+  return [&call](py::handle array, const char* argument, bool written) {
+    return Input(call, array, argument, Kind::floating, !written);
+  };
+}
 
 template <class Params>
 void step(const Call& call, const Operands& operands, const py::list& settings) {
-  const std::vector<Params> groups = read_groups<Params>(call.op(), settings);
-  std::vector<unsigned> masks;
-  for (const Params& p : groups) {
-    check_learning_rate(call.op(), p.lr);
-    masks.push_back(p.states());
-  }
-  check_optimizer_slots(call.op(), operands.slots, masks);
+  const std::vector<Params> groups = operands.check<Params>(call.op(), settings);
   if (!operands.slots.empty()) run(call, optimizer_step<Params>, groups, operands.slots);
 }
 
@@ -72,7 +28,7 @@ void define(py::module_& m, const char* op) {
                  const py::list& states, const py::list& steps, const py::list& groups,
                  const py::list& settings) {
     Call call(op, framework);
-    step<Params>(call, Operands(call, params, grads, states, steps, groups), settings);
+    step<Params>(call, Operands(op, params, grads, states, steps, groups, reader(call)), settings);
   });
 }
 
@@ -80,11 +36,47 @@ void nadam(py::handle framework, const py::list& params, const py::list& grads,
            const py::list& states, const py::list& steps, const py::list& groups,
            const py::list& settings, const py::list& mu_products) {
   Call call("nadam_step", framework);
-  Operands operands(call, params, grads, states, steps, groups);
-  operands.require_length(mu_products, params.size(), "mu_products");
-  for (std::size_t i = 0; i < operands.slots.size(); ++i)
-    operands.slots[i].mu_product = to_double(mu_products[i], {call.op(), "mu_products"});
+  Operands operands(call.op(), params, grads, states, steps, groups, reader(call));
+  operands.read_mu_products(call.op(), mu_products);
   step<NadamParams>(call, operands, settings);
+}
+
+// Gradients in any number, at least one: they say on which device.
+std::vector<Input> read_gradients(Call& call, const py::list& grads, bool write) {
+  if (grads.empty()) throw ValueError(concat(call.op(), ": grads must not be empty"));
+  std::vector<Input> inputs;
+  for (const py::handle& g : grads) inputs.emplace_back(call, g, "grads", Kind::floating, !write);
+  return inputs;
+}
+
+// A float64 scalar on the device: reading it is the caller's.
+py::object gradient_norm(py::handle framework, const py::list& grads, double norm_type) {
+  Call call("gradient_norm", framework);
+  const std::vector<Input> inputs = read_gradients(call, grads, false);
+  const std::vector<TensorView> views(inputs.begin(), inputs.end());
+  check_norm_type(call.op(), norm_type);
+  const Output norm(call, DType::f64, Dims());
+  const Output workspace(call, DType::f64, {norm_workspace(views)});
+  run(call, norm_of, views, norm_type, norm.view(), workspace.view());
+  return norm.object();
+}
+
+template <class Launch>
+void change_gradients(Launch launch, const char* op, py::handle framework, const py::list& grads,
+                      double value) {
+  Call call(op, framework);
+  const std::vector<Input> inputs = read_gradients(call, grads, true);
+  const std::vector<TensorView> views(inputs.begin(), inputs.end());
+  check_written_gradients(call.op(), views);
+  run(call, launch, views, value);
+}
+
+void scale_gradients(py::handle framework, const py::list& grads, double factor) {
+  change_gradients(scale, "scale_gradients", framework, grads, factor);
+}
+
+void clamp_gradients(py::handle framework, const py::list& grads, double limit) {
+  change_gradients(clamp, "clamp_gradients", framework, grads, limit);
 }
 
 }  // namespace
@@ -98,6 +90,9 @@ void register_optimizer(py::module_& m) {
   define<AdamaxParams>(m, "adamax_step");
   define<RadamParams>(m, "radam_step");
   m.def("nadam_step", &nadam);
+  m.def("gradient_norm", &gradient_norm);
+  m.def("scale_gradients", &scale_gradients);
+  m.def("clamp_gradients", &clamp_gradients);
 }
 
 }  // namespace pyfast::cuda

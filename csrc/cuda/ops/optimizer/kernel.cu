@@ -1,9 +1,5 @@
-// Many tensors a launch: their pointers and constants travel as kernel arguments, and a block finds
-// its tensor by where its number falls. Every array passes through once, four elements a thread.
-#include <algorithm>
-
-#include "cuda/core/numeric.cuh"
-#include "cuda/core/rows.cuh"
+// Many tensors a launch. Every array passes through once, four elements a thread.
+#include "cuda/core/tensor_list.cuh"
 #include "cuda/ops/optimizer/optimizer.h"
 #include "cuda/ops/optimizer/rules.h"
 #include "ops/optimizer/constants.h"
@@ -16,14 +12,11 @@ constexpr int kTensors = 24;  // 4 KiB of arguments at most: what every driver t
 constexpr int kThreads = 256, kWidth = 4;
 
 template <class T, class Constants>
-struct Batch {
+struct Batch : TensorList<kTensors, kThreads * kWidth> {
   T* parameter[kTensors];
   const T* gradient[kTensors];
   T* state[3][kTensors];
-  std::int64_t size[kTensors];
   Constants constants[kTensors];
-  unsigned first_block[kTensors + 1];
-  int count = 0;
   unsigned states = 0;
   bool vectors = true;
 };
@@ -54,31 +47,26 @@ __device__ void step(const Batch<T, Constants>& b, int t, std::int64_t i) {
 template <class T, class Constants>
 __global__ void __launch_bounds__(kThreads)
     step_kernel(const __grid_constant__ Batch<T, Constants> b) {
-  int t = 0;
-  while (blockIdx.x >= b.first_block[t + 1]) ++t;
-  const std::int64_t block = blockIdx.x - b.first_block[t];
-  const std::int64_t first = (block * kThreads + threadIdx.x) * kWidth, n = b.size[t];
+  const int t = b.tensor();
+  const std::int64_t first = (b.block(t) * kThreads + threadIdx.x) * kWidth, n = b.size[t];
   if (b.vectors && first + kWidth <= n) return step<kWidth>(b, t, first);
   for (std::int64_t i = first; i < n && i < first + kWidth; ++i) step<1>(b, t, i);
 }
 
 template <class T, class Constants>
 void launch(Batch<T, Constants>& b, cudaStream_t stream) {
-  if (b.count == 0 || b.first_block[b.count] == 0) return;
-  step_kernel<<<b.first_block[b.count], kThreads, 0, stream>>>(b);
+  if (b.count == 0) return;
+  step_kernel<<<b.blocks(), kThreads, 0, stream>>>(b);
   b.count = 0;
   b.vectors = true;
 }
 
 template <class T, class Constants>
 void append(Batch<T, Constants>& b, const OptimizerSlot& slot, const Constants& constants) {
-  const int t = b.count++;
+  const int t = b.append(slot.parameter->numel());
   b.parameter[t] = slot.parameter->as<T>();
   b.gradient[t] = slot.gradient->as<const T>();
-  b.size[t] = slot.parameter->numel();
   b.constants[t] = constants;
-  if (t == 0) b.first_block[0] = 0;
-  b.first_block[t + 1] = b.first_block[t] + blocks_for(b.size[t], kThreads * kWidth);
   b.vectors = b.vectors && vectorizable(8, *slot.parameter, *slot.gradient);
   for (int k = 0; k < 3; ++k) {
     b.state[k][t] = slot.state[k] ? slot.state[k]->as<T>() : nullptr;
@@ -99,7 +87,7 @@ void optimizer_step(const std::vector<Params>& groups, const OptimizerSlots& slo
       for (const OptimizerSlot& slot : slots) {
         if (slot.parameter->dtype != dtype || slot.parameter->numel() == 0) continue;
         const Params& params = groups[slot.group];
-        if (batch.count == kTensors || batch.states != params.states()) launch(batch, stream);
+        if (batch.full() || batch.states != params.states()) launch(batch, stream);
         batch.states = params.states();
         append(batch, slot, constants(params, slot));
       }

@@ -32,10 +32,6 @@ py::object max_forward(const Call& call, const PoolParams& params, const Input& 
   return py::make_tuple(y.object(), indices.object());
 }
 
-std::optional<DType> positions_if(bool wanted) {
-  return wanted ? std::optional(DType::i64) : std::nullopt;
-}
-
 template <int spatial>
 py::object max_pool(py::handle framework, py::handle input, py::handle kernel_size,
                     py::handle stride, py::handle padding, py::handle dilation, bool ceil_mode,
@@ -77,6 +73,21 @@ py::object max_pool_taps_gradient(py::handle framework, py::handle grad, py::han
   return dx.object();
 }
 
+// Positions say nothing of windows: sorted by where they lead, those of one input lie side by side.
+template <int spatial>
+py::object max_pool_gradient(py::handle framework, py::handle grad, py::handle indices,
+                             py::handle input_shape) {
+  Call call(spatial == 1 ? "max_pool1d_backward" : "max_pool2d_backward", framework);
+  const Input g(call, grad, "grad"), index(call, indices, "indices", Kind::index);
+  const Dims shape = to_shape(input_shape, {call.op(), "input_shape"});
+  const PoolParams params = check_max_pool_backward(call.op(), spatial, g, index, shape);
+  const Output places(call, DType::i64, {g->numel()}), dx(call, g->dtype, shape);
+  run(call, max_pool_places, params, index.view(), places.view());
+  const Input order(call, framework.attr("argsort")(places.object()), "order", Kind::index);
+  run(call, max_pool_backward, g.view(), places.view(), order.view(), dx.view());
+  return dx.object();
+}
+
 template <int spatial>
 py::object adaptive_max_pool(py::handle framework, py::handle input, py::handle output_size,
                              bool return_indices) {
@@ -85,18 +96,6 @@ py::object adaptive_max_pool(py::handle framework, py::handle input, py::handle 
   const auto sizes = output_sizes<spatial>(call.op(), output_size);
   return max_forward(call, check_adaptive_pool(call.op(), spatial, x->shape, sizes), x,
                      positions_if(return_indices));
-}
-
-template <int spatial>
-PoolParams avg_params(const char* op, const Dims& shape, py::handle kernel_size, py::handle stride,
-                      py::handle padding, bool ceil_mode, bool count_include_pad,
-                      py::handle divisor_override) {
-  const auto sizes =
-      window_sizes<spatial>(op, kernel_size, stride, padding, py::int_(1), ceil_mode);
-  const std::int64_t divisor =
-      divisor_override.is_none() ? 0 : to_int(divisor_override, {op, "divisor_override"});
-  return check_avg_pool(op, spatial, shape, sizes, count_include_pad,
-                        divisor_override.is_none() ? nullptr : &divisor);
 }
 
 py::object avg_forward(const Call& call, const PoolParams& params, const Input& x) {
@@ -167,6 +166,7 @@ void register_dimension(py::module_& m) {
   def("max_pool", "", &max_pool<spatial>);
   def("max_pool", "_taps", &max_pool_taps<spatial>);
   def("max_pool", "_taps_backward", &max_pool_taps_gradient<spatial>);
+  def("max_pool", "_backward", &max_pool_gradient<spatial>);
   def("adaptive_max_pool", "", &adaptive_max_pool<spatial>);
   def("avg_pool", "", &avg_pool<spatial>);
   def("avg_pool", "_backward", &avg_pool_gradient<spatial>);

@@ -83,6 +83,29 @@ __global__ void __launch_bounds__(kThreads)
   dx[i] = from_float<T>(sum);
 }
 
+__global__ void __launch_bounds__(kThreads)
+    find_places(std::int64_t* places, const std::int64_t* indices, std::int64_t n,
+                std::int64_t output_plane, std::int64_t input_plane) {
+  const std::int64_t i = thread();
+  if (i >= n) return;
+  const std::int64_t at = indices[i];
+  places[i] = at >= 0 && at < input_plane ? i / output_plane * input_plane + at : -1;
+}
+
+// A thread a place in sorted order: the one at which an input's outputs begin adds them all up.
+template <class T>
+__global__ void __launch_bounds__(kThreads)
+    add_places(T* dx, const T* g, const std::int64_t* places, const std::int64_t* order,
+               std::int64_t n) {
+  const std::int64_t i = thread();
+  if (i >= n) return;
+  const std::int64_t at = places[order[i]];
+  if (at < 0 || (i > 0 && places[order[i - 1]] == at)) return;
+  float sum = 0;
+  for (std::int64_t k = i; k < n && places[order[k]] == at; ++k) sum += to_float(g[order[k]]);
+  dx[at] = from_float<T>(sum);
+}
+
 struct Divisor {
   bool include_pad;
   float fixed;  // 0: what the window counts
@@ -156,6 +179,29 @@ void max_pool_taps_backward(const PoolParams& params, const TensorView& grad,
     max_backward<<<blocks_for(n, kThreads), kThreads, 0, stream>>>(
         grad_input.as<T>(), grad.as<const T>(), taps.as<const std::uint8_t>(), n,
         window_axis(params.rows), window_axis(params.cols));
+  });
+}
+
+void max_pool_places(const PoolParams& params, const TensorView& indices, const TensorView& places,
+                     cudaStream_t stream) {
+  const std::int64_t n = indices.numel();
+  if (n == 0) return;
+  find_places<<<blocks_for(n, kThreads), kThreads, 0, stream>>>(
+      places.as<std::int64_t>(), indices.as<const std::int64_t>(), n, params.output_plane(),
+      params.input_plane());
+}
+
+void max_pool_backward(const TensorView& grad, const TensorView& places, const TensorView& order,
+                       const TensorView& grad_input, cudaStream_t stream) {
+  const std::int64_t n = grad.numel();
+  const std::int64_t bytes = grad_input.numel() * item_size(grad_input.dtype);
+  if (bytes == 0) return;
+  cudaMemsetAsync(grad_input.data, 0, static_cast<std::size_t>(bytes), stream);
+  if (n == 0) return;
+  visit_gpu(grad.dtype, [&]<class T>() {
+    add_places<<<blocks_for(n, kThreads), kThreads, 0, stream>>>(
+        grad_input.as<T>(), grad.as<const T>(), places.as<const std::int64_t>(),
+        order.as<const std::int64_t>(), n);
   });
 }
 

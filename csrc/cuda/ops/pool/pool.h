@@ -13,6 +13,13 @@ void max_pool_forward(const PoolParams& params, const TensorView& input, const T
 void max_pool_taps_backward(const PoolParams& params, const TensorView& grad,
                             const TensorView& taps, const TensorView& grad_input,
                             cudaStream_t stream);
+// places[i] = the flat position in the input that output i's index leads to, -1 for one outside its
+// plane, whose gradient goes nowhere: indices are not read on the host.
+void max_pool_places(const PoolParams& params, const TensorView& indices, const TensorView& places,
+                     cudaStream_t stream);
+// `order` is a stable argsort of places.
+void max_pool_backward(const TensorView& grad, const TensorView& places, const TensorView& order,
+                       const TensorView& grad_input, cudaStream_t stream);
 void avg_pool_forward(const PoolParams& params, const TensorView& input, const TensorView& output,
                       cudaStream_t stream);
 void avg_pool_backward(const PoolParams& params, const TensorView& grad,

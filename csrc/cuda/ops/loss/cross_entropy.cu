@@ -4,7 +4,7 @@
 #include "cuda/core/numeric.cuh"
 #include "cuda/core/reduce.cuh"
 #include "cuda/core/rows.cuh"
-#include "cuda/ops/loss/loss.h"
+#include "cuda/ops/loss/cross_entropy.h"
 #include "cuda/ops/softmax/online.h"
 
 namespace pyfast::cuda {
