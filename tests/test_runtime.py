@@ -119,6 +119,28 @@ def test_set_num_threads_of_another_type(n: Any) -> None:
         pf.set_num_threads(n)
 
 
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no affinity on this system")
+def test_helpers_stay_on_the_cores_that_they_are_given() -> None:
+    """The pool keeps helpers off their caller's core; where others pin them, that counts."""
+    code = """
+before = os.sched_getaffinity(0)
+pf.set_num_threads(3)
+ours = {int(task) for task in os.listdir("/proc/self/task")}
+check()
+helpers = [t for t in map(int, os.listdir("/proc/self/task")) if t not in ours]
+for helper in helpers:
+    assert os.sched_getaffinity(helper) <= before
+    os.sched_setaffinity(helper, {max(before)})
+for core in sorted(before) * 2:
+    os.sched_setaffinity(0, {core})
+    time.sleep(0.01)
+    check()
+    assert all(os.sched_getaffinity(helper) == {max(before)} for helper in helpers)
+print(len(helpers))
+"""
+    assert child(code) == "2"
+
+
 def softmax_rows(x: Array) -> Array:
     e = np.exp(x - x.max(1, keepdims=True))
     return e / e.sum(1, keepdims=True)

@@ -1,17 +1,20 @@
 // The pool: sleeping workers, and a list of the jobs that callers are running right now.
 //
-// A job lives on its caller's stack. Chunks are claimed in order from an atomic counter, so when
-// chunk k fails every lower chunk has been claimed already; claimed chunks below the lowest failure
-// still run, and the exception that is kept is the same one whatever the timing. A worker enters
-// and leaves a job under the pool's mutex; the caller takes its job off the list and waits there
-// until nobody is inside. Workers are detached and the pool is never destroyed: nothing runs at
-// process exit, and a forked child just starts another pool.
+// A job lives on its caller's stack. Each thread claims chunks from a share of its own, a run of
+// neighbours, and then what is left of the others': in a row of calls over the same arrays a thread
+// meets again what its own cache holds. Every chunk below the lowest failure runs, so the
+// exception that is kept is the same one whatever the timing. A worker enters and leaves a job
+// under the pool's mutex; the caller takes its job off the list and waits there until nobody is
+// inside. Workers are detached and the pool is never destroyed: nothing runs at process exit, and a
+// forked child just starts another pool.
 #include "core/parallel.h"
 
+#include <array>
 #include <atomic>
 #include <charconv>
 #include <chrono>
 #include <condition_variable>
+#include <cstddef>
 #include <cstdlib>
 #include <cstring>
 #include <exception>
@@ -20,9 +23,11 @@
 #include <stdexcept>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include "core/cpu.h"
 #include "core/error.h"
+#include "core/placement.h"
 
 #ifndef _WIN32
 #include <pthread.h>
@@ -38,8 +43,13 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 constexpr auto kPollInterval = std::chrono::milliseconds(20);
-constexpr auto kSpin = std::chrono::microseconds(20);
+// Waking a sleeper takes 15 to 50 us, more than many an op; so threads wait actively first, long
+// enough for what Python does between two ops. After kPause others may have the core meanwhile.
+constexpr auto kSpin = std::chrono::milliseconds(1);
+constexpr auto kPause = std::chrono::microseconds(20);
 constexpr int kMaxThreads = 1024;
+constexpr int kMaxShares = 16;
+constexpr std::size_t kMaxPlaced = 7;  // with more helpers, one more or less makes no difference
 
 std::atomic<bool (*)()> interrupt_poll{nullptr};
 thread_local bool inside_chunk = false;
@@ -54,16 +64,17 @@ void relax() {
 #endif
 }
 
-// Waits a moment for a condition that is about to come true, without giving the core away.
+// Waits for a condition that is about to come true, without sleeping.
 template <class Condition>
 bool spin_until(Condition condition) {
-  const auto end = Clock::now() + kSpin;
-  do {
+  const auto start = Clock::now();
+  for (Clock::duration waited{}; waited < kSpin; waited = Clock::now() - start) {
+    if (waited > kPause) std::this_thread::yield();
     for (int i = 0; i < 16; ++i) {
       if (condition()) return true;
       relax();
     }
-  } while (Clock::now() < end);
+  }
   return condition();
 }
 
@@ -91,6 +102,12 @@ class Poller {
 
 thread_local Poller poller;
 
+// A run of chunks, from which whoever comes claims the next one.
+struct alignas(64) Share {
+  std::atomic<std::int64_t> next;
+  std::int64_t end;
+};
+
 struct Job {
   Job(std::int64_t n, std::int64_t grain, detail::ChunkFn fn, void* context)
       : n(n), grain(grain), chunks((n - 1) / grain + 1), fn(fn), context(context) {}
@@ -98,7 +115,8 @@ struct Job {
   const std::int64_t n, grain, chunks;
   const detail::ChunkFn fn;
   void* const context;
-  std::atomic<std::int64_t> next{0};
+  int shares = 0;  // of share[], the others are never looked at
+  std::array<Share, kMaxShares> share;
   // Chunks from here on are skipped: the lowest one that failed, 0 once interrupted.
   std::atomic<std::int64_t> limit{std::numeric_limits<std::int64_t>::max()};
   std::mutex failure_mutex;
@@ -118,14 +136,44 @@ struct Job {
     fn(context, begin, n - begin > grain ? begin + grain : n);
   }
 
-  bool has_work() const {
-    const std::int64_t at = next.load(std::memory_order_relaxed);
-    return at < chunks && at < limit.load(std::memory_order_relaxed);
+  // For `threads` of them. The chunks themselves know nothing of it.
+  void divide(int threads) {
+    const std::int64_t most = threads < kMaxShares ? threads : kMaxShares;
+    shares = static_cast<int>(chunks < most ? chunks : most);
+    std::int64_t begin = 0;
+    for (int i = 0; i < shares; ++i) {
+      const std::int64_t end = begin + (chunks - begin) / (shares - i);
+      share[i].next.store(begin, std::memory_order_relaxed);
+      share[i].end = end;
+      begin = end;
+    }
   }
 
-  bool take_chunk() {  // false: none left
-    const std::int64_t chunk = next.fetch_add(1, std::memory_order_relaxed);
-    if (chunk >= chunks || chunk >= limit.load(std::memory_order_relaxed)) return false;
+  bool wanted(const Share& s, std::int64_t chunk) const {
+    return chunk < s.end && chunk < limit.load(std::memory_order_relaxed);
+  }
+
+  bool has_work() const {
+    for (int i = 0; i < shares; ++i)
+      if (wanted(share[i], share[i].next.load(std::memory_order_relaxed))) return true;
+    return false;
+  }
+
+  // From the share at hand, or the next one with work left, which then is the one at hand. -1:
+  // none.
+  std::int64_t claim(int& at) {
+    for (int i = 0; i < shares; ++i, at = at + 1 < shares ? at + 1 : 0) {
+      Share& s = share[at];
+      if (!wanted(s, s.next.load(std::memory_order_relaxed))) continue;
+      const std::int64_t chunk = s.next.fetch_add(1, std::memory_order_relaxed);
+      if (wanted(s, chunk)) return chunk;
+    }
+    return -1;
+  }
+
+  bool take_chunk(int& at) {  // false: none left
+    const std::int64_t chunk = claim(at);
+    if (chunk < 0) return false;
     inside_chunk = true;
     try {
       run_chunk(chunk);
@@ -160,7 +208,8 @@ class Pool {
   void withdraw(Job& job);
   void poll(Job& job);
   void spawn(int workers);
-  void work();
+  void place();
+  void work(int number);
   Job* pick();
   bool may_spin() const { return limit_.load(std::memory_order_relaxed) < cores_; }
 
@@ -172,6 +221,9 @@ class Pool {
   std::atomic<int> limit_{0};  // helpers that may be active at once: threads - 1 of the last call
   int workers_ = 0, sleeping_ = 0, active_ = 0;
   Job* jobs_ = nullptr;
+  std::vector<Placement> placements_;  // of the first workers
+  int avoided_core_ = -1;
+  Clock::time_point placed_{};
 };
 
 std::atomic<Pool*> current_pool{nullptr};
@@ -205,14 +257,15 @@ Job* Pool::pick() {
   return best;
 }
 
-void Pool::work() {
+void Pool::work(int number) {
   std::unique_lock lock(mutex_);
   for (;;) {
     if (Job* job = pick()) {
       job->helpers.fetch_add(1, std::memory_order_relaxed);
       ++active_;
       lock.unlock();
-      while (job->take_chunk()) {
+      int at = number % job->shares;
+      while (job->take_chunk(at)) {
       }
       lock.lock();
       --active_;
@@ -241,12 +294,30 @@ void Pool::spawn(int workers) {
   pthread_sigmask(SIG_SETMASK, &all, &old);
 #endif
   try {
-    for (; workers_ < workers; ++workers_) std::thread([this] { work(); }).detach();
+    placements_.reserve(kMaxPlaced);
+    for (; workers_ < workers; ++workers_) {
+      std::thread worker([this, number = workers_ + 1] { work(number); });
+      if (placements_.size() < kMaxPlaced) placements_.emplace_back(worker);
+      worker.detach();
+    }
   } catch (const std::exception&) {
   }
+  avoided_core_ = -1;
 #ifndef _WIN32
   pthread_sigmask(SIG_SETMASK, &old, nullptr);
 #endif
+}
+
+// Under the mutex. Callers in turn on several cores must not drive the helpers about with every
+// call.
+void Pool::place() {
+  const int core = current_core();
+  if (core == avoided_core_ || !may_spin()) return;
+  const auto now = Clock::now();
+  if (avoided_core_ >= 0 && now - placed_ < kSpin) return;
+  for (Placement& placement : placements_) placement.avoid(core);
+  avoided_core_ = core;
+  placed_ = now;
 }
 
 void Pool::post(Job& job, int threads) {
@@ -257,6 +328,7 @@ void Pool::post(Job& job, int threads) {
     std::lock_guard lock(mutex_);
     limit_.store(threads - 1, std::memory_order_relaxed);
     if (workers_ < threads - 1) spawn(threads - 1);
+    place();
     job.following = jobs_;
     if (jobs_) jobs_->previous = &job;
     jobs_ = &job;
@@ -291,8 +363,10 @@ void Pool::withdraw(Job& job) {
 }
 
 void Pool::run(Job& job, int threads) {
+  job.divide(threads);
   post(job, threads);
-  while (job.take_chunk()) poll(job);
+  int at = 0;
+  while (job.take_chunk(at)) poll(job);
   withdraw(job);
   if (job.interrupted) throw Interrupted();
   if (job.failure) std::rethrow_exception(job.failure);

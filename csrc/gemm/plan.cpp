@@ -17,6 +17,8 @@ constexpr std::int64_t kSplitBytes = 4 << 20;
 constexpr std::int64_t kSharedDepth = 2304;
 // What it costs to pack an element, and to fetch one of a packed panel into L1, in multiply-adds.
 constexpr double kPackCost = 12, kFetchCost = 2;
+// And to read one from beyond L2: with few rows that is all the work.
+constexpr double kReadCost = 8;
 // A chunk stays below 50 ms, even on the scalar build (a lane does so many multiply-adds in it).
 constexpr double kLaneWork = 32e6;
 
@@ -30,9 +32,15 @@ std::int64_t even(std::int64_t total, std::int64_t limit) {
 
 std::int64_t at_least_one(std::int64_t v) { return std::max<std::int64_t>(v, 1); }
 
+double work_of(std::int64_t m, std::int64_t n, std::int64_t k) {
+  return product_cost(m, n, k) + kReadCost * static_cast<double>(m + n) * static_cast<double>(k);
+}
+
 // Chunks that share the work well without being small: 4 for a product of 256 cubed, 32 of 2048.
+// Three would keep two threads as long as four.
 std::int64_t wanted_chunks(double cost) {
-  return at_least_one(static_cast<std::int64_t>(std::cbrt(cost) / 64));
+  const auto chunks = static_cast<std::int64_t>(std::cbrt(cost) / 64);
+  return chunks == 3 ? 4 : at_least_one(chunks);
 }
 
 struct Chunking {  // in panels
@@ -50,7 +58,7 @@ Chunking chunking(const Plan& p, std::int64_t slices, std::int64_t k, std::int64
   const std::int64_t width = c.slice * shared_tile;
   std::int64_t most = kPrivateBytes / (p.kc * private_tile * tile.item_size);
   if (k > p.kc) most = std::min(most, kSumsBytes / (width * private_tile * tile.item_size));
-  const double work = product_cost(width, private_tile, std::min(k, p.ks));
+  const double work = work_of(width, private_tile, std::min(k, p.ks));
   most = std::min(most, static_cast<std::int64_t>(kLaneWork * tile.width / work));
   most =
       std::min(most, static_cast<std::int64_t>(
@@ -118,7 +126,7 @@ Plan make_plan(std::int64_t m, std::int64_t n, std::int64_t k, const Tile& tile)
   const std::int64_t private_tile = p.share_a ? p.cols : p.rows;
   const std::int64_t fits = kSharedBytes / (p.ks * shared_tile * tile.item_size);
   p.shared_block = shared_tile * even(ceil_div(shared, shared_tile), at_least_one(fits));
-  const Chunking c = best_chunking(p, product_cost(m, n, k), k, shared, other, tile);
+  const Chunking c = best_chunking(p, work_of(m, n, k), k, shared, other, tile);
   p.shared_slice = c.slice * shared_tile;
   p.private_block = c.block * private_tile;
   p.private_pass = other;
