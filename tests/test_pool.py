@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
 import pyfast as pf
 from pyfast import _core
@@ -248,3 +249,31 @@ def test_random_pooling_agrees_with_torch() -> None:
             rtol=1e-5,
             atol=1e-6,
         )
+
+
+@pytest.mark.parametrize(
+    ("size", "kernel", "stride"),
+    [((14, 14), 2, 2), ((10, 10), 2, 2), ((28, 28), 2, 2), ((7, 7), 7, 1), ((9, 15), 3, 3),
+     ((14, 14), 3, 1), ((15, 15), 3, 2), ((7, 7), 3, 2)],
+)  # fmt: skip
+def test_many_small_planes(size: tuple[int, int], kernel: int, stride: int) -> None:
+    """Planes that windows tile exactly are pooled as one tall plane."""
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((5, 67, *size), np.float32)
+    x[2, 3, 4, 5], x[4, 66, -1, -1] = np.nan, np.inf
+    last = np.ascontiguousarray(x.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
+    padding = 1 if stride < kernel < 7 else 0
+    for name in ("max_pool2d", "avg_pool2d"):
+        want = getattr(F, name)(torch.from_numpy(x), kernel, stride, padding).numpy()
+        for images in (x, last, np.repeat(x, 2, 0)[::2]):
+            got = getattr(pf.ops, name)(images, kernel, stride, padding)
+            np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-6)
+
+
+def test_adaptive_windows_that_divide_are_fixed_ones() -> None:
+    x = np.random.default_rng(0).standard_normal((3, 37, 14, 21), np.float32)
+    for size in (1, 7, (2, 3)):
+        want = F.adaptive_avg_pool2d(torch.from_numpy(x), size).numpy()
+        np.testing.assert_allclose(pf.ops.adaptive_avg_pool2d(x, size), want, rtol=1e-5, atol=1e-6)
+        largest = F.adaptive_max_pool2d(torch.from_numpy(x), size).numpy()
+        np.testing.assert_array_equal(pf.ops.adaptive_max_pool2d(x, size), largest)

@@ -315,6 +315,18 @@ def test_weights_that_diverge_do_not_replace_the_checkpoint(tmp_path: Path) -> N
         trainer.step([data()])
 
 
+def test_a_validation_loss_that_is_no_number_stops() -> None:
+    model = build()
+    x, y = data()
+    bad = x.copy()
+    bad[17, 0] = np.nan
+    trainer = Trainer(model, pf.ops.cross_entropy, adam(model), loader(), validation=(bad, y))
+    with pytest.raises(DivergenceError, match=r"validation loss is nan at step .*: input of 0"):
+        trainer.run(3, progress=False)
+    assert not trainer.history.rows
+    assert all(module.training for module in model.modules())
+
+
 def test_where_the_first_value_is_not_finite() -> None:
     model = nn.Sequential(nn.BatchNorm1d(4), nn.Linear(4, 3))
     before = bits(model)

@@ -109,6 +109,12 @@ template <class T>
 PYFAST_INLINE vec<T> select(mask<T> m, vec<T> yes, vec<T> no) {
   return vec<T>(backend::select(m.m, yes.v, no.v));
 }
+#if !defined(PYFAST_ISA_AVX512)
+template <class T>
+PYFAST_INLINE vec<T> clear(mask<T> m, vec<T> x) {  // 0 where the mask says so
+  return vec<T>(backend::clear(m.m, x.v));
+}
+#endif
 
 // a b + c, rounded once where the instruction set has it (all but the scalar baseline).
 template <class T>

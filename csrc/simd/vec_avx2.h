@@ -95,6 +95,10 @@ PYFAST_INLINE __m256d select(__m256d m, __m256d yes, __m256d no) {
   return _mm256_blendv_pd(no, yes, m);
 }
 
+// 0 where the mask says so: one instruction where select takes three.
+PYFAST_INLINE __m256 clear(__m256 m, __m256 x) { return _mm256_andnot_ps(m, x); }
+PYFAST_INLINE __m256d clear(__m256d m, __m256d x) { return _mm256_andnot_pd(m, x); }
+
 PYFAST_INLINE __m256 load_first(const float* p, int n, float fill) {
   const __m256 m = first<float>(n);
   return select(m, _mm256_maskload_ps(p, _mm256_castps_si256(m)), broadcast(fill));

@@ -74,6 +74,8 @@ PYFAST_INLINE m64 equal(f64 a, f64 b) { return a == b; }
 // Not by & and |: GCC 11 crashes on what it makes of those.
 PYFAST_INLINE f32 select(m32 m, f32 yes, f32 no) { return m ? yes : no; }
 PYFAST_INLINE f64 select(m64 m, f64 yes, f64 no) { return m ? yes : no; }
+PYFAST_INLINE f32 clear(m32 m, f32 x) { return m ? f32{} : x; }
+PYFAST_INLINE f64 clear(m64 m, f64 x) { return m ? f64{} : x; }
 
 PYFAST_INLINE f32 load_first(const float* p, int n, float fill) {
   f32 x = broadcast(fill);

@@ -73,6 +73,12 @@ PYFAST_INLINE float32x4_t select(uint32x4_t m, float32x4_t yes, float32x4_t no) 
 PYFAST_INLINE float64x2_t select(uint64x2_t m, float64x2_t yes, float64x2_t no) {
   return vbslq_f64(m, yes, no);
 }
+PYFAST_INLINE float32x4_t clear(uint32x4_t m, float32x4_t x) {
+  return vreinterpretq_f32_u32(vbicq_u32(vreinterpretq_u32_f32(x), m));
+}
+PYFAST_INLINE float64x2_t clear(uint64x2_t m, float64x2_t x) {
+  return vreinterpretq_f64_u64(vbicq_u64(vreinterpretq_u64_f64(x), m));
+}
 
 PYFAST_INLINE float32x4_t load_first(const float* p, int n, float fill) {
   float x[4];

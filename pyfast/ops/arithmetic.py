@@ -23,7 +23,7 @@ Axis = int | tuple[int, ...] | None
 
 # NumPy computes on one thread, into pages that are fresh for each large result. From this many
 # elements on, kernels of our own are faster.
-_LARGE = 1 << 17
+_LARGE = 1 << 13
 
 
 def _raw(value: Any) -> Any:
@@ -482,7 +482,7 @@ class MatMul(Function):
 def _has_kernels(a: Any, b: Any) -> bool:
     if type(a) is not ndarray:  # on a GPU, whose kernels say themselves what they take
         return True
-    return a.dtype == b.dtype and a.dtype in (np.float32, np.float64)
+    return a.dtype == b.dtype and a.dtype.char in "fd"
 
 
 def matmul(input: Any, other: Any) -> Any:

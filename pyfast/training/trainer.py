@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from ..optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from ..random import get_rng_state, set_rng_state
 from .checkpoint import TrainingState, load_checkpoint, save_checkpoint
 from .divergence import DivergenceError, first_non_finite
-from .evaluate import as_loader, evaluate, forward, named_metrics, split_batch
+from .evaluate import as_loader, evaluate, evaluation, forward, named_metrics, split_batch
 from .history import History
 from .log import TensorBoardLog, write_logs
 from .stopping import EarlyStopping
@@ -280,6 +281,7 @@ class Trainer:
             scores = evaluate(
                 self.model, self.loss, self.validation, self.metrics, targets=self.targets
             )
+            self._check_validation(scores["loss"])
             row |= {f"val_{name}": score for name, score in scores.items()}
         row |= {"lr": float(self.optimizer.param_groups[0]["lr"]), "seconds": seconds}
         self.history.append(row)
@@ -287,6 +289,18 @@ class Trainer:
         progress.loss_sum, progress.samples = 0.0, 0
         self._judge(row)
         return row
+
+    def _check_validation(self, loss: float) -> None:
+        """As for the training loss: one that is no number stops, and nothing is judged by it."""
+        if math.isfinite(loss):
+            return
+        itself = "the loss itself"
+        with evaluation(self.model):
+            inputs = (split_batch(batch, self.targets)[0] for batch in self.validation or ())
+            runs = (partial(forward, self.model, i) for i in inputs)
+            places = (first_non_finite(self.model, run) for run in runs)
+            place = next((p for p in places if p != itself), itself)
+        raise DivergenceError(f"validation loss is {loss}", self.steps, place, self._checkpoint)
 
     def _judge(self, row: Mapping[str, Any]) -> None:
         """Early stopping, the best weights, and schedules that go by epochs."""

@@ -46,8 +46,11 @@ void spread_plane(const PoolParams& params, const T* g, T* dx, const PoolDivisor
 
 }  // namespace
 
-void avg_pool_forward(const PoolParams& params, const TensorView& input, const TensorView& output) {
+void avg_pool_forward(const PoolParams& given, const TensorView& image, const TensorView& output) {
   using std::int64_t;
+  const PoolProblem problem = stacked(given, image);
+  const PoolParams& params = problem.params;
+  const TensorView& input = problem.input;
   visit(input.dtype, [&]<class T>() {
     const auto avg_rows = pool_row_kernels<T>().avg_rows;
     const auto& channels = pool_channel_kernels<T>();

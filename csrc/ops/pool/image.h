@@ -76,6 +76,36 @@ class Image {
   std::optional<Contiguous<T>> packed_;
 };
 
+// What is pooled and how, as the kernels see it.
+struct PoolProblem {
+  PoolParams params;
+  TensorView input;
+};
+
+// Windows that tile their planes meet no border: the planes of an input in C order are then one
+// tall plane, which spares small ones the cost of a call each. Not for positions within a plane.
+inline PoolProblem stacked(const PoolParams& params, const TensorView& input) {
+  PoolProblem tall{params, input};
+  PoolAxis &rows = tall.params.rows, &cols = tall.params.cols;
+  for (PoolAxis* axis : {&rows, &cols})
+    if (axis->adaptive && axis->out > 0 && axis->in % axis->out == 0) {
+      const std::int64_t size = axis->in / axis->out;
+      *axis = {axis->in, axis->out, size, size, 0, 1, false, 0, axis->out};
+    }
+  if (rows.out == 1 && rows.kernel == rows.in) rows.stride = rows.kernel;  // it has no next window
+  const bool tiles = !rows.adaptive && rows.padding == 0 && rows.dilation == 1 &&
+                     rows.stride == rows.kernel && rows.in == rows.out * rows.kernel;
+  if (!tiles || !input.contiguous()) return tall;
+  rows.in *= params.planes();
+  rows.out *= params.planes();
+  rows.inner_begin = 0;
+  rows.inner_end = rows.out;
+  tall.params.spatial = 2;
+  tall.params.images = tall.params.channels = 1;
+  tall.input = TensorView(input.data, input.dtype, Dims{1, rows.in, cols.in});
+  return tall;
+}
+
 // body(first plane, planes) for consecutive planes, each handled by one thread from first to last
 // output.
 template <class Body>

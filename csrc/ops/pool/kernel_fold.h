@@ -4,6 +4,7 @@
 #include "ops/pool/kernel.h"
 #include "simd/interleave.h"
 #include "simd/loop.h"
+#include "simd/sums.h"
 
 namespace pyfast::PYFAST_ISA {
 
@@ -19,6 +20,7 @@ struct Max {
   static constexpr T identity = static_cast<T>(-__builtin_inf());
   static PYFAST_INLINE vec<T> fold(vec<T> a, vec<T> b) { return max_nan(a, b); }
   static PYFAST_INLINE T fold(T a, T b) { return b > a || b != b ? b : a; }
+  static PYFAST_INLINE T of_lanes(vec<T> v) { return reduce_max(v); }
   PYFAST_INLINE T finish(T v, int64_t) const { return v; }
   PYFAST_INLINE vec<T> finish(vec<T> v, int64_t, int) const { return v; }  // outputs o, o + 1, ...
   PYFAST_INLINE vec<T> finish_all(vec<T> v, int64_t) const { return v; }   // all of output o
@@ -66,6 +68,7 @@ struct Average {
   static constexpr T identity = 0;
   static PYFAST_INLINE vec<T> fold(vec<T> a, vec<T> b) { return a + b; }
   static PYFAST_INLINE double fold(double a, double b) { return a + b; }
+  static PYFAST_INLINE double of_lanes(vec<T> v) { return lane_sum(v); }
   PYFAST_INLINE T at(int64_t o) const {
     return divisor.fixed != 0 ? divisor.fixed : rows * divisor.columns[o];
   }

@@ -69,11 +69,23 @@ PYFAST_INLINE bool narrow(const PoolAxis& a) {
   return a.in + a.padding <= S * w && a.out <= w;
 }
 
-template <class T, class Op, int K, int S>
-PYFAST_INLINE void narrow_row(T* y, const PoolRow<T>& row, const Op& op) {
+// As Columns, of K rows that all lie in the input.
+template <class T, class Op, int K>
+struct InnerColumns {
+  const T* x;
+  int64_t row_step;
+
+  PYFAST_INLINE vec<T> fold(int64_t c, int lanes) const {
+    vec<T> v = load(x + c, lanes, Op::identity);
+#pragma GCC unroll 3
+    for (int r = 1; r < K; ++r) v = Op::fold(v, load(x + r * row_step + c, lanes, Op::identity));
+    return v;
+  }
+};
+
+template <class T, class Op, int K, int S, class Source>
+PYFAST_INLINE void narrow_row(T* y, const Source& columns, const PoolAxis& a, const Op& op) {
   constexpr int w = vec<T>::size;
-  const PoolAxis& a = *row.cols;
-  const Columns<T, Op> columns{row.x, row.rows, row.row_step, a.in};
   const vec<T> border(Op::identity);
   const int out = static_cast<int>(a.out);
   const int head = static_cast<int>(least(w - a.padding, a.in));
@@ -93,15 +105,13 @@ PYFAST_INLINE void narrow_row(T* y, const PoolRow<T>& row, const Op& op) {
 }
 
 // Two rows of outputs in one register, where each needs no more than half of it.
-template <class T, class Op, int K>
-PYFAST_INLINE void narrow_pair(T* y, const PoolRow<T>& upper, const PoolRow<T>& lower,
+template <class T, class Op, int K, class Source>
+PYFAST_INLINE void narrow_pair(T* y, const Source& upper, const Source& lower, const PoolAxis& a,
                                const Op& upper_op, const Op& lower_op) {
   constexpr int w = vec<T>::size;
-  const PoolAxis& a = *upper.cols;
   const vec<T> border(Op::identity);
   const int out = static_cast<int>(a.out), in = static_cast<int>(a.in);
-  vec<T> first = Columns<T, Op>{upper.x, upper.rows, upper.row_step, in}.fold(0, in);
-  vec<T> second = Columns<T, Op>{lower.x, lower.rows, lower.row_step, in}.fold(0, in);
+  vec<T> first = upper.fold(0, in), second = lower.fold(0, in);
   if (a.padding > 0) {
     first = slide<w - 1>(border, first);
     second = slide<w - 1>(border, second);
@@ -119,16 +129,30 @@ PYFAST_INLINE bool pairs_fit(const PoolAxis& a) {
   return a.stride == 2 && a.in + a.padding <= w && a.out <= w / 2 - (K == 3);
 }
 
-// ---- one window ----
-
-template <class T, class Op>
-typename Op::Total fold_lanes(vec<T> v) {
-  T lanes[vec<T>::size];
-  v.store(lanes);
-  typename Op::Total total = lanes[0];
-  for (int i = 1; i < vec<T>::size; ++i) total = Op::fold(total, typename Op::Total{lanes[i]});
-  return total;
+// Narrow rows of K by K windows that all lie inside and reduce alike: a function of its own, whose
+// few values stay in registers. On rows of seven outputs, half the time was spent asking.
+template <class T, class Op, int K, int S>
+__attribute__((noinline)) void inner_rows(T* y, const PoolPlane<T>& plane, int64_t begin,
+                                          int64_t end, const Op op) {
+  using Source = InnerColumns<T, Op, K>;
+  const PoolAxis cols = *plane.cols;
+  const int64_t step = plane.row_step, stride = plane.rows->stride * step;
+  const T* x = plane.x + (begin * plane.rows->stride - plane.rows->padding) * step;
+  y += begin * cols.out;
+  if constexpr (S == 2)
+    if (pairs_fit<K, T>(cols))
+      for (; begin + 2 <= end; begin += 2, x += 2 * stride, y += 2 * cols.out) {
+        fetch_ahead(x);
+        fetch_ahead(x + stride);
+        narrow_pair<T, Op, K>(y, Source{x, step}, Source{x + stride, step}, cols, op, op);
+      }
+  for (; begin < end; ++begin, x += stride, y += cols.out) {
+    fetch_ahead(x);
+    narrow_row<T, Op, K, S>(y, Source{x, step}, cols, op);
+  }
 }
+
+// ---- one window ----
 
 // Vectors are folded a few at a time: long sums go on in double.
 template <class T, class Op>
@@ -143,7 +167,7 @@ typename Op::Total fold_long(const T* x, int64_t n) {
     for (; i + w <= end; i += w) part = Op::fold(part, vec<T>::load(x + i));
     const int rest = static_cast<int>(end - i);
     if (rest > 0) part = Op::fold(part, vec<T>::load(x + i, rest, Op::identity));
-    total = Op::fold(total, fold_lanes<T, Op>(part));
+    total = Op::fold(total, Op::of_lanes(part));
   }
   return total;
 }
@@ -169,6 +193,22 @@ T fold_window(const PoolRow<T>& row, int64_t o) {
       for (int64_t k = 0; k < window.count; ++k) total = Op::fold(total, Total{x[k * step]});
   }
   return static_cast<T>(total);
+}
+
+// Windows as wide as their rows, all inside: each is one run of memory (global pooling).
+PYFAST_INLINE bool spans_rows(const PoolAxis& a, int64_t row_step) {
+  return a.out == 1 && a.kernel == a.in && a.padding == 0 && a.dilation == 1 && !a.adaptive &&
+         row_step == a.in;
+}
+
+template <class T, class Op>
+__attribute__((noinline)) void inner_runs(T* y, const PoolPlane<T>& plane, int64_t begin,
+                                          int64_t end, const Op op) {
+  const PoolAxis& rows = *plane.rows;
+  const int64_t stride = rows.stride * plane.row_step, n = rows.kernel * plane.row_step;
+  const T* x = plane.x + (begin * rows.stride - rows.padding) * plane.row_step;
+  for (; begin < end; ++begin, x += stride)
+    y[begin] = op.finish(static_cast<T>(fold_long<T, Op>(x, n)), 0);
 }
 
 // ---- the inner outputs of a row of other windows ----
@@ -254,38 +294,56 @@ void any_row(T* y, const PoolRow<T>& row, const Op& op) {
   for (int64_t o = end; o < a.out; ++o) y[o] = op.finish(fold_window<T, Op>(row, o), o);
 }
 
-// one_row(y, row, op) for every row of outputs; make_op(o) is the reduction for its windows.
-template <class T, class MakeOp, class OneRow>
-PYFAST_INLINE void each_row(T* y, const PoolPlane<T>& plane, int64_t begin, int64_t end,
-                            MakeOp make_op, OneRow one_row) {
-  for (int64_t o = begin; o < end; ++o)
-    one_row(y + o * plane.cols->out, PoolRow<T>(plane, o), make_op(o));
+// Output rows [begin, end); make_op(o) is the reduction for the windows of row o.
+template <class T, class MakeOp>
+void pool_rows(T* y, const PoolPlane<T>& plane, int64_t begin, int64_t end, MakeOp make_op) {
+  using Op = std::decay_t<decltype(make_op(int64_t{0}))>;
+  const PoolAxis& a = *plane.cols;
+  const auto columns = [&](int64_t o) PYFAST_INLINED {
+    const PoolRow<T> row(plane, o);
+    return Columns<T, Op>{row.x, row.rows, row.row_step, a.in};
+  };
+  const bool small = with_small_windows(a, [&]<int K, int S>() PYFAST_INLINED {
+    if (S == 2 && pairs_fit<K, T>(a))
+      for (; begin + 2 <= end; begin += 2)
+        narrow_pair<T, Op, K>(y + begin * a.out, columns(begin), columns(begin + 1), a,
+                              make_op(begin), make_op(begin + 1));
+    if (narrow<S, T>(a))
+      for (; begin < end; ++begin)
+        narrow_row<T, Op, K, S>(y + begin * a.out, columns(begin), a, make_op(begin));
+    else
+      for (; begin < end; ++begin)
+        small_row<T, Op, K, S>(y + begin * a.out, PoolRow<T>(plane, begin), make_op(begin));
+  });
+  if (small) return;
+  for (; begin < end; ++begin)
+    any_row<T, Op>(y + begin * a.out, PoolRow<T>(plane, begin), make_op(begin));
 }
 
-template <class T, class MakeOp>
-PYFAST_INLINE void pool_rows(T* y, const PoolPlane<T>& plane, int64_t begin, int64_t end,
-                             MakeOp make_op) {
-  using Op = std::decay_t<decltype(make_op(int64_t{0}))>;
-  const bool small = with_small_windows(*plane.cols, [&]<int K, int S>() PYFAST_INLINED {
-    if (S == 2 && pairs_fit<K, T>(*plane.cols))
-      for (; begin + 2 <= end; begin += 2)
-        narrow_pair<T, Op, K>(y + begin * plane.cols->out, PoolRow<T>(plane, begin),
-                              PoolRow<T>(plane, begin + 1), make_op(begin), make_op(begin + 1));
-    if (narrow<S, T>(*plane.cols))
-      each_row(y, plane, begin, end, make_op,
-               [](T* to, const PoolRow<T>& row, const Op& op)
-                   PYFAST_INLINED { narrow_row<T, Op, K, S>(to, row, op); });
-    else
-      each_row(y, plane, begin, end, make_op,
-               [](T* to, const PoolRow<T>& row, const Op& op)
-                   PYFAST_INLINED { small_row<T, Op, K, S>(to, row, op); });
-  });
-  if (!small) each_row(y, plane, begin, end, make_op, &any_row<T, Op>);
+// As pool_rows, but those whose windows lie inside by inner_rows, where that is for them; `op` is
+// the reduction of a whole window.
+template <class T, class MakeOp, class Op>
+void pool_rows_around(T* y, const PoolPlane<T>& plane, int64_t begin, int64_t end, MakeOp make_op,
+                      const Op& op) {
+  const PoolAxis &rows = *plane.rows, &cols = *plane.cols;
+  const int64_t first = begin > rows.inner_begin ? begin : rows.inner_begin;
+  const int64_t last = least(end, rows.inner_end);
+  const bool whole = first < last && rows.dilation == 1 && !rows.adaptive;
+  bool done = whole && spans_rows(cols, plane.row_step);
+  if (done)
+    inner_runs<T, Op>(y, plane, first, last, op);
+  else if (whole && rows.kernel == cols.kernel)
+    with_small_windows(cols, [&]<int K, int S>() PYFAST_INLINED {
+      done = narrow<S, T>(cols) || (S == 2 && pairs_fit<K, T>(cols));
+      if (done) inner_rows<T, Op, K, S>(y, plane, first, last, op);
+    });
+  if (begin < first || !done) pool_rows(y, plane, begin, done ? first : end, make_op);
+  if (done && last < end) pool_rows(y, plane, last, end, make_op);
 }
 
 template <class T>
 void max_rows(T* y, const PoolPlane<T>& plane, int64_t begin, int64_t end) {
-  pool_rows(y, plane, begin, end, [](int64_t) PYFAST_INLINED { return Max<T>(); });
+  pool_rows_around(y, plane, begin, end, [](int64_t) PYFAST_INLINED { return Max<T>(); }, Max<T>());
 }
 
 template <class T>
@@ -293,10 +351,11 @@ void avg_rows(T* y, const PoolPlane<T>& plane, const PoolDivisor<T>& divisor, in
               int64_t end) {
   const PoolAxis& rows = *plane.rows;
   const Average<T> whole(divisor, rows.kernel);
-  pool_rows(y, plane, begin, end, [&](int64_t o) PYFAST_INLINED {
+  const auto make_op = [&](int64_t o) PYFAST_INLINED {
     const int64_t extent = extent_at(rows, o, divisor.include_pad);
     return extent == whole.extent ? whole : Average<T>(divisor, extent);
-  });
+  };
+  pool_rows_around(y, plane, begin, end, make_op, whole);
 }
 
 }  // namespace

@@ -84,8 +84,12 @@ void by_taps(const PoolParams& params, const T* g, const std::uint8_t* taps, T* 
 
 }  // namespace
 
-void max_pool_forward(const PoolParams& params, const TensorView& input, const TensorView& output,
+void max_pool_forward(const PoolParams& given, const TensorView& image, const TensorView& output,
                       const TensorView& indices) {
+  const bool positions = indices.defined && indices.dtype != DType::u8;
+  const PoolProblem problem = positions ? PoolProblem{given, image} : stacked(given, image);
+  const PoolParams& params = problem.params;
+  const TensorView& input = problem.input;
   visit(input.dtype, [&]<class T>() {
     const Image<T> x(params, input, pool_channel_kernels<T>().lanes);
     const auto& rows = pool_argmax_kernels<T>();
