@@ -5,8 +5,8 @@ is. The texts are CLDR's, as Babel has them. A tenth of all names and of all day
 every language. Names that several languages spell alike (Mali, Cuba) have no single answer: those
 are counted apart, as right when the answer is one of theirs.
 
-Result of a run on one core: after 171 s of training, 96.7 % of 1,157 held-out dates are right,
-79.8 % of 1,490 names and 83.0 % of 734 names that several languages share.
+Result of a run on one core: after 176 s of training, 96.7 % of 1,157 held-out dates are right,
+79.9 % of 1,490 names and 83.0 % of 734 names that several languages share.
 
     pip install 'pyfast-nn[examples]'
     python examples/written_language.py

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from .models.sentence import SentenceEncoder
+from .nn.fuse import fuse
 
 __all__ = ["nearest", "read_sentences", "run"]
 
@@ -120,6 +121,7 @@ def run(
     if len(sentences) < (1 if queries else 2):
         raise ValueError(f"{len(sentences)} sentences in {', '.join(map(str, files))}: too few")
     encoder = SentenceEncoder.from_pretrained(model)
+    encoder.model = fuse(encoder.model)
     start = time.perf_counter()
     vectors = encoder.encode(sentences, batch_size, progress=True)
     seconds = time.perf_counter() - start

@@ -430,6 +430,78 @@ def test_tied_weights_and_transformers() -> None:
     assert_same(fused, layer, image(2, 5, 16))
 
 
+@pytest.mark.parametrize("kind", ["gpt2", "llama", "seq2seq", "bert"])
+def test_every_projection_of_a_transformer_is_packed(kind: str) -> None:
+    layers = "num_encoder_layers" if kind == "seq2seq" else "num_hidden_layers"
+    sizes = {"hidden_size": 16, "num_attention_heads": 2, layers: 1}
+    ids = RNG.integers(0, 20, (2, 5))
+    if kind == "seq2seq":
+        config: Any = pf.models.Seq2SeqConfig(
+            20, 20, num_decoder_layers=1, tie_word_embeddings=True, **sizes
+        )
+        model: Any = pf.models.Seq2SeqTransformer(config).eval()
+    elif kind == "bert":
+        model = pf.models.Bert(pf.models.BertConfig(vocab_size=20, **sizes)).eval()
+    else:
+        make = pf.models.GPTConfig.llama if kind == "llama" else pf.models.GPTConfig
+        model = pf.models.GPT(make(vocab_size=20, **sizes)).eval()
+    fused = pf.fuse(model)
+    inputs = (ids, ids) if kind == "seq2seq" else (ids,)
+    assert_same(fused, model, *inputs)
+    plain = {"Linear", "Embedding", "MultiheadAttention", "GroupedQueryAttention"}
+    assert not plain & set(kinds(fused))
+    packed = [m for m in fused.modules() if getattr(m, "_packed", None) is not None]
+    tables = [m for m in packed if isinstance(m, nn.Embedding)]
+    assert len(tables) == (kind in {"gpt2", "seq2seq"})  # where the output layer shares it
+    found = [type(m).__name__ for m in packed]
+    assert any("Attention" in name for name in found)
+    assert "FusedLinear" in found
+
+
+def test_a_fused_model_decodes_the_same_tokens() -> None:
+    pf.manual_seed(0)
+    config = pf.models.GPTConfig(
+        vocab_size=50, hidden_size=32, num_hidden_layers=2, num_attention_heads=4
+    )
+    model = pf.models.GPT(config).eval()
+    for p in model.parameters():
+        p.data[...] *= 4
+    for settings in ({}, {"num_beams": 3}):
+        found = [
+            [h.tokens for h in pf.generation.generate(m, [[3, 1, 4], [7, 5]], 20, **settings)]
+            for m in (model, pf.fuse(model))
+        ]
+        assert found[0] == found[1]
+        assert len(set(found[0][0])) > 3
+
+
+def test_attention_to_something_else_reads_parts_of_the_weight() -> None:
+    layer = nn.MultiheadAttention(16, 2, batch_first=True).eval()
+    x, y = image(2, 5, 16), image(2, 7, 16)
+    fused = pf.fuse(layer)
+    for inputs in ((x, x, x), (x, y, y), (x, y, y.copy())):
+        np.testing.assert_allclose(
+            fused(*inputs)[0].numpy(), layer(*inputs)[0].numpy(), rtol=1e-5, atol=1e-6
+        )
+    other = pf.fuse(nn.MultiheadAttention(16, 2, kdim=7, vdim=7, batch_first=True).eval())
+    assert other(x, y[..., :7], y[..., :7])[0].shape == (2, 5, 16)
+
+
+def test_a_table_that_shrinks_its_own_rows_is_not_packed() -> None:
+    model = nn.Embedding(5, 4, max_norm=1.0)
+    assert type(pf.fuse(model)) is nn.Embedding
+
+
+def test_gradients_through_packed_attention() -> None:
+    layer = nn.GroupedQueryAttention(16, 4, 2).eval()
+    gradients = []
+    for m in (layer, pf.fuse(layer)):
+        x = pf.Tensor(np.ones((1, 3, 16), np.float32), requires_grad=True)
+        (m(x) ** 2).sum().backward()
+        gradients.append(x.grad.numpy())
+    np.testing.assert_allclose(gradients[1], gradients[0], rtol=1e-5, atol=1e-6)
+
+
 def test_outputs_may_be_nested() -> None:
     class Several(nn.Module):
         def __init__(self) -> None:

@@ -179,8 +179,9 @@ def test_bad_input(kwargs: dict[str, Any], error: type[Exception], match: str) -
 def test_packed_weight_gives_the_same_bits(dtype: Any) -> None:
     r = np.random.default_rng(3)
     shapes = ((1, 70, 20), (3, 5, 9), (40, 33, 700), (300, 50, 64), (60, 40, 5000))
+    few = ((1, 300, 700), (8, 130, 1500), (14, 65, 600), (23, 500, 1100), (56, 40, 300))
     on_tiles = ((300, 200, 700), (90, 400, 700), (200, 150, 2500))  # where there are any
-    for m, n, k in (*shapes, *on_tiles):
+    for m, n, k in (*shapes, *few, *on_tiles):
         x, w = r.standard_normal((m, k)).astype(dtype), r.standard_normal((n, k)).astype(dtype)
         bias = r.standard_normal(n).astype(dtype)
         for weight in (w, np.asfortranarray(w)):
@@ -189,7 +190,7 @@ def test_packed_weight_gives_the_same_bits(dtype: Any) -> None:
             got = _core.linear_packed(x, packed, bias, "relu")
             exact = x.astype(np.float64) @ w.astype(np.float64).T + bias
             assert np.abs(got - np.maximum(exact, 0)).max() <= 1e3 * np.finfo(dtype).eps * k**0.5
-            if m > 1:  # a single row that is not packed goes another way
+            if m > 16 or (m > 1 and k < 64):  # a few rows that are not packed go another way
                 np.testing.assert_array_equal(got, _core.linear(x, weight, bias, "relu", False))
 
 

@@ -74,10 +74,21 @@ def _shape(batch: int) -> Shape:
     )
 
 
-def _pyfast(a: Arrays, p: Params) -> Call:
+def _model(a: Arrays) -> Bert:
     model = Bert(CONFIG).eval()
     model.load_state_dict({name: a[name] for name in WEIGHTS})
+    return model
 
+
+def _pyfast(a: Arrays, p: Params) -> Call:
+    return _encoding(_model(a), a)
+
+
+def _prepared(a: Arrays, p: Params) -> Call:
+    return _encoding(pf.fuse(_model(a)), a)
+
+
+def _encoding(model: Bert, a: Arrays) -> Call:
     def call() -> Any:
         with pf.no_grad():
             return model(a["ids"]).numpy()
@@ -186,5 +197,6 @@ FAMILIES = (
         torch=_torch,
         onnx=_onnx,
         constants=tuple(WEIGHTS),
+        prepared=_prepared,
     ),
 )

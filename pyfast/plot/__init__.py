@@ -15,6 +15,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .attention import attention_heads, attention_map, positional_encoding
+    from .decoding import decoding_tree
     from .network import feature_maps, filters, gradient_flow, receptive_field, saliency
     from .surface import hessian_spectrum, loss_surface, optimizer_paths
     from .training import (
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
 
 # Where each public name lives; the imports above tell type checkers the same.
 _NAMES = {
+    "attention": "attention_heads attention_map positional_encoding",
+    "decoding": "decoding_tree",
     "network": "feature_maps filters gradient_flow receptive_field saliency",
     "surface": "hessian_spectrum loss_surface optimizer_paths",
     "training": "batch_size_tradeoff confusion cv_scores history lr_finder schedules",
@@ -35,9 +39,12 @@ _NAMES = {
 _HOME = {name: module for module, names in _NAMES.items() for name in names.split()}
 
 __all__ = [
+    "attention_heads",
+    "attention_map",
     "batch_size_tradeoff",
     "confusion",
     "cv_scores",
+    "decoding_tree",
     "feature_maps",
     "filters",
     "gradient_flow",
@@ -46,6 +53,7 @@ __all__ = [
     "loss_surface",
     "lr_finder",
     "optimizer_paths",
+    "positional_encoding",
     "receptive_field",
     "saliency",
     "schedules",
