@@ -386,24 +386,63 @@ def test_memory_does_not_grow_with_the_square_of_the_length() -> None:
     assert float(python("-c", MEMORY).stdout) < 64
 
 
-@pytest.mark.skipif(_core.isa() != "amx", reason="needs AMX")
-@pytest.mark.parametrize("junk", [1.0, np.nan, np.inf, 1e30, 1e-44])
-@pytest.mark.parametrize("width", [48, 64])
-@pytest.mark.parametrize("kind", ["full", "causal", "mask", "grouped"])
-def test_tiles_agree_with_registers(kind: str, width: int, junk: float) -> None:
-    q, k, v = (normal(2, 4, n, width, seed=i) for i, n in enumerate((203, 331, 331)))
-    k[1, 0, 200, 3] = v[1, 1, 210, 5] = q[0, 2, 17, 1] = junk
+def tile_case(kind: str, width: int, junk: float) -> tuple[list[Array], dict[str, Any]]:
+    """Query, key, value and the gradient of the output; options."""
+    q, k, v, g = (normal(2, 4, n, width, seed=i) for i, n in enumerate((203, 331, 331, 203)))
+    k[1, 0, 200, 3] = v[1, 1, 210, 5] = q[0, 2, 17, 1] = g[0, 3, 90, 2] = junk
     options: dict[str, Any] = {"is_causal": True} if kind == "causal" else {}
+    if kind == "window":
+        options["window_size"] = (40, 3)
     if kind == "mask":
         options["attn_mask"] = np.random.default_rng(7).random((203, 331)) < 0.4
         options["attn_mask"][:, [200, 210]] = False
         options["attn_mask"][5] = False
+    if kind == "bias":
+        options["attn_mask"] = normal(203, 331, seed=9)
     if kind == "grouped":
         k, v = k[:, :2], v[:, :2]
         options["enable_gqa"] = True
-    turned = np.swapaxes(np.swapaxes(k, 2, 3).copy(), 2, 3)  # tiles want features side by side
-    tiles, registers = (
-        attention(*map(pf.Tensor, (q, x, v)), **options).numpy() for x in (k, turned)
-    )
-    assert junk != 1.0 or (tiles != registers).any()
-    np.testing.assert_allclose(tiles, registers, rtol=2e-5, atol=2e-6)
+    if kind == "dropout":
+        options["dropout_p"] = 0.3
+    return [q, k, v, g], options
+
+
+def by_tiles_and_registers(arrays: list[Array], options: dict[str, Any]) -> Any:
+    """The output and every gradient, twice: tiles want the features of a key side by side."""
+    q, k, v, g = arrays
+    turned = np.swapaxes(np.swapaxes(k, 2, 3).copy(), 2, 3)
+    for keys in (k, turned):
+        pf.manual_seed(3)
+        yield gradients([q, keys, v], g, **options)
+
+
+KINDS = ["full", "causal", "window", "mask", "bias", "grouped", "dropout"]
+
+
+@pytest.mark.skipif(_core.isa() != "amx", reason="needs AMX")
+@pytest.mark.parametrize("junk", [1.0, np.nan, np.inf, 1e-44])
+@pytest.mark.parametrize("width", [48, 64])
+@pytest.mark.parametrize("kind", KINDS)
+def test_tiles_agree_with_registers(kind: str, width: int, junk: float) -> None:
+    tiles, registers = by_tiles_and_registers(*tile_case(kind, width, junk))
+    for got, want in zip(tiles, registers, strict=True):
+        assert junk != 1.0 or (got != want).any()
+        np.testing.assert_allclose(got, want, rtol=2e-5, atol=4e-6)
+
+
+@pytest.mark.skipif(_core.isa() != "amx", reason="needs AMX")
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_too_large_for_tiles_goes_to_registers(kind: str) -> None:
+    """Only of gradients that 1e30 leaves determined: dS, noise beside P = 1, is multiplied by it."""
+    tiles, registers = by_tiles_and_registers(*tile_case(kind, 64, 1e30))
+    np.testing.assert_allclose(tiles[0], registers[0], rtol=2e-5, atol=4e-6)
+    for got, want in zip(tiles, registers, strict=True):
+        np.testing.assert_array_equal(np.isfinite(got), np.isfinite(want))
+
+
+@pytest.mark.skipif(_core.isa() != "amx", reason="needs AMX")
+def test_queries_on_tiles_may_lie_anyhow() -> None:
+    (q, k, v, g), _ = tile_case("full", 48, 1.0)
+    turned = np.swapaxes(np.swapaxes(q, 2, 3).copy(), 2, 3)
+    for got, want in zip(gradients([turned, k, v], g), gradients([q, k, v], g), strict=True):
+        np.testing.assert_array_equal(got, want)

@@ -82,8 +82,10 @@ class Backward {
       return strides_.key[axis] != 0 || strides_.value[axis] != 0;
     });
     const std::int64_t keys = layout_.keys, groups = heads.outer();
+    // Each task splits its queries for the tiles anew.
+    const std::int64_t tasks = heads_.on_tiles() ? kTasks / 2 : kTasks;
     const std::int64_t copies = std::max<std::int64_t>(
-        1, std::min(kTasks / std::max<std::int64_t>(1, groups), ceil_div(keys, kLeastKeys)));
+        1, std::min(tasks / std::max<std::int64_t>(1, groups), ceil_div(keys, kLeastKeys)));
     const std::int64_t range = key_range(copies), rows = query_range(heads.inner() * range);
     const Sum<T> query(to_.query, layout_.batch, strides_.query, copies);
     const Sum<T> key(to_.key, heads.outer_shape(), strides_.key, 1);

@@ -31,9 +31,8 @@ class SharedAxes {
   Dims outer_, inner_, strides_;
 };
 
-// Whether products are to be on AMX tiles: large enough to pay for the split. Forward multiplies
-// the scale by 2^-80 (kernel_tiles_forward.h), which must not cost it bits; it
-// makes weights without dropout only.
+// Whether products are to be on AMX tiles: large enough to pay for the split. There the scale is
+// multiplied by 2^-80, which must not cost it bits.
 inline bool prefers_tiles(const AttentionParams& params, const AttentionLayout& a,
                           const AttentionInputs& inputs) {
   constexpr std::int64_t kLeast = 64, kLeastWidth = 32;
@@ -41,10 +40,11 @@ inline bool prefers_tiles(const AttentionParams& params, const AttentionLayout& 
     return width >= kLeastWidth &&
            2 * ((width + kAmxDepth - 1) / kAmxDepth * kAmxDepth) <= 3 * width;
   };
-  const bool exact = params.scale == 0 || std::abs(params.scale) >= 0x1p-40;
-  return exact && params.dropout_p == 0 && inputs.query.dtype == DType::f32 &&
-         a.queries >= kLeast && a.keys >= kLeast && fills(a.width) && fills(a.value_width) &&
-         inputs.key.strides.back() == 1 && inputs.value.strides.back() == 1 && gemm::amx_ready();
+  const double size = std::abs(params.scale);
+  const bool exact = size == 0 || (size >= 0x1p-40 && size <= 0x1p40);
+  return exact && inputs.query.dtype == DType::f32 && a.queries >= kLeast && a.keys >= kLeast &&
+         fills(a.width) && fills(a.value_width) && inputs.key.strides.back() == 1 &&
+         inputs.value.strides.back() == 1 && gemm::amx_ready();
 }
 
 template <class T>

@@ -19,9 +19,21 @@ struct Tiles {
   static constexpr Index w = vec<float>::size;
   static_assert(kTile == kAmxDepth && kAmxDepth == 2 * w);
 
-  // Of weights, as far as the tiles are concerned: 0 or 1. What a smaller one loses there is below
-  // every float.
-  static constexpr Magnitudes kWeights{0x3f800000u, 0x3f800000u - 1};
+  // Of what is no larger; smaller ones lose nothing there that a float would hold.
+  static Magnitudes up_to(float bound) {
+    const auto bits = __builtin_bit_cast(std::uint32_t, bound);
+    return {bits, bits - 1};
+  }
+  static float largest_weight(const AttentionHead<float>& head) {
+    return head.dropout ? head.keep_scale : 1.0f;
+  }
+
+  // fill_keep, and 0 for the keys beyond the block's.
+  static void fill_whole_keep(const AttentionHead<float>& head, Index i, Index j, Index columns,
+                              float* keep) {
+    fill_keep(head, i, j, columns, keep);
+    for (Index k = columns; k < kAttentionKeys; ++k) keep[k] = 0;
+  }
 
   static Index whole(Index n) { return ceil_div(n, kAmxDepth) * kAmxDepth; }
   static int wide(Index left) { return left > kAmxTile ? kTile : kAmxTile; }

@@ -167,13 +167,12 @@ class TileBackward<float> : Tiles {
 
   template <class Refused>
   void meet(Index j, Index columns, Refused refused) {
-    Index row = 0;
-    Item next = find(row, j, columns, refused);
-    if (!next.used) return;
+    if (cover_of(head_, {begin_, rows_, j, columns}) == Cover::none) return;
     if (!split(j, columns)) return refused({begin_, begin_ + rows_, j, j + columns});
+    Index row = 0;
+    Item last{}, now{}, next = find(row, j, columns, refused);
     fill(grad_keys_, kAttentionKeys * width_, 0.0f);
     fill(grad_values_, kAttentionKeys * value_width_, 0.0f);
-    Item last{}, now{};
     while (next.used || now.used || last.used) {
       next.slot = 1 - now.slot;
       Differentiation beside(*this, now, score_pieces(next) + gradient_pieces(last));
@@ -227,11 +226,7 @@ class TileBackward<float> : Tiles {
   }
 
   bool fits(const Magnitudes& keys, const Magnitudes& values) const {
-    const auto up_to = [](float bound) {
-      const auto bits = __builtin_bit_cast(std::uint32_t, bound);
-      return Magnitudes{bits, bits - 1};
-    };
-    const float keep = head_.dropout ? head_.keep_scale : 1.0f;
+    const float keep = largest_weight(head_);
     const auto largest = [](const Magnitudes& m) { return __builtin_bit_cast(float, m.largest); };
     const Magnitudes slopes =
         up_to(keep * static_cast<float>(head_.value_width) * largest(grad_seen_) * largest(values) +
@@ -337,11 +332,8 @@ class TileBackward<float> : Tiles {
       for (Index k = seen.begin; k < seen.end; k += w)
         mask.apply(vec<float>::load(s + k), k, unit_, static_cast<float>(kLog2e)).store(s + k);
     }
-    if (head_.dropout) {
-      float* keep = keep_ + r * kAttentionKeys;
-      fill_keep(head_, t.b.i + r, t.b.j, t.b.columns, keep);
-      for (Index k = t.b.columns; k < kAttentionKeys; ++k) keep[k] = 0;
-    }
+    if (head_.dropout)
+      fill_whole_keep(head_, t.b.i + r, t.b.j, t.b.columns, keep_ + r * kAttentionKeys);
   }
 
   // P and dS of queries r, r + 1 and keys k ... k + 32.

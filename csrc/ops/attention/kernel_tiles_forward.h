@@ -34,7 +34,7 @@ class TileForward<float> : Tiles {
     if (!head.tiles) return 0;
     const Index split = rows * whole(head.width) +
                         kAttentionKeys * (whole(head.width) + whole(head.value_width) + 2 * kTile);
-    return split * kParts / 2 + 2 * kTile * (kAttentionKeys + 1);
+    return split * kParts / 2 + kTile * (3 * kAttentionKeys + 2);
   }
 
   // unit: from a product of query and key to a score in units of log 2; output: rows ld apart.
@@ -47,7 +47,8 @@ class TileForward<float> : Tiles {
         ld_(ld),
         scores_(scratch),
         factors_(scores_ + 2 * kTile * kAttentionKeys),
-        query_(reinterpret_cast<std::uint16_t*>(factors_ + 2 * kTile)),
+        keep_(factors_ + 2 * kTile),
+        query_(reinterpret_cast<std::uint16_t*>(keep_ + kTile * kAttentionKeys)),
         keys_(query_ + kParts * rows * whole(head.width)),
         values_(keys_ + kParts * kAttentionKeys * whole(head.width)),
         weights_(values_ + kParts * kAttentionKeys * whole(head.value_width)) {}
@@ -120,7 +121,7 @@ class TileForward<float> : Tiles {
                           count(head_.value_width - c), wide(head_.value_width - c), columns,
                           kParts, values);
     return gemm::amx_fits(query_seen_, keys, head_.width) &&
-           gemm::amx_fits(kWeights, values, columns);
+           gemm::amx_fits(up_to(largest_weight(head_)), values, columns);
   }
 
   // The next queries, from the task's `row` on, that see any key of the block.
@@ -181,6 +182,8 @@ class TileForward<float> : Tiles {
 
   PYFAST_INLINE void see(const Item& t, Index r) {
     float* s = scores(t) + r * kAttentionKeys;
+    if (head_.dropout)
+      fill_whole_keep(head_, t.b.i + r, t.b.j, t.b.columns, keep_ + r * kAttentionKeys);
     if (t.plain) return softmax_.see(r, s + t.keys.begin, t.keys.end - t.keys.begin, unit_);
     softmax_.see_masked(r, s, t.keys, unit_, {head_, t.b.i + r, t.b.j, t.b.columns});
   }
@@ -191,10 +194,15 @@ class TileForward<float> : Tiles {
     const Index tiles = wide(t.b.rows) / kAmxTile, part = tiles * kAmxTileItems;
     std::uint16_t* to =
         weights(t) + step * kParts * part + r / kAmxTile * kAmxTileItems + r % kAmxTile * kAmxDepth;
-    const vec<float> low = exp2(fma(vec<float>::load(s), unit, shift), amx::kScale);
-    const vec<float> high = exp2(fma(vec<float>::load(s + w), unit, shift), amx::kScale);
+    vec<float> low = exp2(fma(vec<float>::load(s), unit, shift), amx::kScale);
+    vec<float> high = exp2(fma(vec<float>::load(s + w), unit, shift), amx::kScale);
     sum_ += low;
     sum_ += high;
+    if (head_.dropout) {
+      const float* keep = keep_ + (s - scores(t));
+      low *= vec<float>::load(keep);
+      high *= vec<float>::load(keep + w);
+    }
     const auto first = amx::Parts<kParts>::of_scaled(low.v),
                second = amx::Parts<kParts>::of_scaled(high.v);
     unroll<kParts>([&](auto p) PYFAST_INLINED {
@@ -225,7 +233,9 @@ class TileForward<float> : Tiles {
       const vec<float> shift(-softmax_.shift(r));
       for (Index k = 0; k < kAttentionKeys; k += w) {
         const bool seen = k >= t.keys.begin && k < t.keys.end;
-        (seen ? exp2(fma(vec<float>::load(s + k), unit, shift)) : vec<float>()).store(s + k);
+        vec<float> weight = seen ? exp2(fma(vec<float>::load(s + k), unit, shift)) : vec<float>();
+        if (head_.dropout && seen) weight *= vec<float>::load(keep_ + r * kAttentionKeys + k);
+        weight.store(s + k);
       }
     }
     refused(t.b, t.first, scores(t));
@@ -289,6 +299,7 @@ class TileForward<float> : Tiles {
   float* output_;
   const Index ld_;
   float *scores_, *factors_;                           // of two items
+  float* keep_;                                        // what dropout leaves of one's weights
   std::uint16_t *query_, *keys_, *values_, *weights_;  // parts: the task's, the block's, two items'
   Index begin_ = 0, rows_ = 0;
   Magnitudes query_seen_;
