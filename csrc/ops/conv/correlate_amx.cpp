@@ -133,6 +133,8 @@ class AmxBand {
     const std::int64_t count = std::min<std::int64_t>(width, c_.out - row);
     const float* weight = c_.weight + group * c_.weight_group + row * c_.weight_out;
     const std::int64_t end = std::min(c_.in, (stretch + 1) * channels_);
+    if (c_.taps() == 1 && std::min(c_.weight_in, c_.weight_out) == 1)
+      return split_weights(weight, stretch, static_cast<int>(count), width, panel, seen);
     const auto split = turned_ ? amx::kernels().split_turned : amx::kernels().split_rows;
     for (std::int64_t k = 0; k < channels_ / kAmxDepth; ++k) {
       const std::int64_t i = stretch * channels_ + k * kAmxDepth;
@@ -144,6 +146,19 @@ class AmxBand {
         split(panel, rows + t * kAmxDepth, c_.taps() * kAmxDepth,
               depth > 0 ? static_cast<int>(count) : 0, width, kAmxDepth, kept_parts_, seen);
     }
+  }
+
+  // Of one tap, channels of the input or of the output side by side: as they lie in memory.
+  void split_weights(const float* weight, std::int64_t stretch, int count, int width,
+                     std::uint16_t* panel, Magnitudes& seen) const {
+    const std::int64_t first = stretch * channels_;
+    const std::int64_t depth = std::min(channels_, c_.in - first);
+    const bool along = c_.weight_in == 1;
+    const auto split = along ? amx::kernels().split_rows : amx::kernels().split_left;
+    split(panel, weight + first * c_.weight_in + c_.tap_offset(0, 0),
+          along ? c_.weight_out : c_.weight_in, count, width, depth, kept_parts_, seen);
+    const std::int64_t item = width * kept_parts_, whole = round_up(depth, kAmxDepth);
+    std::fill(panel + whole * item, panel + channels_ * item, std::uint16_t{0});
   }
 
   // Of one output channel: to[tap * 32 + i], zeros from `depth` on.
@@ -320,7 +335,7 @@ class AmxBand {
 
 bool prefers_amx(const Correlation<float>& c) {
   // A weight's uses that pay for splitting it; few taps make little of the band, too.
-  const std::int64_t uses = c.taps() == 1 ? 500 : 96;
+  const std::int64_t uses = c.taps() == 1 ? 180 : 96;
   // Short rows taken apart by the stride fill tiles badly, and cost much to fill.
   const bool apart = c.taps() > 1 && (c.y.stride > 1 || c.x.stride > 1) && c.x.grid < kLeastRow;
   const std::int64_t padded = round_up(c.in, kAmxDepth);
