@@ -42,11 +42,23 @@ def test_channels_last_images_give_the_same_result() -> None:
         np.testing.assert_array_equal(
             pf.ops.conv2d(channels_last(x), w, None, stride, padding), want
         )
+    x, w = normal(9, 40, 123, 61), normal(40, 1, 3, 3)  # a plane a channel, in several passes
+    for stride in (1, 2):
+        want = pf.ops.conv2d(x, w, None, stride, 1, groups=40)
+        got = pf.ops.conv2d(channels_last(x), w, None, stride, 1, groups=40)
+        np.testing.assert_array_equal(got, want)
 
 
 @pytest.mark.parametrize(
     ("channels", "size", "kernel", "stride"),
-    [(64, 28, 3, 1), (256, 14, 3, 1), (128, 14, 3, 2), (512, 8, 1, 1), (512, 7, 3, 1)],
+    [
+        (64, 28, 3, 1),
+        (256, 14, 3, 1),
+        (128, 14, 3, 2),
+        (512, 8, 1, 1),
+        (512, 7, 3, 1),
+        (256, 28, 1, 2),
+    ],
 )
 def test_error_is_that_of_pytorch(channels: int, size: int, kernel: int, stride: int) -> None:
     """Against float64: sums are cut short enough."""
@@ -69,7 +81,7 @@ PACKED = [
     (3, 24, (33, 40), 7, 2, 3, 1, 1), (32, 40, (16, 64), 1, 2, 0, 1, 1),
     (16, 64, (9, 9), 3, 3, 1, 1, 2), (8, 8, (9, 9), 3, 1, 1, 1, 8),
     (5, 6, (11, 12), 3, 1, "same", 2, 1),
-    (6, 40, (5, 400), (1, 3), 1, 0, 1, 1),
+    (6, 40, (5, 400), (1, 3), 1, 0, 1, 1), (64, 48, (141, 160), 1, 2, 0, 1, 1),
 ]  # fmt: skip
 
 

@@ -96,6 +96,12 @@ void correlate_picked(const Correlation<T>& c);
 template <class T>
 bool prefers_picked(const Correlation<T>& c);
 
+// One channel a group, side by side in memory: turned into planes first. Takes no residual.
+template <class T>
+void correlate_turned(const Correlation<T>& c);
+template <class T>
+bool prefers_turned(const Correlation<T>& c);
+
 // As a product, whichever is fastest.
 template <class T>
 void correlate_product(const Correlation<T>& c) {
@@ -107,6 +113,7 @@ void correlate_product(const Correlation<T>& c) {
 
 template <class T>
 void correlate(const Correlation<T>& c) {
+  if (!c.residual && prefers_turned(c)) return correlate_turned(c);
   if (!c.residual && prefers_flat(c)) return correlate_flat(c);
   if (!c.residual && prefers_direct(c)) return correlate_direct(c);
   prefers_picked(c) ? correlate_picked(c) : correlate_product(c);

@@ -60,7 +60,10 @@ class AmxBand {
   }
 
   void run() const {
-    c_.panels ? run(c_.panels->tiles.get([&] { return pack(); })) : run(pack());
+    if (c_.panels) return run(&c_.panels->tiles.get([&] { return pack(); }));
+    if (plan_.blocks() == 1) return run(nullptr);
+    const TilePanels weights = pack();
+    run(&weights);
   }
 
  private:
@@ -70,7 +73,8 @@ class AmxBand {
     std::int64_t first, out;  // output channels of the group
   };
 
-  void run(const TilePanels& weights) const {
+  // `weights`: null where each panel is used by one item only, and split there.
+  void run(const TilePanels* weights) const {
     const std::int64_t out_parts = ceil_div(c_.out, part_), blocks = plan_.blocks();
     const std::int64_t cost = std::min(part_, c_.out) * plan_.widest() * c_.in * c_.taps();
     parallel_for(c_.groups * blocks * out_parts, grain_for(cost / 64 + 1),
@@ -105,23 +109,17 @@ class AmxBand {
   TilePanels pack() const {
     const std::int64_t stretches = c_.groups * stretches_;
     TilePanels w{Workspace<std::uint16_t>(stretches * panels_ * panel_),
-                 Workspace<Magnitudes>(stretches)};
-    const Workspace<Magnitudes> each(stretches * panels_);
+                 Workspace<Magnitudes>(stretches * panels_)};
     parallel_for(stretches * panels_, grain_for(2 * kTile * kAmxDepth * steps_),
                  [&](std::int64_t begin, std::int64_t end) {
                    const Workspace<float> rows(c_.taps() * kTile * kAmxDepth);
                    for (std::int64_t i = begin; i < end; ++i) {
-                     each[i] = {};
+                     w.seen[i] = {};
                      pack_panel(i / panels_ / stretches_, i / panels_ % stretches_,
                                 i % panels_ * kTile, rows.data(), w.items.data() + i * panel_,
-                                each[i]);
+                                w.seen[i]);
                    }
                  });
-    for (std::int64_t k = 0; k < stretches; ++k) {
-      w.seen[k] = {};
-      for (std::int64_t p = 0; p < panels_; ++p)
-        w.seen[k] = gemm::join(w.seen[k], each[k * panels_ + p]);
-    }
     return w;
   }
 
@@ -133,6 +131,8 @@ class AmxBand {
     const std::int64_t count = std::min<std::int64_t>(width, c_.out - row);
     const float* weight = c_.weight + group * c_.weight_group + row * c_.weight_out;
     const std::int64_t end = std::min(c_.in, (stretch + 1) * channels_);
+    if (c_.taps() == 1 && std::min(c_.weight_in, c_.weight_out) == 1)
+      return split_weights(weight, stretch, static_cast<int>(count), width, panel, seen);
     const auto split = turned_ ? amx::kernels().split_turned : amx::kernels().split_rows;
     for (std::int64_t k = 0; k < channels_ / kAmxDepth; ++k) {
       const std::int64_t i = stretch * channels_ + k * kAmxDepth;
@@ -144,6 +144,19 @@ class AmxBand {
         split(panel, rows + t * kAmxDepth, c_.taps() * kAmxDepth,
               depth > 0 ? static_cast<int>(count) : 0, width, kAmxDepth, kept_parts_, seen);
     }
+  }
+
+  // Of one tap, channels of the input or of the output side by side: as they lie in memory.
+  void split_weights(const float* weight, std::int64_t stretch, int count, int width,
+                     std::uint16_t* panel, Magnitudes& seen) const {
+    const std::int64_t first = stretch * channels_;
+    const std::int64_t depth = std::min(channels_, c_.in - first);
+    const bool along = c_.weight_in == 1;
+    const auto split = along ? amx::kernels().split_rows : amx::kernels().split_left;
+    split(panel, weight + first * c_.weight_in + c_.tap_offset(0, 0),
+          along ? c_.weight_out : c_.weight_in, count, width, depth, kept_parts_, seen);
+    const std::int64_t item = width * kept_parts_, whole = round_up(depth, kAmxDepth);
+    std::fill(panel + whole * item, panel + channels_ * item, std::uint16_t{0});
   }
 
   // Of one output channel: to[tap * 32 + i], zeros from `depth` on.
@@ -158,20 +171,28 @@ class AmxBand {
 
   // ---- an item
 
-  void compute(const Item& item, const TilePanels& weights) const {
+  void compute(const Item& item, const TilePanels* weights) const {
     const std::int64_t group = kAmxDepth / 2 * parts_ * plan_.channel_pitch();
     const Workspace<std::uint32_t> band(channels_ / kAmxDepth * group + 2 * kTile);
     const std::int64_t cols = ceil_div(plan_.width(item.block), kTile);
-    const std::int64_t kept = stretches_ > 1 ? ceil_div(item.out, kTile) * cols
-                              : in_rows_     ? kRow
-                                             : 1;
+    const std::int64_t panels = ceil_div(item.out, kTile);
+    const std::int64_t kept = stretches_ > 1 ? panels * cols : in_rows_ ? kRow : 1;
     const Workspace<float> sums(kept * kTile * kTile);
+    const Workspace<std::uint16_t> fresh(weights ? 0 : panels * panel_);
+    const Workspace<float> rows(weights ? 0 : c_.taps() * kTile * kAmxDepth);
     for (std::int64_t k = 0; k < stretches_; ++k) {
-      Magnitudes seen;
+      Magnitudes seen, weights_seen;
       fill(item, k * channels_, band.data(), seen);
-      const std::int64_t at = item.group * stretches_ + k;
-      if (gemm::amx_fits(weights.seen[at], seen, channels_ * c_.taps()))
-        multiply(item, k, weights.items.data() + at * panels_ * panel_, band.data(), sums.data());
+      const std::int64_t at = (item.group * stretches_ + k) * panels_ + item.first / kTile;
+      for (std::int64_t p = 0; p < panels; ++p)
+        if (weights)
+          weights_seen = gemm::join(weights_seen, weights->seen[at + p]);
+        else
+          pack_panel(item.group, k, item.first + p * kTile, rows.data(), fresh.data() + p * panel_,
+                     weights_seen);
+      if (gemm::amx_fits(weights_seen, seen, channels_ * c_.taps()))
+        multiply(item, k, weights ? weights->items.data() + at * panel_ : fresh.data(), band.data(),
+                 sums.data());
       else
         multiply_by_fma(item, k, sums.data());
     }
@@ -246,6 +267,7 @@ class AmxBand {
       }
   }
 
+  // `panels`: the item's.
   void multiply(const Item& item, std::int64_t stretch, const std::uint16_t* panels,
                 const std::uint32_t* band, float* sums) const {
     const std::int64_t row = 4 * plan_.channel_pitch(), part = kAmxDepth / 2 * row;
@@ -256,7 +278,7 @@ class AmxBand {
         item, stretch, sums,
         [&](std::int64_t r, std::int64_t c, int cols, float* tile, std::int64_t count) {
           const int tiles = panel_width(item.first + r) / kAmxTile, across = cols / kAmxTile;
-          const auto* panel = panels + (item.first + r) / kTile * panel_;
+          const auto* panel = panels + r / kTile * panel_;
           const auto weights = AmxOperand::panel(panel, tiles, kept_parts_);
           entries.data = band + c * (turned_ ? kAmxDepth / 2 : 1);
           if (turned_)
@@ -321,7 +343,7 @@ class AmxBand {
 
 bool prefers_amx(const Correlation<float>& c) {
   // A weight's uses that pay for splitting it; few taps make little of the band, too.
-  const std::int64_t uses = c.taps() == 1 ? 500 : 96;
+  const std::int64_t uses = c.taps() == 1 ? 180 : 96;
   // Short rows taken apart by the stride fill tiles badly, and cost much to fill.
   const bool apart = c.taps() > 1 && (c.y.stride > 1 || c.x.stride > 1) && c.x.grid < kLeastRow;
   const std::int64_t padded = round_up(c.in, kAmxDepth);

@@ -173,7 +173,6 @@ class Lanes {
           t.rows = static_cast<int>(std::min(tile_rows, b.rows - t.y));
           t.cols = static_cast<int>(std::min(tile_cols, b.cols - t.x));
           source.data = data + plan_.point(t.n, t.y, t.x);
-          if (s.last) prefetch(item, r, t);
           const std::int64_t kind = strided + (t.rows - 1) * gemm_.rows + t.cols - 1;
           kernels_.lanes_micro[kind * gemm_.vectors + vectors - 1](s.depth, source, panel, sums,
                                                                    !s.first);
@@ -184,18 +183,6 @@ class Lanes {
   // Of row y of a tile, in the target, of channel 0.
   std::int64_t target(const Item& item, const Tile& t, std::int64_t y) const {
     return c_.target_offset(item.block.n + t.n, item.block.y + t.y + y, item.block.x + t.x);
-  }
-
-  // Lines of the target that a tile is about to write.
-  void prefetch(const Item& item, std::int64_t r, const Tile& t) const {
-    const std::int64_t rows = std::min(panel_, item.out - r), last = t.cols - 1;
-    for (std::int64_t y = 0; y < t.rows; ++y) {
-      const auto e = epilogue_at(c_, item.group * c_.out + item.first + r, target(item, t, y));
-      for (std::int64_t i = 0; i < rows; ++i) {
-        __builtin_prefetch(e.c + i * e.row_stride, 1);
-        __builtin_prefetch(e.c + i * e.row_stride + last * e.col_stride, 1);
-      }
-    }
   }
 
   // A finished tile of `width` lanes, the item's output channels from r on.

@@ -38,8 +38,7 @@ class Once {
   mutable std::atomic<const V*> value_{nullptr};
 };
 
-// Panels of 32 output channels on AMX tiles, by (group, stretch, panel), and what was seen of each
-// stretch.
+// Panels of 32 output channels on AMX tiles, by (group, stretch, panel), and what was seen of each.
 struct TilePanels {
   Workspace<std::uint16_t> items;
   Workspace<Magnitudes> seen;
