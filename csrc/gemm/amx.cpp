@@ -101,9 +101,10 @@ class Operand {
     const int wide = width(row), rows = static_cast<int>(std::min<std::int64_t>(wide, size_ - row));
     const auto& kernels = amx::kernels();
     const auto split = left_ ? kernels.split_left : kernels.split_right;
-    if (left_ && source_.along)
-      return kernels.split_rows(panel, source_.along + row * source_.stride + depths.begin,
-                                source_.stride, rows, wide, depths.size(), parts_, seen);
+    const auto along = left_ ? kernels.split_rows : kernels.split_turned;
+    if (source_.along)
+      return along(panel, source_.along + row * source_.stride + depths.begin, source_.stride, rows,
+                   wide, depths.size(), parts_, seen);
     if (source_.across)
       return split(panel, source_.across + row + depths.begin * source_.stride, source_.stride,
                    rows, wide, depths.size(), parts_, seen);
