@@ -33,7 +33,9 @@ constexpr std::int64_t kSharedDepth = 2304;  // beyond it, sums of a pass are he
 constexpr std::int64_t kSharedBytes = 16 << 20;
 constexpr std::int64_t kPrivateBytes = 1 << 20;
 constexpr std::int64_t kPassBytes = 4 << 20;
-constexpr std::int64_t kChunks = 4;
+// A panel of B comes from L3: with fewer than 256 rows of A to use it, its bandwidth bounds the
+// tiles.
+constexpr std::int64_t kChunks = 4, kWideRows = 1024;
 constexpr double kMinChunk = 2e6;  // multiply-adds
 
 std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
@@ -74,7 +76,8 @@ Plan make_plan(std::int64_t m, std::int64_t n, std::int64_t k) {
   const double row_cost =
       static_cast<double>(p.shared_block) * static_cast<double>(std::min(k, p.ks));
   const std::int64_t least = static_cast<std::int64_t>(kMinChunk / row_cost) + 1;
-  p.private_block = even(other, std::min(most, std::max(least, other / kChunks)), kTile);
+  p.private_block = even(
+      other, std::min(most, std::max(least, other / (other < kWideRows ? 2 : kChunks))), kTile);
   p.private_pass = other;
   if (k > p.ks) p.private_pass = even(other, kPassBytes / (4 * p.shared_block), p.private_block);
   return p;
@@ -101,9 +104,10 @@ class Operand {
     const int wide = width(row), rows = static_cast<int>(std::min<std::int64_t>(wide, size_ - row));
     const auto& kernels = amx::kernels();
     const auto split = left_ ? kernels.split_left : kernels.split_right;
-    if (left_ && source_.along)
-      return kernels.split_rows(panel, source_.along + row * source_.stride + depths.begin,
-                                source_.stride, rows, wide, depths.size(), parts_, seen);
+    const auto along = left_ ? kernels.split_rows : kernels.split_turned;
+    if (source_.along)
+      return along(panel, source_.along + row * source_.stride + depths.begin, source_.stride, rows,
+                   wide, depths.size(), parts_, seen);
     if (source_.across)
       return split(panel, source_.across + row + depths.begin * source_.stride, source_.stride,
                    rows, wide, depths.size(), parts_, seen);

@@ -25,10 +25,13 @@ PYFAST_INLINE void store_at(T* p, std::int64_t stride, vec<T> x, int n) {
   for (int i = 0; i < n; ++i) p[i * stride] = lanes[i];
 }
 
-template <class T, class F>
+// `rows`: C lies in contiguous rows, without a residual or a copy before the activation, which most
+// products are; asked of every vector, that took a quarter of the time of a linear layer 16 deep.
+template <bool rows = false, class T, class F>
 PYFAST_INLINE void store_vector(const gemm::Epilogue<T>& e, F f, vec<T> x, std::int64_t row,
                                 std::int64_t col, int n) {
   if (e.col_bias) x += load_at(e.col_bias + col, 1, n);
+  if constexpr (rows) return pyfast::PYFAST_ISA::store(f(x), e.c + row * e.row_stride + col, n);
   if (e.residual)
     x += load_at(e.residual + row * e.residual_row_stride + col * e.residual_col_stride,
                  e.residual_col_stride, n);
@@ -37,22 +40,32 @@ PYFAST_INLINE void store_vector(const gemm::Epilogue<T>& e, F f, vec<T> x, std::
   store_at(e.c + at, e.col_stride, f(x), n);
 }
 
+template <bool rows, class T, class F>
+void store_rows(const gemm::Epilogue<T>& e, F f, const T* tile, std::int64_t ld, std::int64_t row,
+                std::int64_t count, std::int64_t col, std::int64_t cols) {
+  constexpr int w = vec<T>::size;
+  for (std::int64_t r = 0; r < count; ++r) {
+    const vec<T> scale(e.row_scale ? e.alpha * e.row_scale[row + r] : e.alpha);
+    const vec<T> shift(e.row_bias ? e.row_bias[row + r] : T{0});
+    const T* line = tile + r * ld;
+    std::int64_t c = 0;
+    for (; c + w <= cols; c += w)
+      store_vector<rows>(e, f, fma(vec<T>::load(line + c), scale, shift), row + r, col + c, w);
+    const int rest = static_cast<int>(cols - c);
+    if (rest > 0)
+      store_vector<rows>(e, f, fma(vec<T>::load(line + c, rest), scale, shift), row + r, col + c,
+                         rest);
+  }
+}
+
 template <class T>
 void store(const gemm::Epilogue<T>& e, const T* tile, std::int64_t ld, std::int64_t row,
            std::int64_t rows, std::int64_t col, std::int64_t cols) {
-  constexpr int w = vec<T>::size;
   with_activation(e.activation, [&](auto f) {
-    for (std::int64_t r = 0; r < rows; ++r) {
-      const vec<T> scale(e.row_scale ? e.alpha * e.row_scale[row + r] : e.alpha);
-      const vec<T> shift(e.row_bias ? e.row_bias[row + r] : T{0});
-      const T* line = tile + r * ld;
-      std::int64_t c = 0;
-      for (; c + w <= cols; c += w)
-        store_vector(e, f, fma(vec<T>::load(line + c), scale, shift), row + r, col + c, w);
-      const int rest = static_cast<int>(cols - c);
-      if (rest > 0)
-        store_vector(e, f, fma(vec<T>::load(line + c, rest), scale, shift), row + r, col + c, rest);
-    }
+    if (e.col_stride == 1 && !e.residual && !e.linear)
+      store_rows<true>(e, f, tile, ld, row, rows, col, cols);
+    else
+      store_rows<false>(e, f, tile, ld, row, rows, col, cols);
   });
 }
 
