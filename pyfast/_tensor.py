@@ -13,7 +13,7 @@ import numpy as np
 from numpy import ndarray
 
 from . import autograd
-from .autograd import Function, Variable, as_data, constant, on_gpu, wrap
+from .autograd import Function, Variable, as_data, on_gpu, operate, wrap
 from .ops import arithmetic as ar
 from .ops import shape as sh
 
@@ -320,9 +320,11 @@ class Tensor(Variable):
 
     def _binary(self, function: type[Function], other: Any) -> Any:
         if isinstance(other, Variable) and other._data.dtype is self._data.dtype:
-            if function.plain and not (self._requires_grad or other._requires_grad):
-                return constant(function.plain(self._data, other._data))
-            return function.apply(self, other)
+            return operate(function, self, other) if function.plain else function.apply(self, other)
+        if function.plain and type(other) is Real and type(self._data) is ndarray:
+            dtype = self._data.dtype
+            if dtype.kind == "f":  # as ar.fit has it
+                return operate(function, self, wrap(np.asarray(other, dtype)))
         if not isinstance(other, _OPERANDS):
             return NotImplemented
         return ar.binary(function, self, other)

@@ -45,6 +45,8 @@ class _GradMode(threading.local):
 
 _mode = _GradMode()
 _numbers = itertools.count()
+_NUMPY = (np.ndarray, np.generic)
+_new: Any = object.__new__
 
 
 class Variable:
@@ -71,7 +73,7 @@ def register_tensor_class(cls: type[Variable]) -> None:
 
 def wrap(data: Array, requires_grad: bool = False) -> Any:
     """A Tensor around an array, without checks or copies."""
-    tensor = _tensor_class.__new__(_tensor_class)
+    tensor = _new(_tensor_class)
     tensor._data = data
     tensor._grad = None
     tensor._hooks = None
@@ -157,9 +159,21 @@ class Context:
         self._number = next(_numbers)
         self._outputs = []
 
+    def _only_output(self, array: Array) -> Any:
+        """As :meth:`_output`, of the one floating array that most functions return."""
+        tensor = _new(_tensor_class)
+        tensor._data = array
+        tensor._grad = None
+        tensor._hooks = None
+        tensor._index = 0
+        tensor._node = self
+        tensor._requires_grad = True
+        self._outputs = [(array.shape, array.dtype)]
+        return tensor
+
     def _output(self, value: Any) -> Any:
         """Wrap one output and connect it to this node."""
-        if not isinstance(value, np.ndarray | np.generic) and not on_gpu(value):
+        if not isinstance(value, _NUMPY) and not on_gpu(value):
             self._outputs.append(None)
             return value
         differentiable = value.dtype.kind == "f" and id(value) not in self._non_differentiable
@@ -171,9 +185,9 @@ class Context:
         return tensor
 
     def _free(self) -> None:
-        kept = {name: self.__dict__[name] for name in ("_function", "_number", "_outputs")}
+        function, number, outputs = self._function, self._number, self._outputs
         self.__dict__.clear()
-        self.__dict__.update(kept)
+        self._function, self._number, self._outputs = function, number, outputs
 
 
 class Function:
@@ -268,9 +282,9 @@ class Function:
         """
         values = [a._data if isinstance(a, Variable) else a for a in args]
         if _mode.enabled:
-            for a in args:
-                if isinstance(a, Variable) and a._requires_grad:
-                    return cls._apply_recorded(args, values)
+            needs = tuple([isinstance(a, Variable) and a._requires_grad for a in args])
+            if True in needs:
+                return cls._apply_recorded(args, values, needs)
         outputs = cls.forward(cls._context(values), *values)
         if isinstance(outputs, tuple):
             return tuple([constant(o) for o in outputs])
@@ -290,11 +304,19 @@ class Function:
         return ctx
 
     @classmethod
-    def _apply_recorded(cls, args: tuple[Any, ...], values: list[Any]) -> Any:
+    def _apply_recorded(
+        cls, args: tuple[Any, ...], values: list[Any], needs: tuple[bool, ...]
+    ) -> Any:
         ctx = cls._context(values)
-        ctx.needs_input_grad = tuple([isinstance(a, Variable) and a._requires_grad for a in args])
+        ctx.needs_input_grad = needs
         outputs = cls.forward(ctx, *values)
         ctx._record(cls, args)
+        if (
+            type(outputs) is np.ndarray
+            and outputs.dtype.kind == "f"
+            and not ctx._non_differentiable
+        ):
+            return ctx._only_output(outputs)
         if isinstance(outputs, tuple):
             return tuple([ctx._output(o) for o in outputs])
         return ctx._output(outputs)
@@ -304,7 +326,34 @@ def constant(output: Any) -> Any:
     """An output of forward that nothing is recorded of."""
     if type(output) is np.ndarray or on_gpu(output):
         return wrap(output)
-    return wrap(np.asarray(output)) if isinstance(output, np.ndarray | np.generic) else output
+    return wrap(np.asarray(output)) if isinstance(output, _NUMPY) else output
+
+
+def operate(function: type[Function], a: Variable, b: Variable) -> Any:
+    """``function.apply(a, b)`` for an operator that is ``plain``, of two tensors.
+
+    What apply finds out for arguments of any number and kind is written out for two tensors: on
+    small arrays it would take several times as long as the arithmetic.
+    """
+    x, y = a._data, b._data
+    needs = (a._requires_grad, b._requires_grad)
+    if True not in needs or not _mode.enabled:
+        return constant(cast(Any, function).plain(x, y))
+    if type(x) is not np.ndarray:
+        return function.apply(a, b)
+    ctx = Context()
+    ctx.needs_input_grad = needs
+    value = function.forward(ctx, x, y)
+    ctx._function = function
+    ctx._edges = [
+        (a._node or a, a._index) if needs[0] else None,
+        (b._node or b, b._index) if needs[1] else None,
+    ]
+    ctx._number = next(_numbers)
+    if type(value) is np.ndarray:
+        return ctx._only_output(value)
+    ctx._outputs = []
+    return ctx._output(value)  # NumPy's scalar of arrays without axes
 
 
 class set_grad_enabled:
@@ -520,18 +569,19 @@ class _Pass:
         self, target: Variable | Context, index: int, gradient: Any, source: str | type[Function]
     ) -> None:
         """Send one gradient to a leaf or to an output of a node."""
-        if isinstance(target, Context):
+        key = (id(target), index)
+        total = self.sums.get(key)
+        if type(target) is Context:
             meta = target._outputs[index]
             assert meta is not None
             array = _conform(gradient, *meta, source)
-            if target._number not in self.reached:
+            if total is None and target._number not in self.reached:
                 self.reached.add(target._number)
                 heapq.heappush(self.heap, (-target._number, target))
         else:
-            array = _conform(gradient, target._data.shape, target._data.dtype, source)
-            self.leaves[id(target)] = target
-        key = (id(target), index)
-        total = self.sums.get(key)
+            leaf = cast(Variable, target)
+            array = _conform(gradient, leaf._data.shape, leaf._data.dtype, source)
+            self.leaves[id(target)] = leaf
         if total is None:
             total = self.sums[key] = _Sum()
         total.add(array)

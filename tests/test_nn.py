@@ -301,6 +301,11 @@ def test_fused_activation_is_the_activation(
     np.testing.assert_allclose(x.grad.numpy(), y.grad.numpy(), rtol=1e-4, atol=1e-5)
 
 
+def test_dropout_of_nothing_is_no_op() -> None:
+    x = pf.Tensor(np.ones((2, 3), np.float32), requires_grad=True)
+    assert nn.Dropout(0.0)(x) is x
+
+
 def test_dropout_layers_are_active_in_training_only() -> None:
     x = pf.ones(4, 50, 3)
     for layer in (nn.Dropout(0.5), nn.Dropout1d(0.5), nn.AlphaDropout(0.5)):

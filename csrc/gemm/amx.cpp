@@ -21,7 +21,11 @@ namespace pyfast::gemm {
 
 namespace {
 
-constexpr int kTile = 2 * kAmxTile;  // rows or columns of a whole panel
+constexpr int kTile = 2 * kAmxTile;   // rows or columns of a whole panel
+constexpr int kSlot = kTile * kTile;  // sums of a pair of panels
+// Panels of A in a row of tile products: each tile's sums are added up during the next one's, and
+// the row's sums still lie in L1 when they go to the sink.
+constexpr std::int64_t kRun = 8;
 // 72 KiB of a panel of three parts; sums of 512 non-negative products had 1.15 times PyTorch's
 // error.
 constexpr std::int64_t kDepthBlock = 384;
@@ -271,19 +275,19 @@ class Engine {
   // While A's panels pass by a panel of B, the next panel of B comes into L2.
   void multiply(const Block& block) const {
     const std::int64_t steps = ceil_div(block.depths.size(), kAmxDepth);
-    const auto& kernels = amx::kernels();
     const std::int64_t a_panel = a_.panel_items(kTile, plan_.kc);
     const std::int64_t b_panel = b_.panel_items(kTile, plan_.kc);
     const std::int64_t share = round_up(2 * b_panel / ceil_div(block.rows.size(), kTile), 64);
-    each_tile(block, [&](std::int64_t r, std::int64_t c, float* tile) {
-      const std::int64_t row = block.rows.begin + r, col = block.cols.begin + c;
+    each_run(block, [&](std::int64_t r, std::int64_t count, std::int64_t c, float* tiles) {
       const std::uint16_t* b = block.b + c / kTile * b_panel;
       const bool last = c + kTile >= block.cols.size();
-      const int a_tiles = a_.width(row) / kAmxTile, b_tiles = b_.width(col) / kAmxTile;
-      kernels.multiply(steps,
-                       AmxOperand::panel(block.a + r / kTile * a_panel, a_tiles, plan_.parts),
-                       a_tiles, AmxOperand::panel(b, b_tiles, plan_.parts), b_tiles, plan_.parts,
-                       tile, !block.first(), b + b_panel + r / kTile * share / 2, last ? 0 : share);
+      const int a_tiles = a_.width(block.rows.begin + r) / kAmxTile;
+      const int b_tiles = b_.width(block.cols.begin + c) / kAmxTile;
+      amx::kernels().multiply_row(
+          steps, AmxOperand::panel(block.a + r / kTile * a_panel, a_tiles, plan_.parts), a_tiles,
+          2 * a_panel, AmxOperand::panel(b, b_tiles, plan_.parts), b_tiles, 0, plan_.parts, count,
+          tiles, kSlot, !block.first(), b + b_panel + r / kTile * share / 2,
+          last ? 0 : count * share);
     });
   }
 
@@ -298,34 +302,44 @@ class Engine {
     const MatrixSink<float> c(plain);
     fma_gemm<float>({block.rows.size(), ld, block.depths.size(), gemm::source<float>(a),
                      gemm::source<float>(b), gemm::sink<float>(c)});
-    each_tile(block, [&](std::int64_t r, std::int64_t c, float* tile) {
+    each_run(block, [&](std::int64_t r, std::int64_t count, std::int64_t c, float* tiles) {
       const int width = b_.width(block.cols.begin + c);
-      const std::int64_t rows = std::min<std::int64_t>(kTile, block.rows.size() - r);
+      const std::int64_t rows = std::min(count * kTile, block.rows.size() - r);
       const std::int64_t cols = std::min<std::int64_t>(width, block.cols.size() - c);
       for (std::int64_t i = 0; i < rows; ++i)
         for (std::int64_t j = 0; j < cols; ++j) {
-          float& sum = tile[i * width + j];
+          float& sum = tiles[i / kTile * kSlot + i % kTile * width + j];
           sum = (block.first() ? 0.0f : sum) + product[(r + i) * ld + c + j];
         }
     });
   }
 
-  // work(r, c, tile) for every pair of panels; what is finished goes to the sink.
+  // work(r, count, c, tiles) for every panel of B and `count` panels of A below each other, alike
+  // in width, their slots of sums side by side; what is finished goes to the sink.
   template <class Work>
-  void each_tile(const Block& block, Work work) const {
-    alignas(64) float one_tile[kTile * kTile];
+  void each_run(const Block& block, Work work) const {
+    alignas(64) float scratch[kRun * kSlot];
     float* slot = block.sums;
     for (std::int64_t c = 0; c < block.cols.size(); c += kTile)
-      for (std::int64_t r = 0; r < block.rows.size(); r += kTile) {
-        float* tile = block.sums ? slot : one_tile;
-        work(r, c, tile);
-        const int width = b_.width(block.cols.begin + c);
-        if (block.depths.end == depth_)
-          sink_.store(sink_.context, tile, width, block.rows.begin + r,
-                      std::min<std::int64_t>(kTile, block.rows.size() - r), block.cols.begin + c,
-                      std::min<std::int64_t>(width, block.cols.size() - c));
-        slot += kTile * kTile;
+      for (std::int64_t r = 0; r < block.rows.size();) {
+        const std::int64_t left = block.rows.size() - r;
+        const std::int64_t whole = left / kTile + (left % kTile > kAmxTile);
+        const std::int64_t count = std::clamp<std::int64_t>(whole, 1, kRun);
+        float* const tiles = block.sums ? slot : scratch;
+        work(r, count, c, tiles);
+        if (block.depths.end == depth_) store(block, r, count, c, tiles);
+        slot += count * kSlot;
+        r += count * kTile;
       }
+  }
+
+  void store(const Block& block, std::int64_t r, std::int64_t count, std::int64_t c,
+             const float* tiles) const {
+    const int width = b_.width(block.cols.begin + c);
+    const std::int64_t cols = std::min<std::int64_t>(width, block.cols.size() - c);
+    for (std::int64_t t = 0; t < count; ++t, r += kTile, tiles += kSlot)
+      sink_.store(sink_.context, tiles, width, block.rows.begin + r,
+                  std::min<std::int64_t>(kTile, block.rows.size() - r), block.cols.begin + c, cols);
   }
 
   Plan plan_;

@@ -26,6 +26,12 @@ void end() { asm volatile("tilerelease"); }
 struct Ahead {
   const char* from;
   std::int64_t lines;
+
+  // The share of turn `i` of `n`.
+  PYFAST_AMX_INLINE void fetch(std::int64_t i, std::int64_t n) const {
+    for (std::int64_t at = lines * i / n; at < lines * (i + 1) / n; ++at)
+      __builtin_prefetch(from + at * 64, 0, 2);
+  }
 };
 
 // `turns`: products take turns among copies of C; without them, an element's bits are the same
@@ -38,8 +44,7 @@ PYFAST_AMX_INLINE void multiply_steps(std::int64_t steps, const AmxOperand& left
   unroll<4>([](auto c) { tile_zero<c>(); });
   for (std::int64_t s = 0; s < steps; ++s) {
     const char *a = at_step(x, s), *b = at_step(y, s);
-    for (std::int64_t i = ahead.lines * s / steps; i < ahead.lines * (s + 1) / steps; ++i)
-      __builtin_prefetch(ahead.from + i * 64, 0, 2);
+    ahead.fetch(s, steps);
     unroll<products>([&](auto p) { product<parts, a_tiles, b_tiles, turns, p>(x, a, y, b); });
   }
 }
@@ -91,6 +96,7 @@ PYFAST_AMX_INLINE void finish(const float (*sums)[kAmxTile][16], float* tile, bo
 
 struct Row {
   std::int64_t count, a_next, b_next, next;
+  Ahead ahead;
 };
 
 // The vector units are idle while tiles are multiplied, and tiles while sums are added up: each
@@ -102,11 +108,13 @@ void multiply_row(std::int64_t steps, const AmxOperand& left, const AmxOperand& 
   constexpr std::int64_t lines = a_tiles * b_tiles * kAmxTile;
   alignas(64) float sums[2][4][kAmxTile][16];
   AmxOperand x = left, y = right;
+  const std::int64_t all = row.count * steps;
   for (std::int64_t t = 0; t < row.count; ++t, tile += row.next) {
     const auto* done = sums[(t + 1) % 2];
     unroll<4>([](auto c) { tile_zero<c>(); });
     for (std::int64_t s = 0; s < steps; ++s) {
       const char *a = at_step(x, s), *b = at_step(y, s);
+      row.ahead.fetch(t * steps + s, all);
       unroll<products>([&](auto p) { product<parts, a_tiles, b_tiles, true, p>(x, a, y, b); });
       const std::int64_t from = lines * s / steps, to = lines * (s + 1) / steps;
       if (accumulate)
@@ -131,9 +139,11 @@ void multiply_row(std::int64_t steps, const AmxOperand& a, int a_tiles, const Am
 
 void multiply_row_any(std::int64_t steps, const AmxOperand& a, int a_tiles, std::int64_t a_next,
                       const AmxOperand& b, int b_tiles, std::int64_t b_next, int parts,
-                      std::int64_t count, float* tile, std::int64_t next, bool accumulate) {
+                      std::int64_t count, float* tile, std::int64_t next, bool accumulate,
+                      const void* ahead, std::int64_t bytes) {
   const auto run = parts == 3 ? multiply_row<3> : parts == 2 ? multiply_row<2> : multiply_row<1>;
-  run(steps, a, a_tiles, b, b_tiles, {count, a_next, b_next, next}, tile, accumulate);
+  const Row row{count, a_next, b_next, next, {static_cast<const char*>(ahead), bytes / 64}};
+  run(steps, a, a_tiles, b, b_tiles, row, tile, accumulate);
 }
 
 template <int a_tiles, int b_tiles>

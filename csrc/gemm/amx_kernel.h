@@ -82,7 +82,8 @@ struct AmxKernels {
   // bytes apart: what is left to do for one is done between the tile instructions of the next.
   void (*multiply_row)(std::int64_t steps, const AmxOperand& a, int a_tiles, std::int64_t a_next,
                        const AmxOperand& b, int b_tiles, std::int64_t b_next, int parts,
-                       std::int64_t count, float* tile, std::int64_t next, bool accumulate);
+                       std::int64_t count, float* tile, std::int64_t next, bool accumulate,
+                       const void* ahead, std::int64_t bytes);
   // c[r * ld + j] = A B, or factors[r] * itself + A B, three parts; as many rows and columns as the
   // tiles have. An element's bits do not depend on the number of tiles.
   void (*multiply_into)(std::int64_t steps, const AmxOperand& a, int a_tiles, const AmxOperand& b,

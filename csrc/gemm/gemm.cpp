@@ -228,6 +228,67 @@ class Engine {
   const Operand<T>&shared_, &private_;
 };
 
+// A few rows times a B that is packed already, which is bound by reading B: panel after panel, each
+// from its first depth to its last, in the order of memory and with what follows asked for. Adds up
+// the same blocks as the engine, and so gives its bits.
+template <class T>
+class FewRows {
+ public:
+  static bool suits(const Problem<T>& problem) {
+    return problem.b.panels && problem.k > 0 && problem.m <= kMostPanels * tile_of<T>().rows;
+  }
+  explicit FewRows(const Problem<T>& problem)
+      : kernels_(gemm_kernels<T>()),
+        problem_(problem),
+        plan_(make_plan(problem.m, problem.n, problem.k, tile_of<T>())),
+        a_{problem.a, problem.m, plan_.rows, 1},
+        b_{problem.b, problem.n, plan_.cols, kernels_.width},
+        left_(problem.m * problem.k) {
+    a_.pack(left_.data(), 0, problem.m, 0, problem.k);
+  }
+
+  void run() const {
+    const std::int64_t work = problem_.m * problem_.k * plan_.cols;
+    parallel_for((problem_.n + plan_.cols - 1) / plan_.cols, grain_for(work / 4),
+                 [&](std::int64_t begin, std::int64_t end) {
+                   for (std::int64_t p = begin; p < end; ++p) run_panel(p * plan_.cols);
+                 });
+  }
+
+ private:
+  static constexpr std::int64_t kMostPanels = 4;  // of A
+  static constexpr std::int64_t kAhead = (1 << 10) / sizeof(T);
+
+  void run_panel(std::int64_t col) const {
+    alignas(64) T sums[kMostPanels * kMaxTile];
+    const int width = b_.width(col);
+    const T* const panel = problem_.b.panels + col * problem_.k;
+    for (std::int64_t k = 0; k < problem_.k; k += plan_.kc) {
+      const std::int64_t depth = std::min(plan_.kc, problem_.k - k);
+      const T* const right = panel + k * width;
+      for (std::int64_t r = 0; r < problem_.m; r += a_.tile) {
+        const int height = height_at(r);
+        T* const slot = sums + r * width;
+        const MicroNext<T> next{r == 0 ? right + kAhead : right, slot, r == 0};
+        kernels_.micro[(height - 1) * kernels_.vectors + width / kernels_.width - 1](
+            depth, left_.data() + r * problem_.k + k * height, right, k > 0 ? slot : nullptr, slot,
+            width, next);
+      }
+    }
+    const std::int64_t cols = std::min<std::int64_t>(width, problem_.n - col);
+    problem_.c.store(problem_.c.context, sums, width, 0, problem_.m, col, cols);
+  }
+  int height_at(std::int64_t row) const {
+    return static_cast<int>(std::min<std::int64_t>(a_.tile, problem_.m - row));
+  }
+
+  const GemmKernels<T>& kernels_;
+  const Problem<T>& problem_;
+  Plan plan_;
+  Operand<T> a_, b_;
+  Workspace<T> left_;
+};
+
 // Partial products over pieces of the depth, added in their order.
 template <class T>
 void run_split(const Problem<T>& problem, std::int64_t wanted) {
@@ -263,6 +324,7 @@ void gemm(const Problem<T>& problem) {
 template <class T>
 void fma_gemm(const Problem<T>& problem) {
   if (problem.m == 0 || problem.n == 0) return;
+  if (FewRows<T>::suits(problem)) return FewRows<T>(problem).run();
   const Plan plan = make_plan(problem.m, problem.n, problem.k, tile_of<T>());
   if (plan.splits > 1)
     run_split(problem, plan.splits);

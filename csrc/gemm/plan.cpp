@@ -14,7 +14,7 @@ constexpr std::int64_t kSumsBytes = 1 << 20;
 constexpr std::int64_t kPassBytes = 4 << 20;
 constexpr std::int64_t kSplitBytes = 4 << 20;
 // Beyond this depth the shared block would be too narrow to pay for packing the other operand.
-constexpr std::int64_t kSharedDepth = 2048;
+constexpr std::int64_t kSharedDepth = 2304;
 // What it costs to pack an element, and to fetch one of a packed panel into L1, in multiply-adds.
 constexpr double kPackCost = 12, kFetchCost = 2;
 // A chunk stays below 50 ms, even on the scalar build (a lane does so many multiply-adds in it).

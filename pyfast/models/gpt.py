@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import nn, ops
+from .. import nn
 from .._tensor import Tensor
 from ..autograd import no_grad
 from .initial import draw_weights
@@ -361,7 +361,7 @@ class GPT(nn.Module):
             if logits_to_keep:
                 hidden = hidden[:, -logits_to_keep:]
             if self.lm_head is None:
-                return ops.linear(hidden, self.token_embedding.weight)
+                return self.token_embedding.project(hidden)
             return self.lm_head(hidden)
 
     def _hidden(self, ids: Any, positions: Any, real: Any, cache: Any) -> Tensor:

@@ -219,7 +219,7 @@ class EncoderDecoder(nn.Module):
 
     def _logits(self, x: Any) -> Any:
         if self.output is None:
-            return nn.functional.linear(x, self.target_embedding.weight)
+            return self.target_embedding.project(x)
         return self.output(x)
 
     def forward(

@@ -8,8 +8,8 @@ import numpy as np
 
 from .. import ops
 from .._tensor import Tensor
-from ..autograd import Variable
-from ..ops.heads import MergeHeads, SplitHeads
+from ..autograd import Variable, is_grad_enabled
+from ..ops.heads import merge_heads, split_heads
 from ..ops.shape import cat
 from . import init
 from .attend import Normalizer, attend, check_normalizer, normalise
@@ -218,7 +218,7 @@ class MultiheadAttention(Module):
             dropout_p=self.dropout if self.training else 0.0,
             need_weights=need_weights,
         )  # fmt: skip
-        output = self.out_proj(MergeHeads.apply(output, self.batch_first))
+        output = self.out_proj(merge_heads(output, self.batch_first))
         if weights is not None and average_attn_weights:
             weights = weights.mean(1)
         if not batched:
@@ -301,7 +301,7 @@ class MultiheadAttention(Module):
         return ops.linear(x, weight, bias)
 
     def _split(self, x: Any, parts: int) -> Any:
-        return SplitHeads.apply(_tensor(x), (self.num_heads,) * parts, self.batch_first)
+        return split_heads(_tensor(x), (self.num_heads,) * parts, self.batch_first)
 
     def _extend(self, k: Any, v: Any) -> tuple[Any, Any, int]:
         """Append the learned key and value, and zeros; how many were appended."""
@@ -476,21 +476,23 @@ class GroupedQueryAttention(Module):
                 f"{name}: input must have shape (N, L, {self.embed_dim}), got {input.shape}"
             )
         groups = (self.num_heads, self.num_kv_heads, self.num_kv_heads)
-        projected = _tensor(ops.linear(input, self.in_proj_weight, self.in_proj_bias))
-        q, k, v = SplitHeads.apply(projected, groups, True)
+        q, k, v = split_heads(_unrecorded(_tensor(self._projected(input))), groups, True)
         start = 0 if cache is None else cache.length
         if self.rotary is not None:
             at = start if positions is None else positions
-            q, k = self.rotary(q, at), self.rotary(k, at)
+            q, k = (_unrecorded(self.rotary(x, at)) for x in (q, k))
         if cache is not None:
-            k, v = map(_tensor, cache.update(layer_index, k.numpy(), v.numpy()))
+            k, v = cache.update(layer_index, _array(k), _array(v))
         keep, limits = self._keep(q, k, key_padding_mask, is_causal, start)
         dropout_p = self.dropout if self.training else 0.0
         grouped = self.num_kv_heads != self.num_heads
         output = ops.scaled_dot_product_attention(
             q, k, v, keep, dropout_p, enable_gqa=grouped, **limits
         )
-        return self.out_proj(MergeHeads.apply(output, True))
+        return self.out_proj(merge_heads(output, True))
+
+    def _projected(self, input: Any) -> Any:
+        return ops.linear(input, self.in_proj_weight, self.in_proj_bias)
 
     def _keep(
         self, q: Any, k: Any, padding: Any, is_causal: bool, start: int
@@ -648,3 +650,13 @@ def _check_heads(layer: str, embed_dim: int, num_heads: int, dropout: float) -> 
 
 def _tensor(value: Any) -> Any:
     return value if isinstance(value, Variable) else Tensor(value)
+
+
+def _unrecorded(x: Any) -> Any:
+    """The array of a tensor that nothing is recorded of: arrays cost less on their way."""
+    recorded = x._requires_grad and is_grad_enabled()
+    return x if recorded or type(x._data) is not np.ndarray else x._data
+
+
+def _array(x: Any) -> Any:
+    return x._data if isinstance(x, Variable) else x

@@ -20,7 +20,7 @@ class _Dropout(Module):
         self.p = p
 
     def forward(self, input: Any) -> Any:
-        """Drop at random in training, return the input itself in evaluation.
+        """Drop at random in training; return the input itself in evaluation, or where p is 0.
 
         Parameters
         ----------
@@ -30,7 +30,7 @@ class _Dropout(Module):
         -------
         array of the shape of `input`
         """
-        if not self.training:  # no copy: a Transformer passes here three times a layer
+        if not self.training or self.p == 0:  # no copy: a Transformer comes here thrice a layer
             return input
         return getattr(ops, self._op)(input, self.p, True)
 

@@ -130,6 +130,21 @@ class Embedding(Module):
         settings = (self.padding_idx, self.max_norm, self.norm_type, self.scale_grad_by_freq)
         return ops.embedding(input, self.weight, *settings)
 
+    def project(self, input: Any) -> Any:
+        """Multiply by the table: the logits of each index, where an output layer shares it.
+
+        (Press and Wolf, "Using the output embedding to improve language models", EACL 2017.)
+
+        Parameters
+        ----------
+        input : array of shape (..., embedding_dim)
+
+        Returns
+        -------
+        array of shape (..., num_embeddings)
+        """
+        return ops.linear(input, self.weight)
+
     def extra_repr(self) -> str:
         """The table's size and the settings that are not at their defaults."""
         text = f"{self.num_embeddings}, {self.embedding_dim}"

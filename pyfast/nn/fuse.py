@@ -56,7 +56,8 @@ def fuse(model: M, *example_inputs: Any) -> M:
     - The activation behind a convolution, Linear or batch norm becomes part of it.
     - An array added to a convolution's output (``conv(x) + identity``, as in residual networks) is
       added as the output is written, with the activation behind it.
-    - The weights of Linear, Conv1d and Conv2d layers are packed once, not in every call.
+    - The weights of Linear, Conv1d, Conv2d and attention layers, and a table of embeddings that is
+      the output layer too, are packed once, not in every call.
 
     Layers are neighbours if they stand next to each other in a :class:`pyfast.nn.Sequential`, at
     any depth. With `example_inputs`, a run of the model shows instead which layer's output goes

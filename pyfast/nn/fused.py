@@ -13,9 +13,11 @@ import numpy as np
 
 from .. import _core
 from .._tensor import Tensor
-from ..autograd import is_grad_enabled
+from ..autograd import is_grad_enabled, wrap
+from .attention import GroupedQueryAttention, MultiheadAttention
 from .container import Sequential
 from .conv import Conv1d, Conv2d
+from .embedding import Embedding
 from .epilogue import apply_named, fused_name
 from .linear import Identity, Linear
 from .module import Module
@@ -25,7 +27,10 @@ from .parameter import Parameter
 __all__ = [
     "FusedConv1d",
     "FusedConv2d",
+    "FusedEmbedding",
+    "FusedGroupedQueryAttention",
     "FusedLinear",
+    "FusedMultiheadAttention",
     "PendingSum",
     "SealedSequential",
     "absorb_activation",
@@ -63,15 +68,19 @@ class _Folded(Module):
 class _Packed(_Folded):
     """A layer whose constant weight is packed once."""
 
-    weight: Parameter
+    _packed_name = "weight"  # the parameter's
     _packed: Any = None
     _packed_from: Any = None  # the array that was packed; load_state_dict cannot write into it
 
     def _make_packed(self, weight: np.ndarray[Any, Any]) -> Any:
-        raise NotImplementedError
+        return _core.PackedWeight(weight)
+
+    def _source(self) -> np.ndarray[Any, Any]:
+        array: np.ndarray[Any, Any] = self._parameters[self._packed_name]._data  # type: ignore[union-attr]
+        return array
 
     def _pack(self) -> Any:
-        source = self.weight.data
+        source = self._source()
         if self._packed_from is not source:
             object.__setattr__(self, "_packed", self._make_packed(source))
             object.__setattr__(self, "_packed_from", source)
@@ -79,7 +88,16 @@ class _Packed(_Folded):
 
     def _constant(self) -> bool:
         # whoever made the weight writable may change it behind our back
-        return self.weight.size > 0 and not self.weight.data.flags.writeable
+        source = self._source()
+        return source.size > 0 and not source.flags.writeable
+
+    def _packed_linear(self, input: Any, bias: Any, activation: str | None = None) -> Any:
+        """The product with the packed weight; None where the usual way must be taken."""
+        array = _plain(input)
+        if array is None or array.ndim == 0 or not self._constant():
+            return None
+        bias = None if bias is None else bias._data
+        return wrap(_core.linear_packed(array, self._pack(), bias, activation))
 
     def __getstate__(self) -> dict[str, Any]:
         """All but the panels, which are made anew when they are needed."""
@@ -88,7 +106,7 @@ class _Packed(_Folded):
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Take a pickled or copied state, its weight as constant as it was."""
         self.__dict__.update(state)
-        self.weight.data.flags.writeable = False
+        self._source().flags.writeable = False
 
 
 class _FusedConv(_Packed):
@@ -226,9 +244,6 @@ class FusedConv2d(_FusedConv, Conv2d):
 class FusedLinear(_Packed, Linear):
     """A Linear with a packed weight, perhaps a batch norm in it; :func:`pyfast.fuse` makes it."""
 
-    def _make_packed(self, weight: np.ndarray[Any, Any]) -> Any:
-        return _core.PackedWeight(weight)
-
     def forward(self, input: Any) -> Any:
         """Apply the layer.
 
@@ -241,11 +256,53 @@ class FusedLinear(_Packed, Linear):
         array of shape (..., out_features)
         """
         self._check_folded(input)
-        array = _plain(input)
-        if array is None or array.ndim == 0 or not self._constant():
-            return super().forward(input)
-        bias = None if self.bias is None else self.bias.data
-        return Tensor(_core.linear_packed(array, self._pack(), bias, self.activation))
+        output = self._packed_linear(input, self.bias, self.activation)
+        return super().forward(input) if output is None else output
+
+
+class FusedGroupedQueryAttention(_Packed, GroupedQueryAttention):
+    """A GroupedQueryAttention with a packed projection; :func:`pyfast.fuse` makes it."""
+
+    _packed_name = "in_proj_weight"
+
+    def _projected(self, input: Any) -> Any:
+        output = self._packed_linear(input, self.in_proj_bias)
+        return super()._projected(input) if output is None else output
+
+
+class FusedMultiheadAttention(_Packed, MultiheadAttention):
+    """A MultiheadAttention with a packed projection; :func:`pyfast.fuse` makes it.
+
+    It is packed as a whole, for self-attention. Attention to something else reads the parts of the
+    weight where they lie.
+    """
+
+    _packed_name = "in_proj_weight"
+
+    def _part(self, x: Any, first: int, last: int) -> Any:
+        output = self._packed_linear(x, self.in_proj_bias) if last - first == 3 else None
+        return super()._part(x, first, last) if output is None else output
+
+
+class FusedEmbedding(_Packed, Embedding):
+    """An Embedding whose table is packed when it is first multiplied by.
+
+    :func:`pyfast.fuse` makes it.
+    """
+
+    def project(self, input: Any) -> Any:
+        """Multiply by the table.
+
+        Parameters
+        ----------
+        input : array of shape (..., embedding_dim)
+
+        Returns
+        -------
+        array of shape (..., num_embeddings)
+        """
+        output = self._packed_linear(input, None)
+        return super().project(input) if output is None else output
 
 
 class SealedSequential(Sequential):
@@ -413,6 +470,11 @@ _FUSED: dict[type[Module], type[_Folded]] = {
     Conv2d: FusedConv2d,
     Linear: FusedLinear,
 }
+_PACKED: dict[type[Module], type[_Packed]] = {
+    Embedding: FusedEmbedding,
+    GroupedQueryAttention: FusedGroupedQueryAttention,
+    MultiheadAttention: FusedMultiheadAttention,
+}
 
 
 def _fits(layer: Layer, norm: BatchNorm) -> bool:
@@ -442,12 +504,13 @@ def _folded(layer: Layer, norm: BatchNorm) -> tuple[Any, Any]:
 
 
 def pack(layer: Module) -> None:
-    """Have a Linear, Conv1d or Conv2d keep its weight as its kernels read it, in place.
+    """Have a layer keep its weight as its kernels read it, in place.
 
     Parameters
     ----------
     layer : Module
-        Anything else is left as it is.
+        A Linear, Conv1d, Conv2d, attention layer, or Embedding without `max_norm`; anything else is
+        left as it is.
 
     Examples
     --------
@@ -457,5 +520,9 @@ def pack(layer: Module) -> None:
     >>> type(layer).__name__
     'FusedLinear'
     """
-    if type(layer) in _FUSED:
-        _become(layer, _FUSED[type(layer)])
+    if isinstance(layer, MultiheadAttention) and layer.in_proj_weight is None:
+        return
+    if isinstance(layer, Embedding) and layer.max_norm is not None:  # it changes its own table
+        return
+    if (fused := _FUSED.get(type(layer)) or _PACKED.get(type(layer))) is not None:
+        _become(layer, fused)

@@ -30,23 +30,32 @@ def _raw(value: Any) -> Any:
     return value._data if isinstance(value, Variable) else value
 
 
+def _in_kernels(a: Any, b: Any) -> bool:
+    """Whether both are arrays, of one dtype that kernels know."""
+    return type(a) is ndarray and type(b) is ndarray and _has_kernels(a, b)
+
+
 def _large(a: Any, b: Any) -> bool:
     """Whether a kernel should compute this: large, and of one dtype that kernels know."""
-    return (a.size >= _LARGE or b.size >= _LARGE) and (
-        type(a) is ndarray and type(b) is ndarray and _has_kernels(a, b)
-    )
+    return (a.size >= _LARGE or b.size >= _LARGE) and _in_kernels(a, b)
 
 
 def _add(a: Any, b: Any) -> Any:
-    return _core.binary("add", a, b) if _large(a, b) else a + b
+    if a.size < _LARGE and b.size < _LARGE:
+        return a + b
+    return _core.binary("add", a, b) if _in_kernels(a, b) else a + b
 
 
 def _sub(a: Any, b: Any) -> Any:
-    return _core.binary("subtract", a, b) if _large(a, b) else a - b
+    if a.size < _LARGE and b.size < _LARGE:
+        return a - b
+    return _core.binary("subtract", a, b) if _in_kernels(a, b) else a - b
 
 
 def _mul(a: Any, b: Any) -> Any:
-    return _core.binary("multiply", a, b) if _large(a, b) else a * b
+    if a.size < _LARGE and b.size < _LARGE:
+        return a * b
+    return _core.binary("multiply", a, b) if _in_kernels(a, b) else a * b
 
 
 def _div(a: Any, b: Any) -> Any:

@@ -64,16 +64,9 @@ class _ConvTranspose2d(_Convolution):
     kernel = "conv_transpose2d"
 
 
-def _convolve(
-    function: type[_Convolution], input: Any, weight: Any, bias: Any, *settings: Any
-) -> Any:
-    if (
-        type(input) is ndarray
-        and type(weight) is ndarray
-        and (bias is None or type(bias) is ndarray)
-    ):
-        return getattr(_core, function.kernel)(input, weight, bias, *settings)
-    return call(function, input, weight, bias, *settings)
+def _plain(input: Any, weight: Any, bias: Any) -> bool:
+    """Whether all are ndarrays, which `_core` takes at once."""
+    return type(input) is type(weight) is ndarray and (bias is None or type(bias) is ndarray)
 
 
 class _Unfold(Function):
@@ -159,8 +152,9 @@ def conv1d(
     >>> pf.ops.conv1d(steps, np.array([[[-1.0, 1.0]]]))
     array([[[ 0.,  1.,  0., -1.]]])
     """
-    settings = (stride, padding, dilation, groups, activation)
-    return _convolve(_Conv1d, input, weight, bias, *settings)
+    if _plain(input, weight, bias):
+        return _core.conv1d(input, weight, bias, stride, padding, dilation, groups, activation)
+    return call(_Conv1d, input, weight, bias, stride, padding, dilation, groups, activation)
 
 
 def conv2d(
@@ -221,8 +215,9 @@ def conv2d(
     array([[[[10., 18.],
              [42., 50.]]]])
     """
-    settings = (stride, padding, dilation, groups, activation)
-    return _convolve(_Conv2d, input, weight, bias, *settings)
+    if _plain(input, weight, bias):
+        return _core.conv2d(input, weight, bias, stride, padding, dilation, groups, activation)
+    return call(_Conv2d, input, weight, bias, stride, padding, dilation, groups, activation)
 
 
 def conv_transpose1d(
@@ -284,7 +279,9 @@ def conv_transpose1d(
     array([[[  1.,  10., 102.,  20., 200.]]])
     """
     settings = (stride, padding, output_padding, groups, dilation, activation)
-    return _convolve(_ConvTranspose1d, input, weight, bias, *settings)
+    if _plain(input, weight, bias):
+        return _core.conv_transpose1d(input, weight, bias, *settings)
+    return call(_ConvTranspose1d, input, weight, bias, *settings)
 
 
 def conv_transpose2d(
@@ -346,7 +343,9 @@ def conv_transpose2d(
              [1., 1., 2., 2.]]]])
     """
     settings = (stride, padding, output_padding, groups, dilation, activation)
-    return _convolve(_ConvTranspose2d, input, weight, bias, *settings)
+    if _plain(input, weight, bias):
+        return _core.conv_transpose2d(input, weight, bias, *settings)
+    return call(_ConvTranspose2d, input, weight, bias, *settings)
 
 
 def unfold(

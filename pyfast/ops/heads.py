@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from ..autograd import Function
+from ..autograd import Function, Variable
 
-__all__ = ["MergeHeads", "Rotate", "SplitHeads"]
+__all__ = ["MergeHeads", "Rotate", "SplitHeads", "merge_heads", "split_heads"]
 
 
 def _head_axes(batch_first: bool) -> tuple[int, int, int, int]:
@@ -54,7 +54,7 @@ class MergeHeads(Function):
     def forward(ctx: Any, x: Any, batch_first: bool) -> Any:
         """A copy."""
         ctx.how = x.shape[1], batch_first
-        apart = x.transpose(np.argsort(_head_axes(batch_first)))
+        apart = x.transpose((0, 2, 1, 3) if batch_first else (2, 0, 1, 3))
         return apart.reshape(*apart.shape[:2], apart.shape[2] * apart.shape[3])
 
     @staticmethod
@@ -62,6 +62,18 @@ class MergeHeads(Function):
         """A view."""
         heads, batch_first = ctx.how
         return _apart(grad, heads).transpose(_head_axes(batch_first)), None
+
+
+def split_heads(x: Any, groups: tuple[int, ...], batch_first: bool) -> Any:
+    """:class:`SplitHeads` of a Tensor, or of an array without a tape."""
+    run = SplitHeads.apply if isinstance(x, Variable) else SplitHeads.run
+    return run(x, groups, batch_first)
+
+
+def merge_heads(x: Any, batch_first: bool) -> Any:
+    """:class:`MergeHeads` of a Tensor, or of an array without a tape."""
+    run = MergeHeads.apply if isinstance(x, Variable) else MergeHeads.run
+    return run(x, batch_first)
 
 
 class Rotate(Function):

@@ -127,7 +127,8 @@ def max_pool1d(
 
     Examples
     --------
-    >>>     >>> import pyfast as pf
+    >>> import numpy as np
+    >>> import pyfast as pf
     >>> x = np.array([[1.0, 3.0, 2.0, 5.0]])
     >>> pf.ops.max_pool1d(x, 2, return_indices=True)
     (array([[3., 5.]]), array([[1, 3]]))
@@ -187,7 +188,8 @@ def max_pool2d(
 
     Examples
     --------
-    >>>     >>> import pyfast as pf
+    >>> import numpy as np
+    >>> import pyfast as pf
     >>> x = np.arange(16.0).reshape(1, 4, 4)
     >>> pf.ops.max_pool2d(x, 2)
     array([[[ 5.,  7.],
@@ -234,7 +236,8 @@ def adaptive_max_pool1d(input: ArrayT, output_size: Size, return_indices: bool =
 
     Examples
     --------
-    >>>     >>> import pyfast as pf
+    >>> import numpy as np
+    >>> import pyfast as pf
     >>> pf.ops.adaptive_max_pool1d(np.array([[1.0, 3.0, 2.0, 5.0, 4.0]]), 2)
     array([[3., 5.]])
     """
@@ -280,7 +283,8 @@ def adaptive_max_pool2d(
 
     Examples
     --------
-    >>>     >>> import pyfast as pf
+    >>> import numpy as np
+    >>> import pyfast as pf
     >>> x = np.arange(12.0).reshape(1, 3, 4)
     >>> pf.ops.adaptive_max_pool2d(x, (1, 2))
     array([[[ 9., 11.]]])

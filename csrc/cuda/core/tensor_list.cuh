@@ -25,9 +25,7 @@ struct TensorList {
     return t;
   }
   // Which of tensor t's blocks this one is.
-  __device__ __forceinline__ std::int64_t block(int t) const {
-    return blockIdx.x - first_block[t];
-  }
+  __device__ __forceinline__ std::int64_t block(int t) const { return blockIdx.x - first_block[t]; }
 };
 
 }  // namespace pyfast::cuda

@@ -6,7 +6,7 @@
 //
 // (Dao et al., 2022, algorithm 4). P and dS are tiles [query][key]: for dkey and dvalue, products
 // read them turned.
-#include "ops/attention/kernel_tiles.h"
+#include "ops/attention/kernel_tiles_backward.h"
 
 namespace pyfast::PYFAST_ISA {
 
@@ -18,20 +18,20 @@ class Backward {
   static std::int64_t scratch_size(const AttentionHead<T>& head) {
     const Index width = padded<T>(head.width), value_width = padded<T>(head.value_width);
     return kAttentionPanel * (2 * width + value_width + 2 * kAttentionKeys) +
-           kAttentionKeys * (3 * width + 2 * value_width) + TileProducts<T>::size(head, kRows);
+           kAttentionKeys * (3 * width + 2 * value_width) + TileBackward<T>::size(head);
   }
 
-  Backward(const AttentionHead<T>& head, const AttentionRange& range,
-           const AttentionUpstream<T>& upstream, const AttentionTargets<T>& targets, T* scratch)
+  Backward(const AttentionHead<T>& head, const AttentionUpstream<T>& upstream,
+           const AttentionTargets<T>& targets, T* scratch)
       : head_(head),
-        range_(range),
         upstream_(upstream),
         to_(targets),
         masked_(is_masked(head)),
         unit_(static_cast<T>(kLog2e) * head.scale),
         width_(padded<T>(head.width)),
         value_width_(padded<T>(head.value_width)),
-        tiles_(head, kRows, scratch + scratch_size(head) - TileProducts<T>::size(head, kRows)) {
+        tiles_(head, upstream, targets,
+               scratch + scratch_size(head) - TileBackward<T>::size(head)) {
     const auto take = [&scratch](Index n) { return std::exchange(scratch, scratch + n); };
     query_ = take(kAttentionPanel * width_);
     grad_ = take(kAttentionPanel * value_width_);
@@ -45,12 +45,22 @@ class Backward {
     grad_values_ = take(kAttentionKeys * value_width_);
   }
 
-  void run() {
-    for (Index j = range_.key_begin; j < range_.key_end; j += kAttentionKeys) {
-      const Index columns = least(kAttentionKeys, range_.key_end - j);
+  void run(const AttentionRange& range) {
+    if (!head_.tiles || to_.mask) return on_registers(range);
+    tiles_.run(range, [&](const AttentionRange& part) { on_registers(part); });
+  }
+
+ private:
+  static constexpr Index w = vec<T>::size;
+  using Tile = Left<T>;
+  using TurnedTile = Left<T, true>;
+
+  void on_registers(const AttentionRange& range) {
+    for (Index j = range.key_begin; j < range.key_end; j += kAttentionKeys) {
+      const Index columns = least(kAttentionKeys, range.key_end - j);
       bool packed = false;
-      for (Index i = range_.query_begin; i < range_.query_end; i += kAttentionPanel) {
-        const Block b{i, least(kAttentionPanel, range_.query_end - i), j, columns};
+      for (Index i = range.query_begin; i < range.query_end; i += kAttentionPanel) {
+        const Block b{i, least(kAttentionPanel, range.query_end - i), j, columns};
         const Cover seen = cover_of(head_, b);
         if (seen == Cover::none) continue;
         if (!packed) open_block(b);
@@ -61,20 +71,12 @@ class Backward {
     }
   }
 
- private:
-  static constexpr Index w = vec<T>::size;
-  static constexpr Index kRows = 2 * kAmxTile * 2;  // whole tiles that a panel takes
-  static_assert(kRows >= kAttentionPanel);
-  using Tile = Left<T>;
-  using TurnedTile = Left<T, true>;
-
   void open_block(const Block& b) {
     const Strided<T>&k = head_.key, &v = head_.value;
     const T *keys = k.data + b.j * k.row, *values = v.data + b.j * v.row;
     pack_strips(keys_, keys, k.row, k.column, b.columns, head_.width);
     pack_strips(values_, values, v.row, v.column, b.columns, head_.value_width);
     if (to_.query) pack_strips(key_rows_, keys, k.column, k.row, head_.width, b.columns);
-    tiles_.open_block();
     fill(grad_keys_, b.columns * width_, T{0});
     fill(grad_values_, b.columns * value_width_, T{0});
     keys_finite_ = !masked_ || all_finite<T>({keys, k.row, k.column}, b.columns, head_.width);
@@ -113,14 +115,10 @@ class Backward {
       fill(weights_, b.rows * kAttentionKeys, T{0});
       fill(slopes_, b.rows * kAttentionKeys, T{0});
     }
-    tiles_.open({query_, width_}, b.rows);
-    const bool scored = tiles_.scores(b, 0, plain, weights_);
-    if (scored && !plain) tiles_.clear_unseen(b, weights_);
     for_spans(head_, b, !plain, [&](Index r, Index rows, Keys k) {
       const Index at = r * kAttentionKeys;
-      if (!scored)
-        product_columns(Tile{query_ + r * width_, width_}, rows, k.begin, k.end, keys_, head_.width,
-                        b.columns, weights_ + at, kAttentionKeys);
+      product_columns(Tile{query_ + r * width_, width_}, rows, k.begin, k.end, keys_, head_.width,
+                      b.columns, weights_ + at, kAttentionKeys);
       product_columns(Tile{grad_ + r * value_width_, value_width_}, rows, k.begin, k.end, values_,
                       head_.value_width, b.columns, slopes_ + at, kAttentionKeys);
       for (Index row = r; row < r + rows; ++row)
@@ -229,7 +227,6 @@ class Backward {
   }
 
   const AttentionHead<T>& head_;
-  const AttentionRange& range_;
   const AttentionUpstream<T>& upstream_;
   const AttentionTargets<T>& to_;
   const bool masked_;
@@ -240,14 +237,14 @@ class Backward {
   T *keys_, *key_rows_, *values_, *grad_keys_,
       *grad_values_;  // the block: strips of keys, features, keys; rows
   bool keys_finite_ = true, panel_finite_ = true;  // no infinity or NaN in key; in query and grad
-  TileProducts<T> tiles_;
+  TileBackward<T> tiles_;
 };
 
 template <class T>
 void backward(const AttentionHead<T>& head, const AttentionRange& range,
               const AttentionUpstream<T>& upstream, const AttentionTargets<T>& targets,
               T* scratch) {
-  Backward<T>(head, range, upstream, targets, scratch).run();
+  Backward<T>(head, upstream, targets, scratch).run(range);
 }
 
 template <class T>

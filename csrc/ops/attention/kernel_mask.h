@@ -48,6 +48,11 @@ PYFAST_INLINE const MaskSpan& span_of(const AttentionHead<T>& head, Index i, Ind
   return head.spans[i / kAttentionRows * ceil_div(head.keys, kAttentionKeys) + j / kAttentionKeys];
 }
 
+// Rows of the block from r on that belong to one span.
+PYFAST_INLINE Index span_rows(const Block& b, Index r) {
+  return least(kAttentionRows - (b.i + r) % kAttentionRows, b.rows - r);
+}
+
 // Keys that some query of the block may see; its rows are those of one span.
 template <class T>
 PYFAST_INLINE Keys visible(const AttentionHead<T>& head, const Block& b) {
@@ -66,8 +71,8 @@ Cover cover_of(const AttentionHead<T>& head, const Block& b) {
     const Keys keys = band(head, b);
     any = keys.begin < keys.end;
   } else {
-    for (Index r = 0; r < b.rows; r += kAttentionRows) {
-      const Keys keys = visible(head, b.part(r, least(kAttentionRows, b.rows - r)));
+    for (Index r = 0; r < b.rows; r += span_rows(b, r)) {
+      const Keys keys = visible(head, b.part(r, span_rows(b, r)));
       any |= keys.begin < keys.end;
       all &= span_of(head, b.i + r, b.j).all;
     }
@@ -85,8 +90,8 @@ PYFAST_INLINE bool is_masked(const AttentionHead<T>& head) {
 template <class T, class Body>
 PYFAST_INLINE void for_spans(const AttentionHead<T>& head, const Block& b, bool masked, Body body) {
   if (!masked) return body(0, b.rows, Keys{0, b.columns});
-  for (Index r = 0; r < b.rows; r += kAttentionRows) {
-    const Block part = b.part(r, least(kAttentionRows, b.rows - r));
+  for (Index r = 0; r < b.rows; r += span_rows(b, r)) {
+    const Block part = b.part(r, span_rows(b, r));
     const Keys keys = visible(head, part);
     if (keys.begin < keys.end) body(r, part.rows, keys);
   }
@@ -152,7 +157,7 @@ class MaskRow {
     };
     mask<T> in = lanes(end_ - k) & ~lanes(begin_ - k);
     s = s * vec<T>(unit);
-    const auto n = static_cast<int>(least(w, columns_ - k));
+    const auto n = static_cast<int>(most(0, least(w, columns_ - k)));
     if (allowed_) in = in & (n == w ? mask<T>::load(allowed_ + k) : mask<T>::load(allowed_ + k, n));
     if (bias_) {
       const vec<T> bias = n == w ? vec<T>::load(bias_ + k) : vec<T>::load(bias_ + k, n);

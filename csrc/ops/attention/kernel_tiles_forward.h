@@ -6,10 +6,7 @@
 #pragma once
 
 #include "ops/attention/kernel_softmax.h"
-
-#ifdef PYFAST_ISA_AVX512
-#include "gemm/amx_tile.h"
-#endif
+#include "ops/attention/kernel_tiles.h"
 
 namespace pyfast::PYFAST_ISA {
 namespace {
@@ -30,7 +27,7 @@ class TileForward {
 #ifdef PYFAST_ISA_AVX512
 
 template <>
-class TileForward<float> {
+class TileForward<float> : Tiles {
  public:
   // Floats of scratch for a task of at most `rows` queries.
   static Index size(const AttentionHead<float>& head, Index rows) {
@@ -93,10 +90,6 @@ class TileForward<float> {
   }
 
  private:
-  static constexpr int kParts = 3, kTile = 2 * kAmxTile;
-  static constexpr Index w = vec<float>::size;
-  static_assert(kTile == kAmxDepth && kAmxDepth == 2 * w);
-
   // Queries, at most a tile of them, and the keys that any of them sees, by whole steps.
   struct Item {
     Block b;
@@ -106,13 +99,6 @@ class TileForward<float> {
     int slot;    // where its scores, weights and factors are
     bool used;
   };
-
-  static Index whole(Index n) { return ceil_div(n, kAmxDepth) * kAmxDepth; }
-  static int wide(Index left) { return left > kAmxTile ? kTile : kAmxTile; }
-  static int count(Index left) { return static_cast<int>(least(kTile, left)); }
-  static AmxOperand panel(const std::uint16_t* data, Index rows) {
-    return AmxOperand::panel(data, wide(rows) / kAmxTile, kParts);
-  }
 
   float* scores(const Item& t) const { return scores_ + t.slot * kTile * kAttentionKeys; }
   float* factors(const Item& t) const { return factors_ + t.slot * kTile; }
@@ -142,19 +128,9 @@ class TileForward<float> {
     while (row < rows_) {
       const Index first = std::exchange(row, row + kTile);
       const Block b{begin_ + first, least(kTile, rows_ - first), j, columns};
-      Keys seen{columns, 0};
-      bool plain = columns % kTile == 0 && band_covers(head_, b);
-      for (Index r = 0; r < b.rows;) {
-        const bool masked = head_.mask != AttentionMask::none;
-        const Index span = masked ? kAttentionRows - (b.i + r) % kAttentionRows : b.rows;
-        const Block part = b.part(r, least(span, b.rows - r));
-        const Keys keys = visible(head_, part);
-        if (keys.begin < keys.end) seen = {least(seen.begin, keys.begin), most(seen.end, keys.end)};
-        if (masked) plain = plain && span_of(head_, part.i, j).all;
-        r += part.rows;
-      }
-      if (seen.begin < seen.end)
-        return {b, first, {seen.begin / kTile * kTile, whole(seen.end)}, plain, 0, true};
+      const Seen seen = seen_by(head_, b);
+      if (seen.keys.begin < seen.keys.end)
+        return {b, first, seen.keys, seen.all && columns % kTile == 0, 0, true};
     }
     return {};
   }
@@ -266,28 +242,6 @@ class TileForward<float> {
     return 6 * ceil_div(t.keys.end - t.keys.begin, kTile) * ceil_div(head_.value_width, kTile);
   }
 
-  // Sums of tiles 0 ... 3.
-  template <int a_tiles, int b_tiles>
-  PYFAST_INLINE static void multiply(Index steps, const AmxOperand& a, const AmxOperand& b,
-                                     Softening& beside) {
-    amx::unroll<4>([](auto c) PYFAST_INLINED { amx::tile_zero<c>(); });
-    for (Index s = 0; s < steps; ++s)
-      amx::unroll<6>([&](auto p) PYFAST_INLINED {
-        amx::product<kParts, a_tiles, b_tiles, false, p>(a, amx::at_step(a, s), b,
-                                                         amx::at_step(b, s));
-        beside.advance();
-      });
-  }
-
-  // body.operator()<tiles of a, tiles of b>().
-  template <class Body>
-  PYFAST_INLINE static void with_tiles(Index rows, Index columns, Body body) {
-    if (rows > kAmxTile)
-      columns > kAmxTile ? body.template operator()<2, 2>() : body.template operator()<2, 1>();
-    else
-      columns > kAmxTile ? body.template operator()<1, 2>() : body.template operator()<1, 1>();
-  }
-
   // Scores are left 2^80 times too large: unit_ knows.
   void find_scores(const Item& t, Softening& beside) {
     const Index width = whole(head_.width);
@@ -322,20 +276,12 @@ class TileForward<float> {
 
   template <int a_tiles, int b_tiles>
   PYFAST_INLINE void add_tiles(float* to, const float* factors) const {
-    alignas(64) float sums[4][kAmxTile * kAmxTile];
-    amx::unroll<a_tiles * b_tiles>([&](auto c) PYFAST_INLINED { amx::tile_store<c>(sums[c]); });
     const vec<float> unscale(amx::kUnscale);
-    for (Index r = 0; r < a_tiles * kAmxTile; ++r, to += ld_)
-      amx::unroll<b_tiles>([&](auto j) PYFAST_INLINED {
-        const float* sum = sums[r / kAmxTile * b_tiles + j] + r % kAmxTile * kAmxTile;
-        fma(vec<float>::load(to + j * w), vec<float>(factors[r]), vec<float>::load(sum) * unscale)
-            .store(to + j * w);
-      });
+    each_sum<a_tiles, b_tiles>([&](Index r, Index column, vec<float> sum) PYFAST_INLINED {
+      float* at = to + r * ld_ + column;
+      fma(vec<float>::load(at), vec<float>(factors[r]), sum * unscale).store(at);
+    });
   }
-
-  // Of weights, as far as the tiles are concerned: 0 or 1. What a smaller one loses there is below
-  // every float.
-  static constexpr Magnitudes kWeights{0x3f800000u, 0x3f800000u - 1};
 
   const AttentionHead<float>& head_;
   const float unit_;

@@ -85,9 +85,16 @@ gemm::Epilogue<T> epilogue_at(const Correlation<T>& c, std::int64_t channel, std
 // For `block`, whose entries are `pitch` and `sample_pitch` apart, and output channels from
 // `channel` (counted over all groups) on.
 template <class T>
-BandSink<T> band_sink(const Correlation<T>& c, const BandBlock& block, std::int64_t channel,
+BandSink<T> band_sink(const Correlation<T>& c, BandBlock block, std::int64_t channel,
                       std::int64_t pitch, std::int64_t sample_pitch) {
-  return {epilogue_at(c, channel, c.target_offset(block.n, block.y, block.x)),
+  const std::int64_t first = c.target_offset(block.n, block.y, block.x);
+  if (pitch == block.cols && c.y.target_step * c.target.row ==
+                                 pitch * c.x.target_step * c.target.column) {  // rows without gaps
+    block.cols *= block.rows;
+    block.rows = 1;
+    pitch = sample_pitch;
+  }
+  return {epilogue_at(c, channel, first),
           gemm_kernels<T>().store,
           c.target.sample,
           c.y.target_step * c.target.row,

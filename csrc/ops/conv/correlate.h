@@ -90,14 +90,26 @@ void correlate_flat(const Correlation<T>& c);
 template <class T>
 bool prefers_flat(const Correlation<T>& c);
 
+// A 1 x 1 kernel with strides, whose points are picked out first.
 template <class T>
-void correlate(const Correlation<T>& c) {
-  if (!c.residual && prefers_flat(c)) return correlate_flat(c);
-  if (!c.residual && prefers_direct(c)) return correlate_direct(c);
+void correlate_picked(const Correlation<T>& c);
+template <class T>
+bool prefers_picked(const Correlation<T>& c);
+
+// As a product, whichever is fastest.
+template <class T>
+void correlate_product(const Correlation<T>& c) {
   if constexpr (std::is_same_v<T, float>)
     if (prefers_amx(c)) return correlate_amx(c);
   if (prefers_lanes(c)) return correlate_lanes(c);
   prefers_band(c) ? correlate_band(c) : correlate_gemm(c);
+}
+
+template <class T>
+void correlate(const Correlation<T>& c) {
+  if (!c.residual && prefers_flat(c)) return correlate_flat(c);
+  if (!c.residual && prefers_direct(c)) return correlate_direct(c);
+  prefers_picked(c) ? correlate_picked(c) : correlate_product(c);
 }
 
 }  // namespace pyfast

@@ -27,7 +27,8 @@ constexpr std::int64_t kSumsBytes = 768 << 10;
 // for filling its band.
 constexpr std::int64_t kItems = 8, kLeastOut = 128;
 constexpr double kMostProducts = 256e6;  // of an item
-constexpr std::int64_t kRow = 4;         // tiles that are computed in a row, where sums are kept
+constexpr std::int64_t kRow = 4;         // tiles that are computed in a row,
+constexpr std::int64_t kLeastSteps = 8;  // where a tile's store is not most of its time
 constexpr std::int64_t kLeastRow = 20;   // of grid points, under a stride
 constexpr int kMostParts = 3;            // at the highest precision
 
@@ -49,6 +50,7 @@ class AmxBand {
         panels_(ceil_div(c.out, kTile)),
         steps_(channels_ / kAmxDepth * c.taps()),
         panel_(kTile * kAmxDepth * kept_parts_ * steps_),
+        in_rows_(stretches_ > 1 || steps_ >= kLeastSteps),
         offsets_(steps_) {
     const std::int64_t group = kAmxDepth / 2 * parts_ * plan_.channel_pitch();
     const std::int64_t entry = turned_ ? kAmxDepth / 2 : 1;
@@ -160,8 +162,10 @@ class AmxBand {
     const std::int64_t group = kAmxDepth / 2 * parts_ * plan_.channel_pitch();
     const Workspace<std::uint32_t> band(channels_ / kAmxDepth * group + 2 * kTile);
     const std::int64_t cols = ceil_div(plan_.width(item.block), kTile);
-    const Workspace<float> sums(stretches_ > 1 ? ceil_div(item.out, kTile) * cols * kTile * kTile
-                                               : kTile * kTile);
+    const std::int64_t kept = stretches_ > 1 ? ceil_div(item.out, kTile) * cols
+                              : in_rows_     ? kRow
+                                             : 1;
+    const Workspace<float> sums(kept * kTile * kTile);
     for (std::int64_t k = 0; k < stretches_; ++k) {
       Magnitudes seen;
       fill(item, k * channels_, band.data(), seen);
@@ -197,15 +201,15 @@ class AmxBand {
                                   seen);
       else
         amx::kernels().split_pairs(band, pitch, rows, direct ? s.channel : pitch, count,
-                                   kAmxDepth / 2, direct ? b.cols : pitch, parts_, seen);
+                                   kAmxDepth / 2, direct ? plan_.width(b) : pitch, parts_, seen);
       band += kAmxDepth / 2 * parts_ * pitch;
     }
   }
   // A 1 x 1 kernel over one long row (flattened()): the image is the band.
   bool lies_as_needed() const {
     return c_.taps() == 1 && c_.y.grid == 1 && c_.y.offset == 0 && c_.x.offset == 0 &&
-           c_.x.stride == 1 && c_.source.column == 1 && plan_.block(0).samples == 1 &&
-           c_.x.grid == c_.x.source;
+           c_.x.stride == 1 && c_.source.column == 1 && c_.x.grid == c_.x.source &&
+           (plan_.samples() == 1 || c_.source.sample == plan_.sample_pitch());
   }
 
   float* slot(float* sums, std::int64_t r, std::int64_t c, std::int64_t cols) const {
@@ -224,7 +228,7 @@ class AmxBand {
     const std::int64_t whole = ceil_div(width, kTile) - narrow;
     for (std::int64_t r = 0; r < item.out; r += kTile)
       for (std::int64_t t = 0, count; t < whole + narrow; t += count) {
-        count = t < whole && stretches_ > 1 ? std::min(kRow, whole - t) : 1;
+        count = t < whole && in_rows_ ? std::min(kRow, whole - t) : 1;
         const int wide = t < whole ? kTile : kAmxTile;
         const std::int64_t rows = std::min(kTile, item.out - r), c = t * kTile;
         const std::int64_t cols = std::min(count * kTile, width - c);
@@ -248,19 +252,20 @@ class AmxBand {
     AmxOperand entries{band, row, 64, part, 0, offsets_.data()};
     if (turned_) entries.row = 64, entries.tile = 64 * kAmxTile;
     const std::int64_t next = 4 * kTile * (turned_ ? kAmxDepth / 2 : 1);  // in the band
-    each_tile(item, stretch, sums,
-              [&](std::int64_t r, std::int64_t c, int cols, float* tile, std::int64_t count) {
-                const int tiles = panel_width(item.first + r) / kAmxTile, across = cols / kAmxTile;
-                const auto* panel = panels + (item.first + r) / kTile * panel_;
-                const auto weights = AmxOperand::panel(panel, tiles, kept_parts_);
-                entries.data = band + c * (turned_ ? kAmxDepth / 2 : 1);
-                if (turned_)
-                  amx::kernels().multiply_row(steps_, entries, across, next, weights, tiles, 0,
-                                              parts_, count, tile, kTile * kTile, stretch > 0);
-                else
-                  amx::kernels().multiply_row(steps_, weights, tiles, 0, entries, across, next,
-                                              parts_, count, tile, kTile * kTile, stretch > 0);
-              });
+    each_tile(
+        item, stretch, sums,
+        [&](std::int64_t r, std::int64_t c, int cols, float* tile, std::int64_t count) {
+          const int tiles = panel_width(item.first + r) / kAmxTile, across = cols / kAmxTile;
+          const auto* panel = panels + (item.first + r) / kTile * panel_;
+          const auto weights = AmxOperand::panel(panel, tiles, kept_parts_);
+          entries.data = band + c * (turned_ ? kAmxDepth / 2 : 1);
+          if (turned_)
+            amx::kernels().multiply_row(steps_, entries, across, next, weights, tiles, 0, parts_,
+                                        count, tile, kTile * kTile, stretch > 0, nullptr, 0);
+          else
+            amx::kernels().multiply_row(steps_, weights, tiles, 0, entries, across, next, parts_,
+                                        count, tile, kTile * kTile, stretch > 0, nullptr, 0);
+        });
   }
 
   // As correlate_band does, into the same tiles.
@@ -307,6 +312,7 @@ class AmxBand {
   std::int64_t channels_;  // of a stretch, whole steps
   BandPlan plan_;
   std::int64_t stretches_, panels_, steps_, panel_;  // panel_: items of a panel in a stretch
+  bool in_rows_;                                     // tiles are computed kRow at a time
   Workspace<std::int64_t> offsets_;                  // of a stretch's steps in the band, in bytes
   std::int64_t part_ = 0;                            // output channels of an item
 };

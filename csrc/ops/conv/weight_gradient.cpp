@@ -38,7 +38,10 @@ struct PatchRowSource {
 template <class T>
 void by_product(const ConvGeometry& g, const Image<const T>& image, const Image<const T>& maps,
                 T* result) {
+  // Short sums are mostly storing and, on tiles, splitting: FMA takes those.
+  constexpr std::int64_t kLeastDepthOfTiles = 256;
   const std::int64_t m = g.maps, n = g.channels * g.taps(), k = g.batch * g.pixels();
+  const auto product = k < kLeastDepthOfTiles ? &gemm::fma_gemm<T> : &gemm::gemm<T>;
   const Workspace<std::int64_t> samples(g.batch);
   for (std::int64_t i = 0; i < g.batch; ++i) samples[i] = i * maps.sample;
   gemm::for_each_product(g.groups, m, n, k, [&](std::int64_t group) {
@@ -53,7 +56,7 @@ void by_product(const ConvGeometry& g, const Image<const T>& image, const Image<
     e.c = result + group * m * n;
     e.row_stride = n;
     const gemm::MatrixSink<T> c(e);
-    gemm::gemm<T>({m, n, k, gemm::source<T>(a), gemm::source<T>(b), gemm::sink<T>(c)});
+    product({m, n, k, gemm::source<T>(a), gemm::source<T>(b), gemm::sink<T>(c)});
   });
 }
 
