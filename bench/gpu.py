@@ -208,16 +208,18 @@ RESNET50 = [
 ]  # fmt: skip
 
 
-def convolutions(torch: Any, pf: Any, batch: int = 64) -> Iterator[Work]:
-    """ResNet-50's layers, channels last: plain and its gradients, then with bias and ReLU.
+def convolutions(
+    torch: Any, pf: Any, layers: Any = RESNET50, dtypes: Any = ("float16", "bfloat16"),
+    batch: int = 64,
+) -> Iterator[Work]:  # fmt: skip
+    """Layers of a network, channels last: plain and its gradients, then with bias and ReLU.
 
     cuDNN searches for its fastest algorithm (``cudnn.benchmark``), in the warm-up calls.
     """
     functional = torch.nn.functional
     torch.backends.cudnn.benchmark = True
-    for dtype, (channels, maps, size, kernel, stride) in itertools.product(
-        (torch.float16, torch.bfloat16), RESNET50
-    ):
+    for name, (channels, maps, size, kernel, stride) in itertools.product(dtypes, layers):
+        dtype = getattr(torch, name)
         x = torch.randn(batch, channels, size, size, dtype=dtype, device="cuda")
         x = x.to(memory_format=torch.channels_last).requires_grad_()
         w = torch.randn(maps, channels, kernel, kernel, dtype=dtype, device="cuda")
@@ -242,7 +244,6 @@ def convolutions(torch: Any, pf: Any, batch: int = 64) -> Iterator[Work]:
         def cudnn_then_relu(b: Any = b, where: Any = where, x: Any = plain, w: Any = weight) -> Any:
             return functional.relu(functional.conv2d(x, w, b, **where), inplace=True)
 
-        name = str(dtype)[6:]
         yield Work(Row("conv2d", shape, name, moved, flops), ours, {"cudnn": cudnn})
         yield Work(
             Row("conv2d backward", shape, name, 2 * moved, 2 * flops),

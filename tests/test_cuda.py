@@ -148,6 +148,16 @@ def test_training_is_the_same_on_both_sides_of_the_tape(
         np.testing.assert_array_equal(a.numpy(), b.numpy())
 
 
+def test_a_fused_model_goes_the_usual_way_on_a_gpu(host_kernels: HostKernels) -> None:
+    x = np.random.default_rng(5).standard_normal((2, 2, 6, 6)).astype(np.float32)
+    want = small_model().eval()(x).numpy()
+    fused = pf.fuse(small_model().eval(), x)
+    np.testing.assert_allclose(fused(x).numpy(), want, rtol=1e-5, atol=1e-6)
+    got = fused.to("cuda")(FakeArray(x))
+    assert "conv2d" in host_kernels.called
+    np.testing.assert_allclose(got.data.host, want, rtol=1e-5, atol=1e-6)
+
+
 def test_a_tensor_on_a_gpu(host_kernels: HostKernels) -> None:
     x = pf.Tensor(np.arange(6.0, dtype=np.float32).reshape(2, 3), requires_grad=True)
     y = x.to("cuda")

@@ -198,3 +198,22 @@ def test_unfold_and_fold_are_the_cpus(
     columns = np.random.default_rng(9).integers(-9, 9, columns.shape).astype(np.float32)
     want = pf._core.fold(columns, shape[-2:], *settings)
     np.testing.assert_array_equal(host.fold(columns, shape[-2:], settings), want)
+
+
+@pytest.mark.parametrize(
+    ("status", "cause", "remedy"),
+    [
+        (2, "memory ended", "smaller batches"),
+        (35, "driver", "NVIDIA's driver"),
+        (100, "no CUDA device was found", "nvidia-smi"),
+        (101, "device does not exist", ""),
+        (209, "no code for this GPU, only for sm", "PYFAST_CUDA_ARCHITECTURES"),
+        (9, "cudaErrorInvalidConfiguration", "CUDA_LAUNCH_BLOCKING=1"),
+        (700, "illegal memory access", "restart it with CUDA_LAUNCH_BLOCKING=1"),
+    ],
+)
+def test_errors_say_what_and_how_to_mend_it(status: int, cause: str, remedy: str) -> None:
+    text = host.describe(status)
+    assert cause in text
+    assert remedy in text
+    assert "\n" not in text

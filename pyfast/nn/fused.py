@@ -322,9 +322,14 @@ class SealedSequential(Sequential):
 
 
 def _plain(input: Any) -> np.ndarray[Any, Any] | None:
-    """The array behind an input without a gradient; None for what the usual way must handle."""
+    """The array behind an input without a gradient; None for what the usual way must handle.
+
+    That is what arrays on a GPU take, too: panels are packed for the CPU.
+    """
     if isinstance(input, Tensor):
-        return None if input.requires_grad and is_grad_enabled() else input.data
+        if input.requires_grad and is_grad_enabled():
+            return None
+        input = input.data
     return input if type(input) is np.ndarray else None
 
 

@@ -31,6 +31,14 @@ std::string describe(cudaError_t status) {
              "; rebuild with PYFAST_CUDA_ARCHITECTURES naming it";
     case cudaErrorMemoryAllocation:
       return "the GPU's memory ended; use smaller batches or free arrays";
+    case cudaErrorIllegalAddress:
+    case cudaErrorMisalignedAddress:
+    case cudaErrorLaunchFailure:
+    case cudaErrorHardwareStackError:
+    case cudaErrorIllegalInstruction:
+      return concat(cudaGetErrorString(status), " (", cudaGetErrorName(status),
+                    "): CUDA takes no more calls from this process; restart it with "
+                    "CUDA_LAUNCH_BLOCKING=1 to see which call it was");
     default:
       return concat(cudaGetErrorString(status), " (", cudaGetErrorName(status),
                     "); rerun with CUDA_LAUNCH_BLOCKING=1 to see which call it was");

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "cuda/core/call.h"
+#include "cuda/core/device.h"
 #include "cuda/ops/activation/functions.h"
 #include "cuda/ops/dropout/draw.h"
 #include "cuda/ops/norm/moments.h"
@@ -119,6 +120,7 @@ void register_host(py::module_& m) {
   host.def("moments", &moments);
   host.def("dropout_mask", &dropout_mask);
   host.def("pool_windows", &pool_windows);
+  host.def("describe", [](int status) { return describe(static_cast<cudaError_t>(status)); });
   host.def("unary", &unary);
   host.def("unary_backward", &unary_backward);
   register_conv_host(host);

@@ -35,25 +35,26 @@ struct RowStatistics {
   }
 };
 
-// A warp a row: merges its chunks, and leaves what the elements need.
+__global__ void __launch_bounds__(128) finish_moments(double* statistics, const float* partial,
+                                                      std::int64_t chunks, std::int64_t rows) {
+  const std::int64_t row = std::int64_t{blockIdx.x} * 128 + threadIdx.x;
+  if (row >= rows) return;
+  const Moments m = merge_chunks(partial, row, rows, chunks);
+  statistics[row] = m.mean;
+  statistics[rows + row] = m.m2 / m.n;
+}
+
+// What the elements of each plane need.
 template <class T>
 __global__ void __launch_bounds__(128)
-    finish_moments(Coefficients to, double* statistics, Parameter<T> weight, Parameter<T> bias,
-                   const float* partial, std::int64_t chunks, Groups n, float eps) {
-  const std::int64_t row = std::int64_t{blockIdx.x} * 4 + threadIdx.x / 32;
-  if (row >= n.rows()) return;
-  const Moments m = merge_chunks(partial, row, n.rows(), chunks);
-  const float variance = m.m2 / m.n, scale = rsqrtf(variance + eps);
-  if (threadIdx.x % 32 == 0) {
-    statistics[row] = m.mean;
-    statistics[n.rows() + row] = variance;
-  }
-  for (std::int64_t k = threadIdx.x % 32; k < n.width(); k += 32) {
-    const std::int64_t plane = row * n.width() + k, c = plane % n.channels;
-    to.mean[plane] = m.mean;
-    to.slope[plane] = scale * weight[c];
-    to.bias[plane] = bias[c];
-  }
+    write_forward(Coefficients to, RowStatistics statistics, Parameter<T> weight, Parameter<T> bias,
+                  Groups n) {
+  const std::int64_t plane = std::int64_t{blockIdx.x} * 128 + threadIdx.x;
+  if (plane >= n.planes()) return;
+  const std::int64_t row = plane / n.width(), c = plane % n.channels;
+  to.mean[plane] = statistics.mean(row);
+  to.slope[plane] = statistics.scale(row) * weight[c];
+  to.bias[plane] = bias[c];
 }
 
 // instance_norm: running statistics move towards the samples' average.
@@ -120,21 +121,21 @@ __global__ void __launch_bounds__(128)
                 const float* partial, std::int64_t chunks, Groups n) {
   const std::int64_t row = std::int64_t{blockIdx.x} * 4 + threadIdx.x / 32;
   if (row >= n.rows()) return;
-  const std::int64_t first = row * n.width();
+  const std::int64_t width = n.width(), first = row * width, channel = row % n.groups * width;
   float sum = 0, product = 0;
-  for (std::int64_t k = threadIdx.x % 32; k < n.width(); k += 32) {
+  for (std::int64_t k = threadIdx.x % 32; k < width; k += 32) {
     const Sums s = add_chunks(partial, first + k, n.planes(), chunks);
-    const float w = weight[(first + k) % n.channels];
+    const float w = weight[channel + k];
     sum += w * s.of_bias;
     product += w * s.of_weight;
   }
   const float mean = statistics.mean(row), scale = statistics.scale(row);
-  const float share = scale / (static_cast<float>(n.width()) * static_cast<float>(n.inner));
+  const float share = scale / (static_cast<float>(width) * static_cast<float>(n.inner));
   sum = warp_reduce(sum, Add()) * share;
   product = warp_reduce(product, Add()) * share * scale;
-  for (std::int64_t k = threadIdx.x % 32; k < n.width(); k += 32) {
+  for (std::int64_t k = threadIdx.x % 32; k < width; k += 32) {
     to.mean[first + k] = mean;
-    to.slope[first + k] = scale * weight[(first + k) % n.channels];
+    to.slope[first + k] = scale * weight[channel + k];
     to.bias[first + k] = 0;
     to.of_bias[first + k] = sum;
     to.of_weight[first + k] = product;
@@ -188,9 +189,11 @@ void group_norm_forward(const GroupNormParams& params, const TensorView& input,
   auto* saved = statistics.as<double>();
   visit_gpu(input.dtype, [&]<class T>() {
     launch_moments<T>(partial, input, rows, stream);
-    finish_moments<<<blocks_for(n.rows(), 4), 128, 0, stream>>>(
-        to, saved, Parameter<T>(operands.weight, 1), Parameter<T>(operands.bias, 0), partial,
-        rows.chunks(), n, static_cast<float>(params.eps));
+    finish_moments<<<blocks_for(n.rows(), 128), 128, 0, stream>>>(saved, partial, rows.chunks(),
+                                                                  n.rows());
+    write_forward<<<blocks_for(n.planes(), 128), 128, 0, stream>>>(
+        to, RowStatistics{saved, n.rows(), static_cast<float>(params.eps)},
+        Parameter<T>(operands.weight, 1), Parameter<T>(operands.bias, 0), n);
     if (operands.running_mean.defined)
       move_running<<<blocks_for(n.channels, 128), 128, 0, stream>>>(
           Parameter<T>(operands.running_mean, 0), Parameter<T>(operands.running_var, 1), saved, n,
