@@ -50,7 +50,6 @@ __all__: list[str] = [
     "elu_backward",
     "embedding",
     "embedding_backward",
-    "empty_like",
     "float32_matmul_precision",
     "fma_peak",
     "fold",
@@ -457,7 +456,6 @@ def embedding_backward(
     padding_idx: typing.SupportsInt | typing.SupportsIndex,
     scale_grad_by_freq: bool,
 ) -> typing.Any: ...
-def empty_like(array: typing.Any, shape: typing.Any) -> typing.Any: ...
 def float32_matmul_precision() -> str: ...
 def fma_peak(dtype: str, seconds: typing.SupportsFloat | typing.SupportsIndex) -> float: ...
 def fold(

@@ -86,13 +86,6 @@ void register_core(py::module_& m) {
   });
   m.def("pool_set_cache_limit", &set_cache_limit, py::arg("bytes"));
   m.def("owns_memory", &owns_memory, py::arg("array"));
-  m.def(
-      "empty_like",
-      [](py::handle array, py::handle shape) {
-        const Input like(array, {"empty_like", "array"});
-        return Output("empty_like", like->dtype, to_shape(shape, {"empty_like", "shape"})).object();
-      },
-      py::arg("array"), py::arg("shape"));
   m.def("use_reference", &set_reference_mode, py::arg("on"));
   m.def("set_float32_matmul_precision", &set_precision, py::arg("precision"));
   m.def("float32_matmul_precision",

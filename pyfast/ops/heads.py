@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from .. import _core
 from ..autograd import Function, Variable
 
 __all__ = ["MergeHeads", "Rotate", "SplitHeads", "merge_heads", "split_heads"]
@@ -24,13 +23,6 @@ def _head_axes(batch_first: bool) -> tuple[int, int, int, int]:
 def _apart(x: Any, heads: int) -> Any:
     """(..., H D) as (..., H, D); not by -1, which an empty array leaves open."""
     return x.reshape(*x.shape[:-1], heads, x.shape[-1] // heads)
-
-
-def _empty(like: Any, shape: tuple[int, ...]) -> Any:
-    """An array to be filled, in warm memory: a large one of NumPy's faults in page by page."""
-    if type(like) is np.ndarray and like.dtype.char in "fd":
-        return _core.empty_like(like, shape)
-    return np.empty_like(like, shape=shape, order="C")
 
 
 class SplitHeads(Function):
@@ -48,7 +40,7 @@ class SplitHeads(Function):
     def backward(ctx: Any, *grads: Any) -> Any:
         """Each gradient is copied once, to where its heads came from."""
         shape, groups, batch_first = ctx.how
-        full = _empty(grads[0], shape)
+        full = np.empty(shape, grads[0].dtype)
         apart = _apart(full, sum(groups)).transpose(_head_axes(batch_first))
         for grad, n, end in zip(grads, groups, itertools.accumulate(groups), strict=True):
             apart[:, end - n : end] = grad
@@ -63,9 +55,7 @@ class MergeHeads(Function):
         """A copy."""
         ctx.how = x.shape[1], batch_first
         apart = x.transpose((0, 2, 1, 3) if batch_first else (2, 0, 1, 3))
-        together = _empty(x, apart.shape)
-        together[...] = apart
-        return together.reshape(*apart.shape[:2], apart.shape[2] * apart.shape[3])
+        return apart.reshape(*apart.shape[:2], apart.shape[2] * apart.shape[3])
 
     @staticmethod
     def backward(ctx: Any, grad: Any) -> Any:
