@@ -425,6 +425,8 @@ std::int64_t grain_for(std::int64_t cost_per_item) {
   return items < 1 ? 1 : items;
 }
 
+bool runs_parallel() { return !inside_chunk && num_threads() > 1; }
+
 int num_threads() { return thread_count().load(std::memory_order_relaxed); }
 
 void set_num_threads(std::int64_t n) {

@@ -36,6 +36,10 @@ void parallel_for(std::int64_t n, std::int64_t grain, F&& body) {
 // a function of its argument alone.
 std::int64_t grain_for(std::int64_t cost_per_item);
 
+// Whether parallel_for shares its chunks out where this is called. What is computed must not depend
+// on it, but where copies are kept may.
+bool runs_parallel();
+
 int num_threads();
 void set_num_threads(std::int64_t n);  // ValueError unless 1 <= n <= 1024
 

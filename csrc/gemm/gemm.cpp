@@ -107,16 +107,29 @@ class Engine {
     std::int64_t k = depths.begin;
     do {
       const Range deep = cut(k, plan_.ks, depths.end);
-      if (!shared_.source.panels) pack_shared(shared, deep, packed);
+      const bool each = packs_each(shared, deep, chunks);
+      if (!shared_.source.panels && !each) pack_shared(shared, deep, packed);
       parallel_for(chunks, 1, [&](std::int64_t chunk, std::int64_t) {
-        const std::int64_t r = rows.begin + chunk / slices * plan_.private_block;
-        const std::int64_t s = shared.begin + chunk % slices * plan_.shared_slice;
-        run_chunk(shared, cut(s, plan_.shared_slice, shared.end),
-                  cut(r, plan_.private_block, rows.end), deep, depths, packed,
-                  held ? sums.data() + chunk * chunk_sums() : nullptr);
+        const Range mine =
+            cut(rows.begin + chunk / slices * plan_.private_block, plan_.private_block, rows.end);
+        const Range slice =
+            cut(shared.begin + chunk % slices * plan_.shared_slice, plan_.shared_slice, shared.end);
+        T* const here = held ? sums.data() + chunk * chunk_sums() : nullptr;
+        if (!each) return run_chunk(shared, slice, mine, deep, depths, packed, here);
+        const Workspace<T> own(round_up(slice.size(), shared_.tile) * deep.size());
+        pack_shared(slice, deep, own.data());
+        run_chunk(slice, slice, mine, deep, depths, own.data(), here);
       });
       k += plan_.ks;
     } while (k < depths.end);
+  }
+
+  // Whether every chunk packs the shared block for itself: a small one is sooner packed than
+  // fetched from the core that has packed it. The values are the same.
+  bool packs_each(Range shared, Range deep, std::int64_t chunks) const {
+    constexpr std::int64_t kElements = 1 << 16, kChunks = 4;
+    return !shared_.source.panels && chunks > 1 && chunks <= kChunks && runs_parallel() &&
+           shared.size() * deep.size() <= kElements;
   }
 
   // Depth block after depth block, each as all its panels.

@@ -78,7 +78,11 @@ Chunking best_chunking(const Plan& p, double cost, std::int64_t k, std::int64_t 
   const std::int64_t shared_panels = ceil_div(std::min(p.shared_block, shared), shared_tile);
   const std::int64_t panels = ceil_div(other, private_tile);
   const std::int64_t blocks = ceil_div(shared, p.shared_block);
-  const double wanted = static_cast<double>(wanted_chunks(cost)) / static_cast<double>(blocks);
+  std::int64_t chunks = wanted_chunks(cost);
+  // A shared operand of one panel stays in L1 however small the chunks are.
+  if (shared_panels == 1)
+    chunks = std::max(chunks, 2 * std::min<std::int64_t>(4, static_cast<std::int64_t>(cost / 4e6)));
+  const double wanted = static_cast<double>(chunks) / static_cast<double>(blocks);
   Chunking best = chunking(p, 1, k, shared_panels, panels, wanted, tile);
   for (std::int64_t slices = 2; slices <= std::min<std::int64_t>(shared_panels, 16); ++slices) {
     const Chunking c = chunking(p, slices, k, shared_panels, panels, wanted, tile);
