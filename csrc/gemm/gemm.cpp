@@ -242,8 +242,9 @@ class Engine {
 };
 
 // A few rows times a B that is packed already, which is bound by reading B: panel after panel, each
-// from its first depth to its last, in the order of memory and with what follows asked for. Adds up
-// the same blocks as the engine, and so gives its bits.
+// from its first depth to its last, in the order of memory. A panel of A alone asks for what lies a
+// little ahead; several share out the block that comes next. Adds up the same blocks as the engine,
+// and so gives its bits.
 template <class T>
 class FewRows {
  public:
@@ -256,6 +257,8 @@ class FewRows {
         plan_(make_plan(problem.m, problem.n, problem.k, tile_of<T>())),
         a_{problem.a, problem.m, plan_.rows, 1},
         b_{problem.b, problem.n, plan_.cols, kernels_.width},
+        panels_((problem.m + plan_.rows - 1) / plan_.rows),
+        lines_(static_cast<int>((4 * plan_.cols * sizeof(T) / 64 + panels_ - 1) / panels_)),
         left_(problem.m * problem.k) {
     a_.pack(left_.data(), 0, problem.m, 0, problem.k);
   }
@@ -282,7 +285,8 @@ class FewRows {
       for (std::int64_t r = 0; r < problem_.m; r += a_.tile) {
         const int height = height_at(r);
         T* const slot = sums + r * width;
-        const MicroNext<T> next{r == 0 ? right + kAhead : right, slot, r == 0};
+        const std::int64_t block = depth * width, share = block * (r / a_.tile) / panels_;
+        const MicroNext<T> next{right + (panels_ > 1 ? block + share : kAhead), slot, lines_};
         kernels_.micro[(height - 1) * kernels_.vectors + width / kernels_.width - 1](
             depth, left_.data() + r * problem_.k + k * height, right, k > 0 ? slot : nullptr, slot,
             width, next);
@@ -299,6 +303,8 @@ class FewRows {
   const Problem<T>& problem_;
   Plan plan_;
   Operand<T> a_, b_;
+  std::int64_t panels_;
+  int lines_;
   Workspace<T> left_;
 };
 

@@ -15,12 +15,12 @@ inline constexpr int kMaxRows = 64;
 
 // What the register tile asks for while it works: into L2 the panel of B that comes next, a line
 // for four steps of the depth, and into L1 the next tile's sums. Any addresses; nothing is read.
-// Where only few rows pass by a panel, all that those steps read of B is asked for instead.
+// Where only few rows pass by a panel, more lines than one.
 template <class T>
 struct MicroNext {
   const T* panel;
   const T* slot;
-  bool whole = false;
+  int lines = 1;
 };
 
 // out[r * ld + c] = (sum over d of a[d * rows + r] * b[d * cols + c]) + start[r * cols + c], or

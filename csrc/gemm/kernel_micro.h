@@ -70,8 +70,7 @@ void micro(std::int64_t depth, const T* a, const T* b, const T* start, T* out, s
   for (; d + turn <= depth; d += turn, a += turn * rows, b += turn * cols) {
     __builtin_prefetch(panel, 0, 2);
     panel += line;
-    if (next.whole)
-      for (int i = 1; i < turn * cols / line; ++i, panel += line) __builtin_prefetch(panel, 0, 2);
+    for (int i = 1; i < next.lines; ++i, panel += line) __builtin_prefetch(panel, 0, 2);
     if (slot < slot_end) {
       __builtin_prefetch(slot, 1, 3);
       slot += line;
