@@ -27,8 +27,8 @@ struct PhiloxProduct {
   }
 };
 
-// words[4 * i + k] of blocks block ... block + 15: philox_block, but for the compiler, which makes
-// three times as many instructions of it. Lane 4 l + i holds block 4 i + l, so that turning squares
+// words[4 * i + k] of blocks block ... block + 15: philox_block, by hand since what the compiler
+// makes of it is slower. Lane 4 l + i holds block 4 i + l, so that turning squares
 // of four within 128 bits brings the words into order.
 PYFAST_INLINE void draw(std::uint32_t* words, std::uint64_t seed, std::uint64_t offset,
                         std::uint64_t block) {
