@@ -2,7 +2,7 @@
 // Included by this folder's kernel_*.cpp only; everything here belongs to their namespace.
 #pragma once
 
-#include "core/philox.h"
+#include "core/philox_lanes.h"
 #include "ops/attention/kernel_product.h"
 #include "simd/math.h"
 
@@ -184,19 +184,20 @@ class MaskRow {
 };
 
 // keep[k]: 0 where dropout drops the weight of query i and key j + k, else what it is multiplied
-// by. j is a multiple of 4; whole fours are written.
+// by. j is a multiple of 4.
 template <class T>
 void fill_keep(const AttentionHead<T>& head, Index i, Index j, Index columns, T* keep) {
   std::uint32_t words[kAttentionKeys];
+  static_assert(kAttentionKeys % kPhiloxWords == 0);
   const auto groups = static_cast<std::uint64_t>((head.keys + 3) / 4);
   const std::uint64_t first =
       head.first_block + static_cast<std::uint64_t>(i) * groups + static_cast<std::uint64_t>(j / 4);
-  for (Index g = 0; g < ceil_div(columns, 4); ++g) {
-    const PhiloxWords x =
-        philox_block(head.seed, head.offset, first + static_cast<std::uint64_t>(g));
-    for (int k = 0; k < 4; ++k) words[4 * g + k] = x.word[k];
-  }
-  for (Index k = 0; k < columns; ++k) keep[k] = words[k] >= head.threshold ? head.keep_scale : T{0};
+  for (Index k = 0; k < columns; k += kPhiloxWords)
+    draw(words + k, head.seed, head.offset, first + static_cast<std::uint64_t>(k / 4));
+  const T scale = head.keep_scale;
+  const T least_kept = head.threshold == 0 ? scale : T{0};
+  const auto last = static_cast<std::uint32_t>(most(1, static_cast<Index>(head.threshold)) - 1);
+  for (Index k = 0; k < columns; ++k) keep[k] = words[k] > last ? scale : least_kept;
 }
 
 template <class T>
