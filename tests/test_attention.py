@@ -433,7 +433,7 @@ def test_tiles_agree_with_registers(kind: str, width: int, junk: float) -> None:
 @pytest.mark.skipif(_core.isa() != "amx", reason="needs AMX")
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_is_too_large_for_tiles_goes_to_registers(kind: str) -> None:
-    """1e30 multiplies the rounding of dS, beside a weight of 1: gradients agree in kind only."""
+    """Gradients that 1e30 leaves determined: dS, noise beside P = 1, is multiplied by it."""
     tiles, registers = by_tiles_and_registers(*tile_case(kind, 64, 1e30))
     np.testing.assert_allclose(tiles[0], registers[0], rtol=2e-5, atol=4e-6)
     for got, want in zip(tiles, registers, strict=True):
