@@ -96,7 +96,7 @@ Chunking best_chunking(const Plan& p, double cost, std::int64_t k, std::int64_t 
 std::int64_t depth_splits(std::int64_t m, std::int64_t n, std::int64_t k, std::int64_t chunks,
                           const Tile& tile) {
   const double cost = product_cost(m, n, k);
-  const std::int64_t wanted = wanted_chunks(cost);
+  const std::int64_t wanted = wanted_chunks(work_of(m, n, k));
   if (2 * chunks >= wanted) return 1;
   const double longest = kLaneWork * tile.width;
   const std::int64_t most =
