@@ -14,6 +14,7 @@
 
 namespace pyfast::cuda {
 
+void register_attention_host(py::module_& host);
 void register_conv_host(py::module_& host);
 void register_matmul_host(py::module_& host);
 
@@ -118,6 +119,7 @@ void register_host(py::module_& m) {
   host.def("pool_windows", &pool_windows);
   host.def("unary", &unary);
   host.def("unary_backward", &unary_backward);
+  register_attention_host(host);
   register_conv_host(host);
   register_matmul_host(host);
 }
