@@ -27,7 +27,7 @@ struct Launch {
 
 #else
 
-struct Launch {
+struct EmulatedLaunch {
   template <class... Parameters, class... Args>
   void operator()(void (*kernel)(Parameters...), std::int64_t blocks, int threads,
                   std::size_t bytes, const Args&... args) const {

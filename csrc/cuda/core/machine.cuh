@@ -11,7 +11,7 @@
 #define PYFAST_GRID_CONSTANT __grid_constant__
 #else
 #include "cuda/core/emulator.h"
-#define PYFAST_KERNEL(...) void
+#define PYFAST_KERNEL(...) static void  // nvcc makes a function of the same name, which launches
 #define PYFAST_GRID_CONSTANT
 #endif
 

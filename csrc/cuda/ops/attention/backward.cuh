@@ -374,7 +374,8 @@ void launch_key_gradients(const AttentionProblem& p, const AttentionOperand& ups
                           const BackwardRows& rows, const BackwardTargets& to,
                           const Launch& launch) {
   using Tile = BackwardTile<sizeof(T), kDepth>;
-  const KeyGradients<T> both{to.key, to.value, to.key_to.as<T>(), to.value_to.as<T>()};
+  const KeyGradients<T> both{to.key, to.value, to.key_to.defined ? to.key_to.as<T>() : nullptr,
+                             to.value_to.defined ? to.value_to.as<T>() : nullptr};
   const int blocks = (p.keys + Tile::kRows - 1) / Tile::kRows;
   const auto start = [&](auto kernel, const GradientAxes& axes, const KeyGradients<T>& wanted) {
     launch(kernel, axes.count * blocks, Tile::kThreads, Tile::kBytes, p, upstream, rows, wanted);

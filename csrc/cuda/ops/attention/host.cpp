@@ -51,7 +51,7 @@ DType dtype_of(const std::string& name) {
 
 std::vector<std::uint8_t> classified(AttentionPlan& plan) {
   std::vector<std::uint8_t> covers(static_cast<std::size_t>(plan.squares.size()), 0xFF);
-  if (!covers.empty()) classify_on(plan, covers.data(), Launch{});
+  if (!covers.empty()) classify_on(plan, covers.data(), EmulatedLaunch{});
   plan.problem.squares = covers.data();
   return covers;
 }
@@ -78,7 +78,7 @@ py::tuple forward(const std::string& dtype, const py::array& query, const py::ar
                                                layout.value_width + 2});
     forward_into(plan, view_of(output, plan.dtype),
                  {view_of(max, DType::f32), view_of(sum, DType::f32)}, view_of(parts, DType::f32),
-                 Launch{});
+                 EmulatedLaunch{});
   }
   return py::make_tuple(output, max, sum);
 }
@@ -99,7 +99,7 @@ py::tuple backward(const std::string& dtype, const py::array& grad, const py::ar
   const AttentionLayout layout =
       check_backward(op, inputs, g, y, rows, settings.params, settings.scale_given, needs[3]);
   AttentionPlan plan = attention_plan(op, settings.params, layout, inputs);
-  py::object arrays[4];
+  py::object arrays[4] = {py::none(), py::none(), py::none(), py::none()};
   TensorView views[4];
   const TensorView* like[4] = {&inputs.query, &inputs.key, &inputs.value, &inputs.mask};
   for (std::size_t i = 0; i < 4; ++i) {
@@ -112,7 +112,7 @@ py::tuple backward(const std::string& dtype, const py::array& grad, const py::ar
       backward_targets(op, settings.params, layout, {views[0], views[1], views[2], views[3]});
   const std::vector<std::uint8_t> covers = classified(plan);
   const py::array dots = fresh(DType::f32, layout.row_shape());
-  backward_into(plan, g, y, rows, view_of(dots, DType::f32), to, Launch{});
+  backward_into(plan, g, y, rows, view_of(dots, DType::f32), to, EmulatedLaunch{});
   return py::make_tuple(arrays[0], arrays[1], arrays[2], arrays[3]);
 }
 

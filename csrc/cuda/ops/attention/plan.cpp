@@ -177,6 +177,8 @@ BackwardTargets backward_targets(const char* op, const AttentionParams& params,
   const AttentionLayout a = gradient_layout(layout, params, gradients);
   BackwardTargets to{{}, {}, {}, {}, gradients.query, gradients.key, gradients.value,
                      gradients.mask};
+  for (TensorView* view : {&to.query_to, &to.key_to, &to.value_to, &to.mask_to})
+    view->defined = view->defined && view->numel() > 0;  // an axis of length 0 has no stride
   if (gradients.query.defined) to.query = gradient_axes(op, a, a.query);
   if (gradients.key.defined) to.key = gradient_axes(op, a, a.key);
   if (gradients.value.defined) to.value = gradient_axes(op, a, a.value);
