@@ -75,7 +75,9 @@ def check_forward(
     wants = pf._core.scaled_dot_product_attention(*exact, wide, *options)
     output = decode(got[0], dtype)
     bound = SPACING[dtype] * (1 + np.abs(wants[0]).max(initial=0))
-    np.testing.assert_allclose(output, wants[0], rtol=0, atol=units(dtype, q, k, named.get("scale")) * bound)
+    np.testing.assert_allclose(
+        output, wants[0], rtol=0, atol=units(dtype, q, k, named.get("scale")) * bound
+    )
     for ours, theirs in zip(got[1:], wants[1:], strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=2e-5, atol=2e-5)
     return got
@@ -131,7 +133,10 @@ def check_backward(dtype: str, q: Any, k: Any, v: Any, mask: Any = None, **named
             continue
         bound = SPACING[dtype] * (2 + np.abs(want).max(initial=0))
         np.testing.assert_allclose(
-            decode(ours, dtype), want, rtol=0, atol=(1 + units(dtype, q, k, named.get("scale"))) * bound
+            decode(ours, dtype),
+            want,
+            rtol=0,
+            atol=(1 + units(dtype, q, k, named.get("scale"))) * bound,
         )
 
 

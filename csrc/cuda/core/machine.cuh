@@ -122,8 +122,8 @@ void load_transposed(std::uint32_t (&to)[4], const T* row) {
   const auto* rows = Emulator::self().exchange(reinterpret_cast<const std::uint16_t*>(row));
   const unsigned lane = threadIdx.x % 32;
   for (unsigned m = 0; m < 4; ++m)
-    to[m] = detail::two(rows[8 * m + lane % 4 * 2][lane / 4],
-                        rows[8 * m + lane % 4 * 2 + 1][lane / 4]);
+    to[m] =
+        detail::two(rows[8 * m + lane % 4 * 2][lane / 4], rows[8 * m + lane % 4 * 2 + 1][lane / 4]);
 }
 
 template <class T>

@@ -15,8 +15,8 @@ void attention_forward(const AttentionPlan& plan, const TensorView& output,
                        const AttentionRows& rows, const TensorView& parts, cudaStream_t stream);
 // Writes every gradient that is defined; grad and output in C order, `dots` workspace for a float a
 // row of scores.
-void attention_backward(const AttentionPlan& plan, const TensorView& grad,
-                        const TensorView& output, const AttentionRows& rows,
-                        const TensorView& dots, const BackwardTargets& to, cudaStream_t stream);
+void attention_backward(const AttentionPlan& plan, const TensorView& grad, const TensorView& output,
+                        const AttentionRows& rows, const TensorView& dots,
+                        const BackwardTargets& to, cudaStream_t stream);
 
 }  // namespace pyfast::cuda

@@ -156,8 +156,8 @@ query_gradient_kernel(const PYFAST_GRID_CONSTANT AttentionProblem p,
   sync_block();
   sums[0].each([&](int, int, float& v) { v *= p.scale; });
   T* to = gradient + axes.target.offset(element) + std::int64_t{row + first} * p.width;
-  write_sums<T>(sums, reinterpret_cast<float*>(query + first * kPitch), to,
-                p.queries - row - first, p.width);
+  write_sums<T>(sums, reinterpret_cast<float*>(query + first * kPitch), to, p.queries - row - first,
+                p.width);
 }
 
 // Either gradient may be null. With kKey or kValue false a kernel has registers for wide heads.

@@ -78,8 +78,7 @@ py::tuple backward(py::handle framework, py::handle grad, py::handle query, py::
   };
   const Output dq = gradient(need_query, inputs.query), dk = gradient(need_key, inputs.key);
   const Output dv = gradient(need_value, inputs.value), dm = gradient(need_mask, inputs.mask);
-  const BackwardTargets to =
-      backward_targets(kBackward, settings.params, layout, {dq, dk, dv, dm});
+  const BackwardTargets to = backward_targets(kBackward, settings.params, layout, {dq, dk, dv, dm});
   const Output covers = classified(call, plan);
   const Output dots(call, DType::f32, layout.row_shape());
   run(call, attention_backward, plan, g.view(), y.view(), rows, dots.view(), to);

@@ -35,7 +35,7 @@ classify_kernel(const PYFAST_GRID_CONSTANT AttentionProblem p,
   passes = any_of_block(passes);
   changes = any_of_block(changes);
   if (threadIdx.x == 0)
-    covers[square] = static_cast<std::uint8_t>(!passes    ? Cover::none
+    covers[square] = static_cast<std::uint8_t>(!passes   ? Cover::none
                                                : changes ? Cover::some
                                                          : Cover::all);
 }

@@ -1,8 +1,7 @@
-#include "cuda/ops/attention/forward.cuh"
-
 #include "cuda/core/launch.cuh"
 #include "cuda/ops/attention/attention.h"
 #include "cuda/ops/attention/classify.cuh"
+#include "cuda/ops/attention/forward.cuh"
 
 namespace pyfast::cuda {
 

@@ -62,8 +62,8 @@ __device__ __forceinline__ void exponentiate(WarpTile<kKeys> (&s)[kTiles], RowSt
 
 // Makes sums means, or leaves them for join_splits to do so, and writes rows' statistics.
 template <int kTiles, int kDepth>
-__device__ __forceinline__ void finish_rows(const ForwardTargets& to, std::int64_t row,
-                                            int rows, RowStates<kTiles>& states,
+__device__ __forceinline__ void finish_rows(const ForwardTargets& to, std::int64_t row, int rows,
+                                            RowStates<kTiles>& states,
                                             WarpTile<kDepth> (&sums)[kTiles]) {
 #pragma unroll
   for (int t = 0; t < kTiles; ++t) {
@@ -105,9 +105,7 @@ forward_kernel(const PYFAST_GRID_CONSTANT AttentionProblem p,
   const int split_begin = task.split * cut.split_keys;
   const int end = lesser(p.end_key(i_end), split_begin + cut.split_keys);
   // Rows beyond the last make no block an edge: nobody reads them.
-  const auto cover = [&](int j) {
-    return p.cover({i_begin, i_end, j, j + kKeys}, square_at);
-  };
+  const auto cover = [&](int j) { return p.cover({i_begin, i_end, j, j + kKeys}, square_at); };
   const auto next = [&](int j) {
     while (j < end && cover(j) == Cover::none) j += kKeys;
     return j;

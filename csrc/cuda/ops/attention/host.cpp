@@ -28,7 +28,8 @@ TensorView view_of(const py::array& x, DType dtype) {
 
 py::array fresh(DType dtype, const Dims& shape) {
   const char* format = dtype == DType::f32 ? "f4" : dtype == DType::b8 ? "?" : "u2";
-  py::array x(py::dtype(format), std::vector<py::ssize_t>(shape.span().begin(), shape.span().end()));
+  py::array x(py::dtype(format),
+              std::vector<py::ssize_t>(shape.span().begin(), shape.span().end()));
   std::memset(x.mutable_data(), 0xFF, static_cast<std::size_t>(x.nbytes()));
   return x;
 }
@@ -74,8 +75,9 @@ py::tuple forward(const std::string& dtype, const py::array& query, const py::ar
   py::array sum = fresh(DType::f32, layout.row_shape());
   if (max.size() > 0) {
     const std::vector<std::uint8_t> covers = classified(plan);
-    const py::array parts = fresh(DType::f32, {plan.cut.splits, static_cast<std::int64_t>(max.size()),
-                                               layout.value_width + 2});
+    const py::array parts =
+        fresh(DType::f32,
+              {plan.cut.splits, static_cast<std::int64_t>(max.size()), layout.value_width + 2});
     forward_into(plan, view_of(output, plan.dtype),
                  {view_of(max, DType::f32), view_of(sum, DType::f32)}, view_of(parts, DType::f32),
                  EmulatedLaunch{});

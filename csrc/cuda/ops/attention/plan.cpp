@@ -175,8 +175,8 @@ BackwardTargets backward_targets(const char* op, const AttentionParams& params,
                                  const AttentionLayout& layout,
                                  const AttentionGradients& gradients) {
   const AttentionLayout a = gradient_layout(layout, params, gradients);
-  BackwardTargets to{{}, {}, {}, {}, gradients.query, gradients.key, gradients.value,
-                     gradients.mask};
+  BackwardTargets to{
+      {}, {}, {}, {}, gradients.query, gradients.key, gradients.value, gradients.mask};
   for (TensorView* view : {&to.query_to, &to.key_to, &to.value_to, &to.mask_to})
     view->defined = view->defined && view->numel() > 0;  // an axis of length 0 has no stride
   if (gradients.query.defined) to.query = gradient_axes(op, a, a.query);
@@ -191,13 +191,13 @@ BackwardTargets backward_targets(const char* op, const AttentionParams& params,
 
 AttentionLayout check_backward(const char* op, const AttentionInputs& inputs,
                                const TensorView& grad, const TensorView& output,
-                               const AttentionRows& rows, AttentionParams& params,
-                               bool scale_given, bool mask_gradient) {
+                               const AttentionRows& rows, AttentionParams& params, bool scale_given,
+                               bool mask_gradient) {
   AttentionRows like = rows;
   for (TensorView* view : {&like.max, &like.sum}) {
     if (view->dtype != DType::f32)
-      throw TypeError(concat(op, ": row_max and row_sum must be float32 on a GPU, got ",
-                             name(view->dtype)));
+      throw TypeError(
+          concat(op, ": row_max and row_sum must be float32 on a GPU, got ", name(view->dtype)));
     view->dtype = inputs.query.dtype;
   }
   return check_attention_backward(inputs, grad, output, like, params, scale_given, mask_gradient);

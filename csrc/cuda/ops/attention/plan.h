@@ -65,7 +65,7 @@ BackwardTargets backward_targets(const char* op, const AttentionParams& params,
 // check_attention_backward, but for the dtype of `rows`, which must be float32.
 AttentionLayout check_backward(const char* op, const AttentionInputs& inputs,
                                const TensorView& grad, const TensorView& output,
-                               const AttentionRows& rows, AttentionParams& params,
-                               bool scale_given, bool mask_gradient);
+                               const AttentionRows& rows, AttentionParams& params, bool scale_given,
+                               bool mask_gradient);
 
 }  // namespace pyfast::cuda

@@ -82,8 +82,8 @@ struct AttentionProblem {
     if (b.query_begin >= i_end || b.key_begin >= j_end) return Cover::none;
     if (b.key_begin > i_end - 1 + after || j_end - 1 < b.query_begin - before) return Cover::none;
     const bool inside = b.query_end <= queries && b.key_end <= keys;
-    const bool all = inside && j_end - 1 <= b.query_begin + after &&
-                     b.key_begin >= i_end - 1 - before;
+    const bool all =
+        inside && j_end - 1 <= b.query_begin + after && b.key_begin >= i_end - 1 - before;
     if (mask_kind == AttentionMask::none) return all ? Cover::all : Cover::some;
     const Cover masked = squares_cover(b.query_begin, i_end, b.key_begin, j_end, square_at);
     return masked == Cover::all && !all ? Cover::some : masked;
@@ -108,8 +108,7 @@ struct AttentionProblem {
             mask_at + i * mask.row + key * mask.column, mask.column};
   }
   // Queries from `query` on that may see key j.
-  PYFAST_HOST_DEVICE MaskLine queries_of(int j, int query, std::int64_t mask_at,
-                                         int most) const {
+  PYFAST_HOST_DEVICE MaskLine queries_of(int j, int query, std::int64_t mask_at, int most) const {
     if (j >= keys) return {0, 0, 0, 0};
     return {within(j - after - query, most), within(lesser(queries, j + before + 1) - query, most),
             mask_at + query * mask.row + j * mask.column, mask.row};
@@ -147,16 +146,10 @@ struct SharedRows {
   std::int64_t query_head = 0;  // elements from a head to the next
 
   PYFAST_HOST_DEVICE int rows() const { return share * queries; }
-  PYFAST_HOST_DEVICE int query(int row) const {
-    return share == 1 ? row : row % queries;
-  }
-  PYFAST_HOST_DEVICE int head(int row) const {
-    return share == 1 ? 0 : row / queries;
-  }
+  PYFAST_HOST_DEVICE int query(int row) const { return share == 1 ? row : row % queries; }
+  PYFAST_HOST_DEVICE int head(int row) const { return share == 1 ? 0 : row / queries; }
   // The queries among rows begin ... end.
-  PYFAST_HOST_DEVICE int query_begin(int begin) const {
-    return share == 1 ? begin : 0;
-  }
+  PYFAST_HOST_DEVICE int query_begin(int begin) const { return share == 1 ? begin : 0; }
   PYFAST_HOST_DEVICE int query_end(int end) const {
     return share == 1 ? lesser(end, queries) : queries;
   }

@@ -91,8 +91,7 @@ __device__ __forceinline__ void multiply_rows(WarpTile<kColumns> (&c)[kTiles], c
     }
   } else {
 #pragma unroll
-    for (int t = 0; t < kTiles; ++t)
-      multiply<kDepth>(c[t], a + 16 * t * kPitch, kPitch, b, kPitch);
+    for (int t = 0; t < kTiles; ++t) multiply<kDepth>(c[t], a + 16 * t * kPitch, kPitch, b, kPitch);
   }
 }
 
@@ -120,7 +119,7 @@ __device__ __forceinline__ void multiply_columns(WarpTile<kColumns> (&c)[kTiles]
       for (int t = 0; t < kTiles; ++t)
 #pragma unroll
         for (int i = 0; i < 4; ++i) {
-          const float(&four)[4] = p[t].at[k / 8 + i / 2];
+          const float (&four)[4] = p[t].at[k / 8 + i / 2];
           left[t][i] = packed<T>(four[i % 2 * 2], four[i % 2 * 2 + 1]);
         }
 #pragma unroll
@@ -215,8 +214,7 @@ __device__ __forceinline__ std::uint64_t keep_by_query(const AttentionProblem& p
   for (int n = 0; n < kColumns / 8; ++n)
 #pragma unroll
     for (int h = 0; h < 2; ++h) {
-      const auto four =
-          philox_block(p.seed, p.offset, p.draws(rows[h], key_begin + 8 * n + 2 * q));
+      const auto four = philox_block(p.seed, p.offset, p.draws(rows[h], key_begin + 8 * n + 2 * q));
       const std::uint32_t low = q % 2 ? four.word[2] : four.word[0];
       const std::uint32_t high = q % 2 ? four.word[3] : four.word[1];
       const std::uint64_t two = (low >= p.threshold ? 1u : 0u) | (high >= p.threshold ? 2u : 0u);
@@ -248,11 +246,11 @@ __device__ __forceinline__ void drop(WarpTile<kColumns>& x, std::uint64_t keep, 
     for (int e = 0; e < 4; ++e) x.at[n][e] *= (keep >> (4 * n + e)) & 1 ? scale : 0.0f;
 }
 
-// A warp's sums to `rows` rows of `width` columns at `to`, by way of as many bytes of shared memory as
-// the warp's rows of T take up, so that neighbours write to neighbouring addresses.
+// A warp's sums to `rows` rows of `width` columns at `to`, by way of as many bytes of shared memory
+// as the warp's rows of T take up, so that neighbours write to neighbouring addresses.
 template <class T, class Out, int kTiles, int kColumns>
-__device__ __forceinline__ void write_sums(WarpTile<kColumns> (&sums)[kTiles], float* stage, Out* to,
-                                           int rows, int width) {
+__device__ __forceinline__ void write_sums(WarpTile<kColumns> (&sums)[kTiles], float* stage,
+                                           Out* to, int rows, int width) {
   constexpr int kPasses = 4 / static_cast<int>(sizeof(T)), kPass = kColumns / kPasses;
   constexpr int kPitch = tile_pitch<T>(kColumns) / kPasses;
   const int lane = WarpTile<kColumns>::lane();
@@ -266,8 +264,7 @@ __device__ __forceinline__ void write_sums(WarpTile<kColumns> (&sums)[kTiles], f
       for (int n = 0; n < kPass / 8; ++n)
 #pragma unroll
         for (int e = 0; e < 4; ++e)
-          mine[(16 * t + e / 2 * 8) * kPitch + 8 * n + e % 2] =
-              sums[t].at[pass * kPass / 8 + n][e];
+          mine[(16 * t + e / 2 * 8) * kPitch + 8 * n + e % 2] = sums[t].at[pass * kPass / 8 + n][e];
     sync_warp();
 #pragma unroll 1
     for (int i = lane; i < 16 * kTiles * kPass; i += 32) {
