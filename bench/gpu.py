@@ -30,7 +30,7 @@ class Row:
     op: str
     shape: str
     dtype: str
-    moved: int  # bytes that must pass through memory
+    moved: int = 0  # bytes that must pass through memory
     flops: int = 0  # where arithmetic is what bounds it
     times: dict[str, float] = field(default_factory=dict)  # seconds, by column
     failed: dict[str, str] = field(default_factory=dict)
@@ -257,9 +257,100 @@ def convolutions(
         )
 
 
+def pinned(torch: Any, backend: str, call: Call) -> Call:
+    """PyTorch's attention on one backend alone, which fails where it cannot."""
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+
+    def run() -> Any:
+        with sdpa_kernel(getattr(SDPBackend, backend)):
+            return call()
+
+    return run
+
+
+def attention_pair(
+    torch: Any, shape: str, operands: list[Any], ours: Call, theirs: Call,
+    backends: tuple[str, ...], pairs: int,
+) -> Iterator[Work]:  # fmt: skip
+    """Forward and backward against pinned backends; `pairs` of query and key that may meet.
+
+    Operations are counted as is usual: two products forward, five backward, masked pairs not.
+    """
+    q = operands[0]
+    products = 2 * pairs * q.shape[-1]
+    dtype = str(q.dtype)[6:]
+    peers = {b.removesuffix("_ATTENTION").lower(): pinned(torch, b, theirs) for b in backends}
+    yield Work(Row("attention", shape, dtype, flops=2 * products), ours, peers)
+    row = Row("attention backward", shape, dtype, flops=5 * products)
+    backward: dict[str, Call] = {}
+    for name, call in peers.items():
+        try:
+            backward[name] = backward_of(torch, call, operands)
+        except RuntimeError as problem:  # a backend that does not take this
+            row.failed[name] = str(problem)
+    yield Work(row, backward_of(torch, ours, operands), backward)
+
+
+def attention(torch: Any, pf: Any) -> Iterator[Work]:
+    """Head 128 in bfloat16: full, causal, grouped, boolean masks, unequal lengths, generation."""
+    theirs = torch.nn.functional.scaled_dot_product_attention
+    ours = pf.ops.scaled_dot_product_attention
+    every = ("FLASH_ATTENTION", "CUDNN_ATTENTION")
+
+    def operands(batch: int, heads: int, groups: int, rows: int, keys: int) -> list[Any]:
+        return [
+            torch.randn(batch, h, n, 128, dtype=torch.bfloat16, device="cuda", requires_grad=True)
+            for h, n in ((heads, rows), (groups, keys), (groups, keys))
+        ]
+
+    for n in (4096, 8192, 16384):
+        batch = 16384 // n
+        x = operands(batch, 16, 16, n, n)
+        for causal in (False, True):
+            pairs = batch * 16 * (n * (n + 1) // 2 if causal else n * n)
+            yield from attention_pair(
+                torch, f"{batch}x16x{n}{' causal' if causal else ''}", x,
+                lambda x=x, c=causal: ours(*x, is_causal=c),
+                lambda x=x, c=causal: theirs(*x, is_causal=c), every, pairs,
+            )  # fmt: skip
+    x = operands(2, 32, 8, 4096, 4096)
+    yield from attention_pair(
+        torch, "2x32:8x4096 causal", x, lambda: ours(*x, is_causal=True, enable_gqa=True),
+        lambda: theirs(*x, is_causal=True, enable_gqa=True), every, 2 * 32 * 4096 * 4097 // 2,
+    )  # fmt: skip
+    yield from masked_attention(torch, ours, theirs, operands)
+    few = operands(8, 32, 8, 1, 16384)
+    row = Row("attention, one query", "8x32:8x16384", "bfloat16", 2 * few[1].numel() * 2)
+    with torch.no_grad():
+        plain = [t.detach() for t in few]
+    yield Work(
+        row, lambda: ours(*plain, enable_gqa=True),
+        {"flash": pinned(torch, every[0], lambda: theirs(*plain, enable_gqa=True))},
+    )  # fmt: skip
+
+
+def masked_attention(torch: Any, ours: Any, theirs: Any, operands: Any) -> Iterator[Work]:
+    """Boolean masks: random blocks, and sequences of unequal lengths padded to one."""
+    n = 4096
+    x = operands(4, 16, 16, n, n)
+    blocks = torch.rand(n // 64, n // 64, device="cuda") < 0.3
+    blocks.fill_diagonal_(True)
+    tiles = blocks.repeat_interleave(64, 0).repeat_interleave(64, 1)
+    scattered = torch.rand(n, n, device="cuda") < 0.5
+    lengths = torch.tensor([512, 1024, 2048, 4096], device="cuda")
+    ends = (torch.arange(n, device="cuda") < lengths[:, None])[:, None, None]
+    for name, mask in (("blocks", tiles), ("scattered", scattered), ("lengths", ends)):
+        pairs = int(mask.expand(4, 1, n, n).sum()) * 16
+        yield from attention_pair(
+            torch, f"4x16x{n} {name}", x, lambda m=mask: ours(*x, m), lambda m=mask: theirs(*x, m),
+            ("EFFICIENT_ATTENTION", "CUDNN_ATTENTION"), pairs,
+        )  # fmt: skip
+
+
 def everything(torch: Any, pf: Any) -> Iterator[Work]:
     """All works; their tensors are made when one is asked for."""
     yield from convolutions(torch, pf)
+    yield from attention(torch, pf)
     yield from memory_bound(torch, pf)
 
 

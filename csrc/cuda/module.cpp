@@ -5,6 +5,7 @@ namespace pyfast::cuda {
 void register_core(py::module_& m);
 void register_host(py::module_& m);
 void register_activation(py::module_& m);
+void register_attention(py::module_& m);
 void register_conv(py::module_& m);
 void register_dropout(py::module_& m);
 void register_embedding(py::module_& m);
@@ -28,6 +29,7 @@ PYBIND11_MODULE(_cuda, m, pybind11::mod_gil_not_used()) {
   cuda::register_core(m);
   cuda::register_host(m);
   cuda::register_activation(m);
+  cuda::register_attention(m);
   cuda::register_conv(m);
   cuda::register_dropout(m);
   cuda::register_embedding(m);

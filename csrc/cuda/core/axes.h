@@ -1,6 +1,7 @@
 // Several axes of an array taken together as one, in C order, for GPU and host.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 
 #include "core/tensor.h"
@@ -25,6 +26,10 @@ struct Axes {
     size[rank] = n;
     stride[rank++] = step;
     return true;
+  }
+  bool same(const Axes& other) const {
+    return rank == other.rank && std::equal(size, size + rank, other.size) &&
+           std::equal(stride, stride + rank, other.stride);
   }
   PYFAST_HOST_DEVICE std::int64_t offset(std::int64_t index) const {
     std::int64_t at = 0;

@@ -15,6 +15,7 @@
 
 namespace pyfast::cuda {
 
+void register_attention_host(py::module_& host);
 void register_conv_host(py::module_& host);
 void register_loss_host(py::module_& host);
 void register_matmul_host(py::module_& host);
@@ -123,6 +124,7 @@ void register_host(py::module_& m) {
   host.def("describe", [](int status) { return describe(static_cast<cudaError_t>(status)); });
   host.def("unary", &unary);
   host.def("unary_backward", &unary_backward);
+  register_attention_host(host);
   register_conv_host(host);
   register_loss_host(host);
   register_matmul_host(host);

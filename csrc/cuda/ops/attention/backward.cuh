@@ -1,0 +1,429 @@
+// Backward recomputes the weights from forward's row statistics, twice: a block that owns queries
+// sums their gradient over keys, a block that owns keys sums its two over queries. That is seven
+// products where five would do, but no block adds to what another wrote: no atomics, the same bits
+// in every run. Where an operand was broadcast (grouped queries), a block walks over all it served.
+#pragma once
+
+#include "cuda/ops/attention/plan.h"
+#include "cuda/ops/attention/tile_sizes.h"
+#include "cuda/ops/attention/tiles.cuh"
+
+namespace pyfast::cuda {
+
+// Of every row of scores: forward's statistics, and the sum of grad * output.
+struct BackwardRows {
+  const float *max, *sum, *dot;
+};
+
+// A weight is 2^(score - shift) * inverse, its score's gradient weight * (gradient - dot).
+struct RowWeight {
+  float shift = 0, inverse = 0, dot = 0;
+
+  RowWeight() = default;
+  __device__ __forceinline__ RowWeight(const BackwardRows& rows, std::int64_t row) {
+    const float max = rows.max[row], sum = rows.sum[row];
+    shift = max == -INFINITY ? 0.0f : max;
+    inverse = sum == 0 ? 0.0f : 1 / sum;
+    dot = rows.dot[row];
+  }
+};
+
+// A warp a row.
+template <class T>
+PYFAST_KERNEL(128)
+row_dots(const T* grad, const T* output, std::int64_t rows, int width, float* dots) {
+  const std::int64_t row = std::int64_t{blockIdx.x} * 4 + threadIdx.x / 32;
+  if (row >= rows) return;
+  const int lane = static_cast<int>(threadIdx.x) % 32;
+  float sum = 0;
+  for (int c = lane; c < width; c += 32)
+    sum = fmaf(to_float(grad[row * width + c]), to_float(output[row * width + c]), sum);
+#pragma unroll
+  for (int bits = 16; bits > 0; bits /= 2) sum += from_lane_xor(sum, bits);
+  if (lane == 0) dots[row] = sum;
+}
+
+// load(stage, at) and compute(stage, at) for every step from begin to end that is needed; with two
+// stages the next step's copies run beside the arithmetic.
+template <int kStages, class Needed, class Load, class Compute>
+__device__ __forceinline__ void stream(int begin, int end, int step, Needed needed, Load load,
+                                       Compute compute) {
+  const auto next = [&](int at) {
+    while (at < end && !needed(at)) at += step;
+    return at;
+  };
+  int at = next(begin), stage = 0;
+  if (at < end) load(0, at);
+  commit_copies();
+#pragma unroll 1
+  while (at < end) {
+    const int ahead = next(at + step);
+    if constexpr (kStages == 2) {
+      if (ahead < end) load(1 - stage, ahead);
+      commit_copies();
+      wait_copies<1>();
+    } else {
+      wait_copies<0>();
+    }
+    sync_block();
+    compute(stage, at);
+    sync_block();  // everyone is done with this stage
+    if constexpr (kStages == 2) {
+      stage = 1 - stage;
+    } else {
+      if (ahead < end) load(0, ahead);
+      commit_copies();
+    }
+    at = ahead;
+  }
+}
+
+template <class T, int kDepth>
+PYFAST_KERNEL((BackwardTile<sizeof(T), kDepth>::kThreads))
+query_gradient_kernel(const PYFAST_GRID_CONSTANT AttentionProblem p,
+                      const PYFAST_GRID_CONSTANT AttentionOperand upstream,
+                      const BackwardRows statistics, const PYFAST_GRID_CONSTANT GradientAxes axes,
+                      T* gradient) {
+  using Tile = BackwardTile<sizeof(T), kDepth>;
+  constexpr int kRows = Tile::kRows, kStep = Tile::kStep, kThreads = Tile::kThreads;
+  constexpr int kPitch = tile_pitch<T>(kDepth);
+  T* query = reinterpret_cast<T*>(shared_memory());
+  T *grad = query + kRows * kPitch, *streamed = grad + kRows * kPitch;
+  const int blocks = (p.queries + kRows - 1) / kRows;
+  const std::int64_t element = blockIdx.x / static_cast<unsigned>(blocks);
+  const int row =
+      (blocks - 1 - static_cast<int>(blockIdx.x % static_cast<unsigned>(blocks))) * kRows;
+  const int first = static_cast<int>(threadIdx.x) / 32 * 16;
+  WarpTile<kDepth> sums[1];
+  sums[0].clear();
+
+#pragma unroll 1
+  for (std::int64_t sum = 0; sum < axes.sums; ++sum) {
+    const std::int64_t index = axes.index(element, sum);
+    const std::int64_t mask_at = p.mask.axes.offset(index);
+    const std::int64_t square_at = p.square_axes.offset(index);
+    const MatrixRows<T> keys(p.key, index, p.width), values(p.value, index, p.value_width);
+    const int mine = row + first + sums[0].row(0);
+    RowWeight weight[2];
+#pragma unroll
+    for (int h = 0; h < 2; ++h)
+      if (mine + 8 * h < p.queries)
+        weight[h] = RowWeight(statistics, index * p.queries + mine + 8 * h);
+    wait_copies<0>();
+    sync_block();
+    load_tile<kRows, kDepth, kThreads>(query, MatrixRows<T>(p.query, index, p.width), row,
+                                       p.queries);
+    load_tile<kRows, kDepth, kThreads>(grad, MatrixRows<T>(upstream, index, p.value_width), row,
+                                       p.queries);
+    const auto cover = [&](int j) { return p.cover({row, row + kRows, j, j + kStep}, square_at); };
+    stream<Tile::kStages>(
+        p.first_key(row) / kStep * kStep, p.end_key(row + kRows), kStep,
+        [&](int j) { return cover(j) != Cover::none; },
+        [&](int stage, int j) {
+          T* key = streamed + stage * 2 * kStep * kPitch;
+          load_tile<kStep, kDepth, kThreads>(key, keys, j, p.keys);
+          load_tile<kStep, kDepth, kThreads>(key + kStep * kPitch, values, j, p.keys);
+        },
+        [&](int stage, int j) {
+          const T* key = streamed + stage * 2 * kStep * kPitch;
+          WarpTile<kStep> s[1], d[1];
+          s[0].clear();
+          d[0].clear();
+          multiply_rows<kDepth>(s, query + first * kPitch, key);
+          multiply_rows<kDepth>(d, grad + first * kPitch, key + kStep * kPitch);
+          s[0].each([&](int, int, float& v) { v *= p.scale * kLog2e; });
+          if (cover(j) != Cover::all) {
+            const MaskLine lines[2] = {p.keys_of(mine, j, mask_at, kStep),
+                                       p.keys_of(mine + 8, j, mask_at, kStep)};
+            apply_mask<T>(s[0], p, lines);
+          }
+          if (p.dropout) {
+            const std::int64_t all = index * p.queries + mine, both[2] = {all, all + 8};
+            drop(d[0], keep_by_query<kStep>(p, both, j), p.keep_scale);
+          }
+#pragma unroll
+          for (int n = 0; n < kStep / 8; ++n)
+#pragma unroll
+            for (int e = 0; e < 4; ++e) {
+              const RowWeight& w = weight[e / 2];
+              const float v = power_of_two(s[0].at[n][e] - w.shift) * w.inverse;
+              d[0].at[n][e] = v == 0 ? 0.0f : v * (d[0].at[n][e] - w.dot);
+            }
+          multiply_columns<T>(sums, d, key);
+        });
+  }
+  wait_copies<0>();
+  sync_block();
+  sums[0].each([&](int, int, float& v) { v *= p.scale; });
+  T* to = gradient + axes.target.offset(element) + std::int64_t{row + first} * p.width;
+  write_sums<T>(sums, reinterpret_cast<float*>(query + first * kPitch), to, p.queries - row - first,
+                p.width);
+}
+
+// Either gradient may be null. With kKey or kValue false a kernel has registers for wide heads.
+template <class T>
+struct KeyGradients {
+  GradientAxes key_axes, value_axes;  // the same but for `target`
+  T *key, *value;
+};
+
+template <class T, int kDepth, bool kKey, bool kValue>
+PYFAST_KERNEL((BackwardTile<sizeof(T), kDepth>::kThreads))
+key_gradient_kernel(const PYFAST_GRID_CONSTANT AttentionProblem p,
+                    const PYFAST_GRID_CONSTANT AttentionOperand upstream,
+                    const BackwardRows statistics,
+                    const PYFAST_GRID_CONSTANT KeyGradients<T> gradients) {
+  using Tile = BackwardTile<sizeof(T), kDepth>;
+  constexpr int kRows = Tile::kRows, kStep = Tile::kStep, kThreads = Tile::kThreads;
+  constexpr int kPitch = tile_pitch<T>(kDepth);
+  T* key = reinterpret_cast<T*>(shared_memory());
+  T *value = key + kRows * kPitch, *streamed = value + kRows * kPitch;
+  float* weights = reinterpret_cast<float*>(streamed + 2 * Tile::kStages * kStep * kPitch);
+  const GradientAxes& axes = kKey ? gradients.key_axes : gradients.value_axes;
+  const int blocks = (p.keys + kRows - 1) / kRows;
+  const std::int64_t element = blockIdx.x / static_cast<unsigned>(blocks);
+  const int row = static_cast<int>(blockIdx.x % static_cast<unsigned>(blocks)) * kRows;
+  const int first = static_cast<int>(threadIdx.x) / 32 * 16;
+  WarpTile<kKey ? kDepth : 8> of_key[1];
+  WarpTile<kValue ? kDepth : 8> of_value[1];
+  of_key[0].clear();
+  of_value[0].clear();
+
+#pragma unroll 1
+  for (std::int64_t sum = 0; sum < axes.sums; ++sum) {
+    const std::int64_t index = axes.index(element, sum);
+    const std::int64_t mask_at = p.mask.axes.offset(index);
+    const std::int64_t square_at = p.square_axes.offset(index);
+    const MatrixRows<T> queries(p.query, index, p.width), grads(upstream, index, p.value_width);
+    const int mine = row + first + of_key[0].row(0);
+    wait_copies<0>();
+    sync_block();
+    load_tile<kRows, kDepth, kThreads>(key, MatrixRows<T>(p.key, index, p.width), row, p.keys);
+    load_tile<kRows, kDepth, kThreads>(value, MatrixRows<T>(p.value, index, p.value_width), row,
+                                       p.keys);
+    const auto cover = [&](int i) { return p.cover({i, i + kStep, row, row + kRows}, square_at); };
+    stream<Tile::kStages>(
+        p.first_query(row) / kStep * kStep, p.end_query(row + kRows), kStep,
+        [&](int i) { return cover(i) != Cover::none; },
+        [&](int stage, int i) {
+          T* query = streamed + stage * 2 * kStep * kPitch;
+          load_tile<kStep, kDepth, kThreads>(query, queries, i, p.queries);
+          load_tile<kStep, kDepth, kThreads>(query + kStep * kPitch, grads, i, p.queries);
+          const int mine_of = i + static_cast<int>(threadIdx.x);
+          if (static_cast<int>(threadIdx.x) >= kStep) return;
+          RowWeight w;
+          if (mine_of < p.queries) w = RowWeight(statistics, index * p.queries + mine_of);
+          float* to = weights + stage * 3 * kStep + threadIdx.x;
+          to[0] = w.shift;
+          to[kStep] = w.inverse;
+          to[2 * kStep] = w.dot;
+        },
+        [&](int stage, int i) {
+          const T* query = streamed + stage * 2 * kStep * kPitch;
+          const T* grad = query + kStep * kPitch;
+          const float* w = weights + stage * 3 * kStep;
+          WarpTile<kStep> s[1], d[1];
+          s[0].clear();
+          d[0].clear();
+          multiply_rows<kDepth>(s, key + first * kPitch, query);
+          if constexpr (kKey) multiply_rows<kDepth>(d, value + first * kPitch, grad);
+          s[0].each([&](int, int, float& v) { v *= p.scale * kLog2e; });
+          if (cover(i) != Cover::all) {
+            const MaskLine lines[2] = {p.queries_of(mine, i, mask_at, kStep),
+                                       p.queries_of(mine + 8, i, mask_at, kStep)};
+            apply_mask<T>(s[0], p, lines);
+          }
+          std::uint64_t keep = ~std::uint64_t{0};
+          if (p.dropout) {
+            keep = keep_by_key<kStep>(p, index * p.queries + i, mine);
+            if constexpr (kKey) drop(d[0], keep, p.keep_scale);
+          }
+#pragma unroll
+          for (int n = 0; n < kStep / 8; ++n)
+#pragma unroll
+            for (int e = 0; e < 4; ++e) {
+              const int c = s[0].column(n, e);
+              float& v = s[0].at[n][e];
+              v = power_of_two(v - w[c]) * w[kStep + c];
+              if constexpr (kKey)
+                d[0].at[n][e] = v == 0 ? 0.0f : v * (d[0].at[n][e] - w[2 * kStep + c]);
+            }
+          if constexpr (kValue) {
+            if (p.dropout) drop(s[0], keep, p.keep_scale);
+            multiply_columns<T>(of_value, s, grad);
+          }
+          if constexpr (kKey) multiply_columns<T>(of_key, d, query);
+        });
+  }
+  wait_copies<0>();
+  sync_block();
+  float* stage = reinterpret_cast<float*>(key + first * kPitch);
+  const int left = p.keys - row - first;
+  if constexpr (kKey) {
+    of_key[0].each([&](int, int, float& v) { v *= p.scale; });
+    if (gradients.key)
+      write_sums<T>(of_key, stage,
+                    gradients.key + gradients.key_axes.target.offset(element) +
+                        std::int64_t{row + first} * p.width,
+                    left, p.width);
+  }
+  if constexpr (kValue)
+    if (gradients.value)
+      write_sums<T>(of_value, stage,
+                    gradients.value + gradients.value_axes.target.offset(element) +
+                        std::int64_t{row + first} * p.value_width,
+                    left, p.value_width);
+}
+
+// The gradient of an additive mask: a block owns kRows x kStep of its elements, or all of an axis
+// along which it was broadcast, and sums the scores' gradients over all that it served.
+template <class T, int kDepth>
+PYFAST_KERNEL((BackwardTile<sizeof(T), kDepth>::kThreads), 1)
+mask_gradient_kernel(const PYFAST_GRID_CONSTANT AttentionProblem p,
+                     const PYFAST_GRID_CONSTANT AttentionOperand upstream,
+                     const BackwardRows statistics, const PYFAST_GRID_CONSTANT GradientAxes axes,
+                     T* gradient) {
+  using Tile = BackwardTile<sizeof(T), kDepth>;
+  constexpr int kRows = Tile::kRows, kStep = Tile::kStep, kThreads = Tile::kThreads;
+  constexpr int kPitch = tile_pitch<T>(kDepth);
+  T* query = reinterpret_cast<T*>(shared_memory());
+  T *grad = query + kRows * kPitch, *key = grad + kRows * kPitch, *value = key + kStep * kPitch;
+  const int row_blocks = axes.row ? (p.queries + kRows - 1) / kRows : 1;
+  const int column_blocks = axes.column ? (p.keys + kStep - 1) / kStep : 1;
+  std::int64_t block = blockIdx.x;
+  const int j_first = static_cast<int>(block % column_blocks) * kStep;
+  block /= column_blocks;
+  const int i_first = static_cast<int>(block % row_blocks) * kRows;
+  const std::int64_t element = block / row_blocks;
+  const int i_end = axes.row ? lesser(p.queries, i_first + kRows) : p.queries;
+  const int j_end = axes.column ? lesser(p.keys, j_first + kStep) : p.keys;
+  const int first = static_cast<int>(threadIdx.x) / 32 * 16;
+  WarpTile<kStep> total;
+  total.clear();
+
+#pragma unroll 1
+  for (std::int64_t sum = 0; sum < axes.sums; ++sum) {
+    const std::int64_t index = axes.index(element, sum);
+    const std::int64_t mask_at = p.mask.axes.offset(index);
+    const std::int64_t square_at = p.square_axes.offset(index);
+#pragma unroll 1
+    for (int i = i_first; i < i_end; i += kRows)
+#pragma unroll 1
+      for (int j = j_first; j < j_end; j += kStep) {
+        const Cover cover = p.cover({i, i + kRows, j, j + kStep}, square_at);
+        if (cover == Cover::none) continue;
+        sync_block();  // everyone is done with the tiles before
+        load_tile<kRows, kDepth, kThreads>(query, MatrixRows<T>(p.query, index, p.width), i,
+                                           p.queries);
+        load_tile<kRows, kDepth, kThreads>(grad, MatrixRows<T>(upstream, index, p.value_width), i,
+                                           p.queries);
+        load_tile<kStep, kDepth, kThreads>(key, MatrixRows<T>(p.key, index, p.width), j, p.keys);
+        load_tile<kStep, kDepth, kThreads>(value, MatrixRows<T>(p.value, index, p.value_width), j,
+                                           p.keys);
+        commit_copies();
+        wait_copies<0>();
+        sync_block();
+        WarpTile<kStep> s[1], d[1];
+        s[0].clear();
+        d[0].clear();
+        multiply_rows<kDepth>(s, query + first * kPitch, key);
+        multiply_rows<kDepth>(d, grad + first * kPitch, value);
+        s[0].each([&](int, int, float& v) { v *= p.scale * kLog2e; });
+        const int mine = i + first + total.row(0);
+        if (cover != Cover::all) {
+          const MaskLine lines[2] = {p.keys_of(mine, j, mask_at, kStep),
+                                     p.keys_of(mine + 8, j, mask_at, kStep)};
+          apply_mask<T>(s[0], p, lines);
+        }
+        const std::int64_t all = index * p.queries + mine, both[2] = {all, all + 8};
+        if (p.dropout) drop(d[0], keep_by_query<kStep>(p, both, j), p.keep_scale);
+        RowWeight weight[2];
+#pragma unroll
+        for (int h = 0; h < 2; ++h)
+          if (mine + 8 * h < p.queries) weight[h] = RowWeight(statistics, both[h]);
+#pragma unroll
+        for (int n = 0; n < kStep / 8; ++n)
+#pragma unroll
+          for (int e = 0; e < 4; ++e) {
+            const RowWeight& w = weight[e / 2];
+            const float v = power_of_two(s[0].at[n][e] - w.shift) * w.inverse;
+            total.at[n][e] += v == 0 ? 0.0f : v * (d[0].at[n][e] - w.dot);
+          }
+      }
+  }
+  sync_block();
+  float* tile = reinterpret_cast<float*>(query);  // kRows x (kStep + 1)
+  total.each([&](int r, int c, float& v) { tile[(first + r) * (kStep + 1) + c] = v; });
+  sync_block();
+  const int rows = axes.row ? i_end - i_first : 1, columns = axes.column ? j_end - j_first : 1;
+  T* to = gradient + axes.target.offset(element) + i_first * axes.row + j_first * axes.column;
+#pragma unroll 1
+  for (int o = static_cast<int>(threadIdx.x); o < rows * columns; o += kThreads) {
+    const int r = o / columns, c = o % columns;
+    float v = 0;
+#pragma unroll 1
+    for (int i = r; i < (axes.row ? r + 1 : kRows); ++i)
+#pragma unroll 1
+      for (int j = c; j < (axes.column ? c + 1 : kStep); ++j) v += tile[i * (kStep + 1) + j];
+    to[r * axes.row + c * axes.column] = from_float<T>(v);
+  }
+}
+
+template <class T, int kDepth, class Launch>
+void launch_key_gradients(const AttentionProblem& p, const AttentionOperand& upstream,
+                          const BackwardRows& rows, const BackwardTargets& to,
+                          const Launch& launch) {
+  using Tile = BackwardTile<sizeof(T), kDepth>;
+  const KeyGradients<T> both{to.key, to.value, to.key_to.defined ? to.key_to.as<T>() : nullptr,
+                             to.value_to.defined ? to.value_to.as<T>() : nullptr};
+  const int blocks = (p.keys + Tile::kRows - 1) / Tile::kRows;
+  const auto start = [&](auto kernel, const GradientAxes& axes, const KeyGradients<T>& wanted) {
+    launch(kernel, axes.count * blocks, Tile::kThreads, Tile::kBytes, p, upstream, rows, wanted);
+  };
+  if constexpr (kDepth <= 128) {
+    if (!both.value || !both.key || to.key.same_batch(to.value)) {
+      KeyGradients<T> one = both;  // the kernel walks as key_axes say
+      if (!both.key) one.key_axes = to.value;
+      return start(&key_gradient_kernel<T, kDepth, true, true>, one.key_axes, one);
+    }
+    KeyGradients<T> of_key = both, of_value = both;
+    of_key.value = of_value.key = nullptr;
+    of_value.key_axes = to.value;
+    start(&key_gradient_kernel<T, kDepth, true, true>, to.key, of_key);
+    start(&key_gradient_kernel<T, kDepth, true, true>, to.value, of_value);
+  } else {
+    if (both.key) start(&key_gradient_kernel<T, kDepth, true, false>, to.key, both);
+    if (both.value) start(&key_gradient_kernel<T, kDepth, false, true>, to.value, both);
+  }
+}
+
+// `dots` is workspace for a float a row. Grad and output are in C order.
+template <class Launch>
+void backward_into(const AttentionPlan& plan, const TensorView& grad, const TensorView& output,
+                   const AttentionRows& rows, const TensorView& dots, const BackwardTargets& to,
+                   const Launch& launch) {
+  const AttentionProblem& p = plan.problem;
+  const AttentionOperand upstream = ordered_rows(plan, grad);
+  const BackwardRows statistics{rows.max.as<float>(), rows.sum.as<float>(), dots.as<float>()};
+  const std::int64_t all = p.batch * p.queries;
+  visit_gpu(plan.dtype, [&]<class T>() {
+    launch(&row_dots<T>, (all + 3) / 4, 128, 0, grad.as<const T>(), output.as<const T>(), all,
+           p.value_width, dots.as<float>());
+    visit_depth(plan.depth, [&]<int kDepth>() {
+      using Tile = BackwardTile<sizeof(T), kDepth>;
+      const int row_blocks = (p.queries + Tile::kRows - 1) / Tile::kRows;
+      if (to.query_to.defined)
+        launch(&query_gradient_kernel<T, kDepth>, to.query.count * row_blocks, Tile::kThreads,
+               Tile::kBytes, p, upstream, statistics, to.query, to.query_to.as<T>());
+      if (to.key_to.defined || to.value_to.defined)
+        launch_key_gradients<T, kDepth>(p, upstream, statistics, to, launch);
+      if (!to.mask_to.defined) return;
+      const int column_blocks = to.mask.column ? (p.keys + Tile::kStep - 1) / Tile::kStep : 1;
+      launch(&mask_gradient_kernel<T, kDepth>,
+             to.mask.count * (to.mask.row ? row_blocks : 1) * column_blocks, Tile::kThreads,
+             Tile::kBytes, p, upstream, statistics, to.mask, to.mask_to.as<T>());
+    });
+  });
+}
+
+}  // namespace pyfast::cuda

@@ -1,0 +1,230 @@
+"""The kernels of attention, their very source, run thread by thread on the CPU.
+
+csrc/cuda/core/emulator.h plays the machine: matrix instructions by the layouts of the PTX ISA,
+shared memory that begins as NaN, copies that land as late as they may, or at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+import pyfast as pf
+
+host = pytest.importorskip("pyfast._cuda", reason="built without CUDA").host
+DTYPES = ["float32", "float16", "bfloat16"]
+SPACING = {"float32": 2.0**-23, "float16": 2.0**-10, "bfloat16": 2.0**-7}
+
+
+@pytest.fixture(params=[True, False], ids=["late copies", "early copies"])
+def copies(request: Any) -> Iterator[None]:
+    host.late_copies(request.param)
+    yield
+    host.late_copies(True)
+
+
+def encode(x: Any, dtype: str) -> Any:
+    """The values as the kernels get them: bfloat16 in uint16, rounded to nearest even."""
+    if dtype != "bfloat16":
+        return x.astype(dtype)
+    bits = x.astype(np.float32).view(np.uint32)
+    return ((bits + 0x7FFF + (bits >> 16 & 1)) >> 16).astype(np.uint16)
+
+
+def decode(x: Any, dtype: str) -> Any:
+    if dtype == "bfloat16":
+        return (x.astype(np.uint32) << 16).view(np.float32).astype(np.float64)
+    return (x.view(np.float16) if dtype == "float16" else x).astype(np.float64)
+
+
+def units(dtype: str, q: Any, k: Any, scale: float | None) -> float:
+    """How many spacings a result may be off.
+
+    float32: a score of size s is rounded by about s / 2 spacings, and its weight errs relatively by
+    as much; |q| |k| bounds scores. Half types err by the roundings of weights before a product.
+    """
+    if dtype != "float32" or q.size == 0 or k.size == 0:
+        return 3.0
+    factor = q.shape[-1] ** -0.5 if scale is None else abs(scale)
+    largest = factor * np.linalg.norm(q, axis=-1).max() * np.linalg.norm(k, axis=-1).max()
+    return float(3 + largest / 2)
+
+
+def draw(*shape: int, seed: int = 0) -> Any:
+    return np.random.default_rng(seed).standard_normal(shape)
+
+
+SETTINGS = {"dropout_p": 0.0, "is_causal": False, "scale": None, "enable_gqa": False,
+            "seed": 7, "offset": 3, "window_size": None}  # fmt: skip
+
+
+def check_forward(
+    dtype: str, q: Any, k: Any, v: Any, mask: Any = None, **named: Any
+) -> tuple[Any, ...]:
+    """Against the reference in float64, on the same rounded operands."""
+    options = {**SETTINGS, **named}.values()
+    coded = [encode(x, dtype) for x in (q, k, v)]
+    exact = [decode(x, dtype) for x in coded]
+    if mask is not None and mask.dtype != bool:
+        mask = encode(mask, dtype)
+    wide = mask if mask is None or mask.dtype == bool else decode(mask, dtype)
+    got = host.scaled_dot_product_attention(dtype, *coded, mask, *options)
+    wants = pf._core.scaled_dot_product_attention(*exact, wide, *options)
+    output = decode(got[0], dtype)
+    bound = SPACING[dtype] * (1 + np.abs(wants[0]).max(initial=0))
+    np.testing.assert_allclose(
+        output, wants[0], rtol=0, atol=units(dtype, q, k, named.get("scale")) * bound
+    )
+    for ours, theirs in zip(got[1:], wants[1:], strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=2e-5, atol=2e-5)
+    return got
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("width", [32, 64, 128, 256, 40, 5])
+def test_plain_heads(dtype: str, width: int, copies: None) -> None:
+    check_forward(dtype, draw(2, 37, width), draw(2, 90, width, seed=1), draw(2, 90, width, seed=2))
+
+
+def band(rows: int, columns: int, width: int) -> Any:
+    return np.abs(np.arange(rows)[:, None] - np.arange(columns)) < width
+
+
+def masks(rows: int, columns: int) -> dict[str, Any]:
+    random = np.random.default_rng(5).random((2, rows, columns)) < 0.6
+    random[..., 0] = True
+    random[0, 3] = False  # a query that may attend to nothing
+    lengths = np.arange(columns) < np.array([20, 70])[:, None, None]
+    terms = np.where(random, draw(2, rows, columns, seed=6), -np.inf)
+    return {
+        "random": random,
+        "one for all": random[1],
+        "lengths": lengths,
+        "band": band(rows, columns, 9),
+        "transposed": np.ascontiguousarray(random.transpose(0, 2, 1)).transpose(0, 2, 1),
+        "terms": terms,
+        "terms of keys": draw(columns, seed=7),
+        "terms of queries": draw(rows, 1, seed=8),
+        "zeros": np.zeros((rows, columns)),
+    }
+
+
+def check_backward(dtype: str, q: Any, k: Any, v: Any, mask: Any = None, **named: Any) -> None:
+    output, top, total = check_forward(dtype, q, k, v, mask, **named)
+    *options, window = {**SETTINGS, **named}.values()
+    grad = draw(*output.shape, seed=9)
+    coded = [encode(x, dtype) for x in (grad, q, k, v)]
+    exact = [decode(x, dtype) for x in coded]
+    terms = mask is not None and mask.dtype != bool
+    coded.append(encode(mask, dtype) if terms else mask)
+    exact.append(decode(coded[4], dtype) if terms else mask)
+    needs = (True, True, True, terms)
+    got = host.scaled_dot_product_attention_backward(
+        dtype, *coded, output, top, total, *options, needs, window
+    )
+    saved = pf._core.scaled_dot_product_attention(*exact[1:], *options, window)
+    wants = pf._core.scaled_dot_product_attention_backward(*exact, *saved, *options, *needs, window)
+    for ours, want in zip(got, wants, strict=True):
+        if want is None:
+            assert ours is None
+            continue
+        bound = SPACING[dtype] * (2 + np.abs(want).max(initial=0))
+        np.testing.assert_allclose(
+            decode(ours, dtype),
+            want,
+            rtol=0,
+            atol=(1 + units(dtype, q, k, named.get("scale"))) * bound,
+        )
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("width", [32, 64, 128, 256, 40, 5])
+def test_gradients_of_plain_heads(dtype: str, width: int, copies: None) -> None:
+    check_backward(
+        dtype, draw(1, 37, width), draw(1, 70, width, seed=1), draw(1, 70, width, seed=2)
+    )
+
+
+@pytest.mark.parametrize("name", sorted(masks(4, 4)))
+def test_masks(name: str) -> None:
+    q, k, v = draw(2, 70, 16), draw(2, 90, 16, seed=1), draw(2, 90, 16, seed=2)
+    for dtype in ("float32", "bfloat16"):
+        check_backward(dtype, q, k, v, masks(70, 90)[name])
+
+
+@pytest.mark.parametrize(
+    "named",
+    [
+        {"is_causal": True}, {"window_size": (5, 9)}, {"window_size": (-1, 3)},
+        {"window_size": (12, -1), "is_causal": True}, {"dropout_p": 0.3},
+        {"dropout_p": 0.5, "is_causal": True}, {"dropout_p": 1.0}, {"scale": -0.7},
+        {"scale": 0.0},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_settings(named: dict[str, Any]) -> None:
+    q, k, v = draw(2, 150, 16), draw(2, 70, 16, seed=1), draw(2, 70, 24, seed=2)
+    for dtype in ("float32", "float16"):
+        check_backward(dtype, q, k, v, **named)
+
+
+@pytest.mark.parametrize(
+    ("queries", "keys", "values", "grouped"),
+    [
+        ((2, 4), (2, 2), (2, 2), True), ((1, 6), (1, 1), (1, 1), True),
+        ((2, 1), (1, 3), (2, 3), False), ((3,), (), (), False), ((), (3,), (), False),
+        ((2, 2), (2, 1), (1, 2), False),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("rows", [1, 3, 20])
+def test_shared_operands(queries: Any, keys: Any, values: Any, grouped: bool, rows: int) -> None:
+    q, k, v = draw(*queries, rows, 8), draw(*keys, 37, 8, seed=1), draw(*values, 37, 8, seed=2)
+    for dtype in ("float32", "float16"):
+        check_backward(dtype, q, k, v, enable_gqa=grouped)
+        check_backward(dtype, q, k, v, draw(rows, 37, seed=3), enable_gqa=grouped)
+
+
+@pytest.mark.parametrize("keys", [900, 1100])
+def test_few_queries_against_keys_in_splits(keys: int) -> None:
+    q, k, v = draw(1, 4, 1, 32), draw(1, 2, keys, 32, seed=1), draw(1, 2, keys, 32, seed=2)
+    lengths = np.arange(keys) < 300  # whole splits see nothing
+    for dtype in DTYPES:
+        check_forward(dtype, q, k, v, enable_gqa=True)
+        check_forward(dtype, q, k, v, lengths, enable_gqa=True)
+        check_forward(dtype, q, k, v, np.zeros(keys, bool), enable_gqa=True)
+
+
+def test_strides_are_read_where_they_lie() -> None:
+    q, k, v = (draw(2, 40, 3, 16, seed=i).transpose(0, 2, 1, 3) for i in range(3))
+    for dtype in ("float32", "bfloat16"):
+        check_forward(dtype, q, k, v)
+        check_forward(dtype, q[:, :, ::2, ::-1], k[..., ::-1], v[..., 1::2], is_causal=True)
+
+
+def test_empty_operands() -> None:
+    for lead, rows, keys, width, value_width in (
+        ((2,), 0, 5, 4, 3), ((2,), 3, 0, 4, 3), ((2,), 3, 5, 0, 3), ((2,), 3, 5, 4, 0),
+        ((0,), 3, 5, 4, 3),
+    ):  # fmt: skip
+        q, k = draw(*lead, rows, width), draw(*lead, keys, width)
+        check_backward("float32", q, k, draw(*lead, keys, value_width))
+
+
+def test_the_same_bits_again() -> None:
+    q, k, v = (encode(draw(1, 70, 64, seed=i), "float16") for i in range(3))
+    options = SETTINGS.values()
+    first = host.scaled_dot_product_attention("float16", q, k, v, None, *options)
+    host.late_copies(False)
+    again = host.scaled_dot_product_attention("float16", q, k, v, None, *options)
+    host.late_copies(True)
+    for a, b in zip(first, again, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_a_head_too_wide() -> None:
+    x = np.zeros((2, 257), np.float32)
+    with pytest.raises(ValueError, match="at most 256 features on a GPU, got 257"):
+        host.scaled_dot_product_attention("float32", x, x, x, None, *SETTINGS.values())
