@@ -414,6 +414,13 @@ def test_sampling_as_hugging_face(pair: tuple[GPT, Any], options: dict[str, Any]
         ),
         (lambda: generate(COUNT_DOWN, [1], 3, eos_token_id=1.5), TypeError, "ints, got 1.5"),
         (lambda: generate(COUNT_DOWN, [1], 3, eos_token_id=-1), ValueError, "negative, got -1"),
+        (lambda: generate(COUNT_DOWN, [1], 3, eos_token_id=8), ValueError, "vocabulary's 8, got 8"),
+        (
+            lambda: generate(COUNT_DOWN, [1], 3, num_beams=2, eos_token_id=[1, 9]),
+            ValueError,
+            "vocabulary's 8, got 9",
+        ),
+        (lambda: stream(COUNT_DOWN, [1], 3, eos_token_id=8), ValueError, "vocabulary's 8, got 8"),
         (
             lambda: generate(COUNT_DOWN, [1], 3, repetition_penalty=np.inf),
             ValueError,

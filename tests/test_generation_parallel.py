@@ -185,6 +185,11 @@ SPELLER = Speller([[3], [4]])
         (lambda: generate_parallel(SPELLER, SOURCE, [3], MASK), ValueError, "each of 2 sources"),
         (lambda: generate_parallel(SPELLER, SOURCE, 2.5, MASK), TypeError, "integers"),
         (lambda: generate_parallel(SPELLER, SOURCE, 3, MASK, iterations=0), ValueError, "got 0"),
+        (
+            lambda: generate_parallel(SPELLER, SOURCE, 3, MASK, eos_token_id=99),
+            ValueError,
+            "generate_parallel: eos_token_id must be below .* got 99",
+        ),
         (lambda: LengthPredictor(4, 0), ValueError, "max_length must be positive"),
         (
             lambda: LengthPredictor(4, 3)(np.ones((2, 5, 4), np.float32), np.ones((2, 4), bool)),

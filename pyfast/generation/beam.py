@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from .decoder import Decoder
+from .decoder import Decoder, check_ends
 from .logits import apply_repetition_penalty, log_probabilities
 
 __all__ = ["Hypothesis", "beam_search"]
@@ -145,6 +145,7 @@ def beam_search(
     searches = [_Beams(*settings) for _ in range(decoder.batch_size)]
     running = list(searches)
     logits = decoder.logits()
+    check_ends(ends, logits.shape[1])
     if logits.shape[1] <= max(1, len(ends)):
         raise ValueError(
             f"generate: beam search needs more tokens than END's, got a vocabulary of "

@@ -14,7 +14,7 @@ import numpy as np
 
 from ..autograd import Variable, no_grad
 
-__all__ = ["Decoder", "evaluation", "prompt_array"]
+__all__ = ["Decoder", "check_ends", "evaluation", "prompt_array"]
 
 Array = np.ndarray[Any, Any]
 
@@ -35,6 +35,15 @@ def evaluation(model: Any) -> Iterator[None]:
     finally:
         for layer in layers:
             layer.training = True
+
+
+def check_ends(ends: Sequence[int] | Array, vocabulary: int, op: str = "generate") -> None:
+    """Raise ValueError where an END lies beyond the vocabulary: it could never come."""
+    for end in ends:
+        if end >= vocabulary:
+            raise ValueError(
+                f"{op}: eos_token_id must be below the vocabulary's {vocabulary}, got {end}"
+            )
 
 
 def prompt_array(prompt: Any, batch: int | None = None) -> tuple[Array, Array | None]:

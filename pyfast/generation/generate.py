@@ -10,7 +10,7 @@ import numpy as np
 
 from .. import random
 from .beam import Hypothesis, beam_search
-from .decoder import Decoder, evaluation
+from .decoder import Decoder, check_ends, evaluation
 from .logits import apply_repetition_penalty, log_probabilities, process_logits, sample
 
 __all__ = ["generate", "stream"]
@@ -217,6 +217,7 @@ def _check_counts(num_beams: int, num_return_sequences: int, do_sample: bool) ->
 def _collect(decoder: Decoder, choose: _Choice, ends: Array, repeats: int) -> list[Hypothesis]:
     """Run all steps and gather each row's tokens."""
     logits = decoder.logits()
+    check_ends(ends, logits.shape[1])
     if repeats > 1:
         spread = np.repeat(np.arange(decoder.batch_size), repeats)
         decoder.select(spread)
@@ -288,6 +289,7 @@ def stream(
         decoder = Decoder(model, prompt, max_new_tokens, source, source_mask, use_cache)
         logits = decoder.logits()
     count, ends = decoder.batch_size, _ends(eos_token_id)
+    check_ends(ends, logits.shape[1])
 
     def tokens() -> Iterator[Array]:
         with evaluation(model):

@@ -13,7 +13,7 @@ import numpy as np
 from .. import nn, random
 from ..autograd import Variable, no_grad
 from .beam import Hypothesis
-from .decoder import evaluation
+from .decoder import check_ends, evaluation
 from .logits import log_probabilities
 
 __all__ = ["LengthPredictor", "generate_parallel", "mask_tokens"]
@@ -223,6 +223,7 @@ def generate_parallel(
             array = logits._data if isinstance(logits, Variable) else np.asarray(logits)
             tokens, chances = _fill(tokens, chances, hidden, array, mask_token_id)
     ends = [] if eos_token_id is None else [eos_token_id]
+    check_ends(ends, array.shape[-1], "generate_parallel")
     rows = zip(tokens, chances, lengths, strict=True)
     return [_cut(row[:n], chance[:n], ends) for row, chance, n in rows]
 
