@@ -168,7 +168,7 @@ struct KeyGradients {
 };
 
 template <class T, int kDepth, bool kKey, bool kValue>
-PYFAST_KERNEL((BackwardTile<sizeof(T), kDepth>::kThreads))
+PYFAST_KERNEL((BackwardTile<sizeof(T), kDepth>::kThreads), 1)
 key_gradient_kernel(const PYFAST_GRID_CONSTANT AttentionProblem p,
                     const PYFAST_GRID_CONSTANT AttentionOperand upstream,
                     const BackwardRows statistics,
