@@ -60,6 +60,11 @@ struct AttentionProblem {
   std::uint64_t seed = 0, offset = 0, threshold = 0;
   float keep_scale = 1;
 
+  // Whether any pair at all may be forbidden.
+  PYFAST_HOST_DEVICE bool forbids() const {
+    return mask_kind != AttentionMask::none || before < queries - 1 || after < keys - 1;
+  }
+
   // Keys that some of these queries may see, as far as the band is concerned.
   PYFAST_HOST_DEVICE int first_key(int query_begin) const {
     return lesser(keys, greater(0, query_begin - before));
