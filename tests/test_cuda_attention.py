@@ -234,9 +234,11 @@ def test_the_same_bits_again() -> None:
 
 
 def test_a_head_too_wide() -> None:
-    x = np.zeros((2, 257), np.float32)
-    with pytest.raises(ValueError, match="at most 256 features on a GPU, got 257"):
-        host.scaled_dot_product_attention("float32", x, x, x, None, *SETTINGS.values())
+    wide, narrow = np.zeros((2, 257), np.float32), np.zeros((2, 5), np.float32)
+    for argument, arrays in (("query", (wide, wide, narrow)), ("value", (narrow, narrow, wide))):
+        message = f"scaled_dot_product_attention: {argument} must have at most 256 features .* 257"
+        with pytest.raises(ValueError, match=message):
+            host.scaled_dot_product_attention("float32", *arrays, None, *SETTINGS.values())
 
 
 def broken_operands(junk: float) -> tuple[Any, ...]:

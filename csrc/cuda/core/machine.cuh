@@ -81,7 +81,8 @@ template <class V>
 __device__ __forceinline__ V from_lane(V x, int lane) {
   return __shfl_sync(0xffffffffu, x, lane);
 }
-__device__ __forceinline__ float from_lane_xor(float x, int bits) {
+template <class V>
+__device__ __forceinline__ V from_lane_xor(V x, int bits) {
   return __shfl_xor_sync(0xffffffffu, x, bits);
 }
 
@@ -163,7 +164,8 @@ template <class V>
 V from_lane(V x, int lane) {
   return Emulator::self().exchange(x)[lane];
 }
-inline float from_lane_xor(float x, int bits) {
+template <class V>
+V from_lane_xor(V x, int bits) {
   return Emulator::self().exchange(x)[static_cast<int>(threadIdx.x % 32) ^ bits];
 }
 inline bool any_of_warp(bool x) {

@@ -74,6 +74,39 @@ struct PairGradients {
   }
 };
 
+// The gradients of the scores of a warp's 16 queries, whose rows of query and grad are given, and
+// kStep keys from j on. `mine` is the lane's first query, weight[h] the statistics of its two rows.
+template <class T, int kDepth, int kStep>
+__device__ __forceinline__ void query_slopes(WarpTile<kStep> (&d)[1], const AttentionProblem& p,
+                                             const T* query, const T* grad, const T* key,
+                                             const T* value, bool masked, std::int64_t mask_at,
+                                             std::int64_t index, int mine, int j,
+                                             const RowWeight (&weight)[2]) {
+  WarpTile<kStep> s[1];
+  s[0].clear();
+  d[0].clear();
+  multiply_rows<kDepth>(s, query, key);
+  multiply_rows<kDepth>(d, grad, value);
+  s[0].each([&](int, int, float& v) { v *= p.scale * kLog2e; });
+  if (masked) {
+    const MaskLine lines[2] = {p.keys_of(mine, j, mask_at, kStep),
+                               p.keys_of(mine + 8, j, mask_at, kStep)};
+    apply_mask<T>(s[0], p, lines);
+  }
+  if (p.dropout) {
+    const std::int64_t all = index * p.queries + mine, both[2] = {all, all + 8};
+    drop(d[0], keep_by_query<kStep>(p, both, j), p.keep_scale);
+  }
+#pragma unroll
+  for (int n = 0; n < kStep / 8; ++n)
+#pragma unroll
+    for (int e = 0; e < 4; ++e) {
+      const RowWeight& w = weight[e / 2];
+      const float score = s[0].at[n][e], v = weight_of(score, w.shift, w.inverse);
+      d[0].at[n][e] = slope_of(score, v, d[0].at[n][e], w.dot);
+    }
+}
+
 // load(stage, at) and compute(stage, at) for every step from begin to end that is needed; with two
 // stages the next step's copies run beside the arithmetic.
 template <int kStages, class Needed, class Load, class Compute>
@@ -183,29 +216,10 @@ query_gradient_kernel(const PYFAST_GRID_CONSTANT AttentionProblem p,
         },
         [&](int stage, int j) {
           const T* key = streamed + stage * 2 * kStep * kPitch;
-          WarpTile<kStep> s[1], d[1];
-          s[0].clear();
-          d[0].clear();
-          multiply_rows<kDepth>(s, query + first * kPitch, key);
-          multiply_rows<kDepth>(d, grad + first * kPitch, key + kStep * kPitch);
-          s[0].each([&](int, int, float& v) { v *= p.scale * kLog2e; });
-          if (cover(j) != Cover::all) {
-            const MaskLine lines[2] = {p.keys_of(mine, j, mask_at, kStep),
-                                       p.keys_of(mine + 8, j, mask_at, kStep)};
-            apply_mask<T>(s[0], p, lines);
-          }
-          if (p.dropout) {
-            const std::int64_t all = index * p.queries + mine, both[2] = {all, all + 8};
-            drop(d[0], keep_by_query<kStep>(p, both, j), p.keep_scale);
-          }
-#pragma unroll
-          for (int n = 0; n < kStep / 8; ++n)
-#pragma unroll
-            for (int e = 0; e < 4; ++e) {
-              const RowWeight& w = weight[e / 2];
-              const float score = s[0].at[n][e], v = weight_of(score, w.shift, w.inverse);
-              d[0].at[n][e] = slope_of(score, v, d[0].at[n][e], w.dot);
-            }
+          WarpTile<kStep> d[1];
+          query_slopes<T, kDepth>(d, p, query + first * kPitch, grad + first * kPitch, key,
+                                  key + kStep * kPitch, cover(j) != Cover::all, mask_at, index,
+                                  mine, j, weight);
           multiply_columns<T>(sums, d, key);
         });
   }
@@ -425,32 +439,19 @@ mask_gradient_kernel(const PYFAST_GRID_CONSTANT AttentionProblem p,
         commit_copies();
         wait_copies<0>();
         sync_block();
-        WarpTile<kStep> s[1], d[1];
-        s[0].clear();
-        d[0].clear();
-        multiply_rows<kDepth>(s, query + first * kPitch, key);
-        multiply_rows<kDepth>(d, grad + first * kPitch, value);
-        s[0].each([&](int, int, float& v) { v *= p.scale * kLog2e; });
         const int mine = i + first + total.row(0);
-        if (cover != Cover::all) {
-          const MaskLine lines[2] = {p.keys_of(mine, j, mask_at, kStep),
-                                     p.keys_of(mine + 8, j, mask_at, kStep)};
-          apply_mask<T>(s[0], p, lines);
-        }
-        const std::int64_t all = index * p.queries + mine, both[2] = {all, all + 8};
-        if (p.dropout) drop(d[0], keep_by_query<kStep>(p, both, j), p.keep_scale);
         RowWeight weight[2];
 #pragma unroll
         for (int h = 0; h < 2; ++h)
-          if (mine + 8 * h < p.queries) weight[h] = RowWeight(statistics, both[h]);
+          if (mine + 8 * h < p.queries)
+            weight[h] = RowWeight(statistics, index * p.queries + mine + 8 * h);
+        WarpTile<kStep> d[1];
+        query_slopes<T, kDepth>(d, p, query + first * kPitch, grad + first * kPitch, key, value,
+                                cover != Cover::all, mask_at, index, mine, j, weight);
 #pragma unroll
         for (int n = 0; n < kStep / 8; ++n)
 #pragma unroll
-          for (int e = 0; e < 4; ++e) {
-            const RowWeight& w = weight[e / 2];
-            const float score = s[0].at[n][e], v = weight_of(score, w.shift, w.inverse);
-            total.at[n][e] += slope_of(score, v, d[0].at[n][e], w.dot);
-          }
+          for (int e = 0; e < 4; ++e) total.at[n][e] += d[0].at[n][e];
       }
   }
   sync_block();
