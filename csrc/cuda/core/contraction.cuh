@@ -119,9 +119,8 @@ void contract(const Contraction& c, const void* a, const A& a_map, const void* b
               const Finish& finish, float* parts, cudaStream_t stream) {
   if (c.batch * c.rows * c.columns == 0) return;
   const auto launch = [&](const auto& put) {
-    detail::
-        contract_kernel<<<static_cast<unsigned>(c.tiles()), detail::kContractThreads, 0, stream>>>(
-            c, static_cast<const T*>(a), a_map, static_cast<const T*>(b), b_map, put);
+    detail::contract_kernel<<<grid_size(c.tiles()), detail::kContractThreads, 0, stream>>>(
+        c, static_cast<const T*>(a), a_map, static_cast<const T*>(b), b_map, put);
   };
   if (c.splits == 1) return launch(detail::PutFinished<Finish>{finish});
   launch(detail::PutPartial{parts, c.splits, c.rows, c.columns});

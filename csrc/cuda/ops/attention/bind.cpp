@@ -1,6 +1,6 @@
 #include "cuda/core/call.h"
-#include "cuda/ops/attention/arguments.h"
 #include "cuda/ops/attention/attention.h"
+#include "ops/attention/arguments.h"
 
 namespace pyfast::cuda {
 

@@ -7,10 +7,10 @@
 #include <optional>
 #include <vector>
 
-#include "cuda/ops/attention/arguments.h"
 #include "cuda/ops/attention/backward.cuh"
 #include "cuda/ops/attention/classify.cuh"
 #include "cuda/ops/attention/forward.cuh"
+#include "ops/attention/arguments.h"
 
 namespace pyfast::cuda {
 
