@@ -24,6 +24,7 @@ template <class T, class Map>
 __device__ __forceinline__ void fetch(T (&share)[kSlabShare], const T* data, const Map& map,
                                       std::int64_t batch, std::int64_t row, std::int64_t rows,
                                       std::int64_t k, std::int64_t end) {
+  asm volatile("" : "+l"(row));  // else 32 rows' places wait in registers for the next slab
 #pragma unroll
   for (int i = 0; i < kSlabShare; ++i) {
     const SlabSlot s(static_cast<int>(threadIdx.x) + i * kContractThreads, map.rows_adjacent);
