@@ -18,6 +18,7 @@ namespace pyfast::cuda {
 void register_attention_host(py::module_& host);
 void register_conv_host(py::module_& host);
 void register_embedding_host(py::module_& host);
+void register_hopper_host(py::module_& host);
 void register_loss_host(py::module_& host);
 void register_matmul_host(py::module_& host);
 void register_pad_host(py::module_& host);
@@ -128,6 +129,7 @@ void register_host(py::module_& m) {
   register_attention_host(host);
   register_conv_host(host);
   register_embedding_host(host);
+  register_hopper_host(host);
   register_loss_host(host);
   register_matmul_host(host);
   register_pad_host(host);
