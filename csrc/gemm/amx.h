@@ -1,6 +1,7 @@
 // Products on AMX tiles: the engine of gemm.h with other panels (see amx_kernel.h).
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 
@@ -22,8 +23,8 @@ bool amx_pays(std::int64_t m, std::int64_t n, std::int64_t k);
 void amx_gemm(const Problem<float>& problem);
 
 inline Magnitudes join(Magnitudes a, const Magnitudes& b) {
-  a.largest = a.largest > b.largest ? a.largest : b.largest;
-  a.smallest = a.smallest < b.smallest ? a.smallest : b.smallest;
+  a.largest = std::max(a.largest, b.largest);
+  a.smallest = std::min(a.smallest, b.smallest);
   return a;
 }
 
@@ -40,6 +41,25 @@ struct AmxPanels {
 };
 std::unique_ptr<const AmxPanels> amx_split(const Source<float>& right, std::int64_t rows,
                                            std::int64_t depth);
+
+// What the first digit of every row is worth, depth block after depth block, and of all of them
+// together how exact digits are.
+struct DigitLook {
+  std::int64_t depth_block, rows;  // rows: a multiple of 32
+  Workspace<float> units;
+  DigitSpread spread;
+
+  const float* at(std::int64_t row, std::int64_t k) const {
+    return units.data() + k / depth_block * rows + row;
+  }
+};
+// The same operand in digits.
+struct AmxDigits {
+  Workspace<std::int8_t> items;
+  std::unique_ptr<const DigitLook> look;
+};
+std::unique_ptr<const AmxDigits> amx_digits(const Source<float>& right, std::int64_t rows,
+                                            std::int64_t depth);
 
 // Tiles are this thread's while it lives.
 class AmxTiles {

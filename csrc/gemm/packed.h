@@ -32,8 +32,15 @@ class PackedMatrix {
   const AmxPanels* split() const
     requires std::is_same_v<T, float>
   {
-    std::call_once(once_, [&] { split_ = amx_split(source<float>(*this), rows_, depth_); });
+    std::call_once(split_once_, [&] { split_ = amx_split(source<float>(*this), rows_, depth_); });
     return split_.get();
+  }
+  const AmxDigits* digits() const
+    requires std::is_same_v<T, float>
+  {
+    std::call_once(digits_once_,
+                   [&] { digits_ = amx_digits(source<float>(*this), rows_, depth_); });
+    return digits_.get();
   }
 
  private:
@@ -41,8 +48,9 @@ class PackedMatrix {
   int tile_;
   int unit_;  // panel widths are multiples of it
   Workspace<T> panels_;
-  mutable std::once_flag once_;
+  mutable std::once_flag split_once_, digits_once_;
   mutable std::unique_ptr<const AmxPanels> split_;
+  mutable std::unique_ptr<const AmxDigits> digits_;
 };
 
 }  // namespace pyfast::gemm
