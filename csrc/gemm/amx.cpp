@@ -1,10 +1,11 @@
 #include "gemm/amx.h"
 
+#include <algorithm>
+#include <memory>
+
 #include "core/isa.h"
 #include "core/precision.h"
 #include "gemm/amx_engine.h"
-#include "gemm/amx_operand.h"
-#include "gemm/amx_plan.h"
 
 #if defined(__linux__) && defined(__x86_64__)
 #include <sys/syscall.h>
@@ -41,19 +42,62 @@ bool amx_pays(std::int64_t m, std::int64_t n, std::int64_t k) {
   return uses >= (matmul_precision() == MatmulPrecision::highest ? 72 : 24) && k >= kAmxDepth;
 }
 
-void amx_gemm(const Problem<float>& problem) {
-  const std::int64_t m = problem.m, n = problem.n, k = problem.k;
-  const int parts = amx_parts();
-  if (parts == 3) {
-    DigitOperand a(problem.a, m, true, k), b(problem.b, n, false, k);
-    const AmxPlan plan = amx_plan(m, n, k, DigitOperand::format());
-    if (const int products = amx_digit_products(a.spread(), b.spread(), plan.kc)) {
-      a.set_products(products);
-      return AmxEngine<DigitOperand>(problem, plan, a, b).run();
+namespace {
+
+template <class Format>
+std::unique_ptr<const typename Format::Panels> pack_all(const Format& format, int parts,
+                                                        const Source<float>& right,
+                                                        std::int64_t rows, std::int64_t depth) {
+  using Panels = typename Format::Panels;
+  const AmxSide<Format> side(format, {right.pack, right.context}, rows, false);
+  const std::int64_t kc = format.depths().block(depth), count = ceil_div(rows, kAmxPanel);
+  const std::int64_t panels = ceil_div(depth, kc) * count, panel = side.panel_items(kc);
+  std::unique_ptr<Panels> all(
+      new Panels{{parts, kc, count, Workspace<typename Format::Item>(panels * panel),
+                  Workspace<typename Format::Seen>(panels)}});
+  parallel_for(panels, grain_for(8 * kc * kAmxPanel), [&](std::int64_t i, std::int64_t end) {
+    for (; i < end; ++i) {
+      all->seen[i] = {};
+      side.pack(all->items.data() + i * panel, i % count * kAmxPanel,
+                cut(i / count * kc, kc, depth), all->seen[i]);
     }
-  }
-  const PartOperand a(problem.a, m, true, parts), b(problem.b, n, false, parts);
-  AmxEngine<PartOperand>(problem, amx_plan(m, n, k, PartOperand::format(parts)), a, b).run();
+  });
+  return all;
+}
+
+// By digits; false, and nothing is done, where a sample of the operands or the whole of the shared
+// one does not suit them.
+bool gemm_by_digits(const Problem<float>& p) {
+  const DigitFormat format;
+  const AmxSide<DigitFormat> a(format, p.a, p.m, true);
+  const AmxSide<DigitFormat> b(format, p.b, p.n, false,
+                               p.b.digits ? p.b.digits(p.b.context) : nullptr);
+  const std::int64_t kc = format.depths().block(p.k);
+  const auto sample = [&](const AmxSide<DigitFormat>& side) {
+    constexpr std::int64_t kOneIn = 16 * kAmxPanel, kMost = 4;
+    return side.sample(std::min(side.size() / kOneIn, kMost), cut(0, kc, p.k));
+  };
+  return format.products(sample(a), sample(b), kc) > 0 && AmxEngine(p, format, a, b).run();
+}
+
+}  // namespace
+
+std::unique_ptr<const AmxPanels> amx_split(const Source<float>& right, std::int64_t rows,
+                                           std::int64_t depth) {
+  return pack_all(PartFormat{amx_parts()}, amx_parts(), right, rows, depth);
+}
+std::unique_ptr<const AmxDigits> amx_digits(const Source<float>& right, std::int64_t rows,
+                                            std::int64_t depth) {
+  return pack_all(DigitFormat(), kAmxDigits, right, rows, depth);
+}
+
+void amx_gemm(const Problem<float>& p) {
+  const PartFormat format{amx_parts()};
+  if (format.parts == 3 && gemm_by_digits(p)) return;
+  const AmxPanels* panels = p.b.split ? p.b.split(p.b.context) : nullptr;
+  if (panels && panels->parts != format.parts) panels = nullptr;  // the precision has changed since
+  const AmxSide<PartFormat> a(format, p.a, p.m, true), b(format, p.b, p.n, false, panels);
+  AmxEngine(p, format, a, b).run();
 }
 
 }  // namespace pyfast::gemm

@@ -28,36 +28,35 @@ inline Magnitudes join(Magnitudes a, const Magnitudes& b) {
   return a;
 }
 
+inline DigitSpread join(DigitSpread a, const DigitSpread& b) {
+  a.spread += b.spread;
+  a.most = std::max(a.most, b.most);
+  a.gap += b.gap;
+  a.rows += b.rows;
+  a.filled += b.filled;
+  a.least = std::min(a.least, b.least);
+  a.largest = std::max(a.largest, b.largest);
+  a.smallest = std::min(a.smallest, b.smallest);
+  a.exact = a.exact && b.exact;
+  return a;
+}
+
 // Parts to split into, by matmul_precision().
 int amx_parts();
 
-// A right-hand operand split once: its depth block after depth block, each as all its panels of 32
+// A right-hand operand packed once: its depth block after depth block, each as all its panels of 32
 // rows, and what was seen of each panel.
-struct AmxPanels {
-  int parts;
+template <class Item, class Seen>
+struct AmxSplit {
+  int parts;                        // of numbers, or digits
   std::int64_t depth_block, count;  // count: panels of a depth block
-  Workspace<std::uint16_t> items;
-  Workspace<Magnitudes> seen;
+  Workspace<Item> items;
+  Workspace<Seen> seen;
 };
+struct AmxPanels : AmxSplit<std::uint16_t, Magnitudes> {};
+struct AmxDigits : AmxSplit<std::int8_t, DigitSpread> {};
 std::unique_ptr<const AmxPanels> amx_split(const Source<float>& right, std::int64_t rows,
                                            std::int64_t depth);
-
-// What the first digit of every row is worth, depth block after depth block, and of all of them
-// together how exact digits are.
-struct DigitLook {
-  std::int64_t depth_block, rows;  // rows: a multiple of 32
-  Workspace<float> units;
-  DigitSpread spread;
-
-  const float* at(std::int64_t row, std::int64_t k) const {
-    return units.data() + k / depth_block * rows + row;
-  }
-};
-// The same operand in digits.
-struct AmxDigits {
-  Workspace<std::int8_t> items;
-  std::unique_ptr<const DigitLook> look;
-};
 std::unique_ptr<const AmxDigits> amx_digits(const Source<float>& right, std::int64_t rows,
                                             std::int64_t depth);
 

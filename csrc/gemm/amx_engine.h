@@ -22,29 +22,35 @@ struct Shifted {
   }
 };
 
-template <class Operand>
+template <class Format>
 class AmxEngine {
  public:
-  AmxEngine(const Problem<float>& problem, const AmxPlan& plan, const Operand& a, const Operand& b)
-      : plan_(plan),
+  using Side = AmxSide<Format>;
+
+  AmxEngine(const Problem<float>& problem, const Format& format, const Side& a, const Side& b)
+      : format_(format),
+        plan_(amx_plan(problem.m, problem.n, problem.k, format.depths())),
         depth_(problem.k),
         sink_(problem.c),
         a_(a),
         b_(b),
-        shared_(plan.share_left ? a_ : b_),
-        private_(plan.share_left ? b_ : a_) {}
+        shared_(plan_.share_left ? a_ : b_),
+        private_(plan_.share_left ? b_ : a_) {}
 
-  void run() const {
+  // False, and nothing is done, if the shared operand does not suit the format.
+  bool run() const {
     for (std::int64_t s = 0; s < shared_.size(); s += plan_.shared_block)
       for (std::int64_t p = 0; p < private_.size(); p += plan_.private_pass)
-        run_pass(cut(s, plan_.shared_block, shared_.size()),
-                 cut(p, plan_.private_pass, private_.size()));
+        if (!run_pass(cut(s, plan_.shared_block, shared_.size()),
+                      cut(p, plan_.private_pass, private_.size())))
+          return false;
+    return true;
   }
 
  private:
-  using Item = typename Operand::Item;
-  using Seen = typename Operand::Seen;
-  using Panels = AmxPacked<Item, Seen>;
+  using Item = typename Format::Item;
+  using Seen = typename Format::Seen;
+  using Panels = AmxPacked<Format>;
 
   // Panels of A in a row of tile products: each tile's sums are added up during the next one's, and
   // the row's sums still lie in L1 when they go to the sink.
@@ -63,23 +69,25 @@ class AmxEngine {
     return rounded(plan_.private_block) * rounded(shared.size());
   }
 
-  void run_pass(Range shared, Range rows) const {
+  bool run_pass(Range shared, Range rows) const {
     const std::int64_t chunks = ceil_div(rows.size(), plan_.private_block);
-    const bool held = depth_ > plan_.ks;
+    const bool held = depth_ > plan_.ks, first = shared.begin == 0 && rows.begin == 0;
     const Workspace<float> sums(held ? chunks * chunk_sums(shared) : 0);
     for (std::int64_t k = 0; k < depth_; k += plan_.ks) {
-      const Packed packed = shared_.is_packed() ? Packed{shared, cut(k, plan_.ks, depth_),
-                                                         Workspace<Item>(0), Workspace<Seen>(0)}
-                                                : pack_shared(shared, cut(k, plan_.ks, depth_));
+      const Packed packed = pack_shared(shared, cut(k, plan_.ks, depth_));
+      if (k == 0 && first && format_.hopeless(shared_panels(packed, 0).seen, plan_.kc))
+        return false;
       parallel_for(chunks, 1, [&](std::int64_t chunk, std::int64_t) {
         run_chunk(packed,
                   cut(rows.begin + chunk * plan_.private_block, plan_.private_block, rows.end),
                   held ? sums.data() + chunk * chunk_sums(shared) : nullptr);
       });
     }
+    return true;
   }
 
   Packed pack_shared(Range rows, Range depths) const {
+    if (shared_.is_packed()) return {rows, depths, {}, {}};
     const std::int64_t panels = ceil_div(rows.size(), kAmxPanel);
     const std::int64_t blocks = ceil_div(depths.size(), plan_.kc);
     const std::int64_t block = shared_.panel_items(plan_.kc);
@@ -130,12 +138,14 @@ class AmxEngine {
       const Range now = cut(k, plan_.kc, packed.depths.end);
       const Panels shared = shared_panels(packed, k);
       const Panels others = private_panels(mine, now, scratch.data());
-      Block b{packed.rows, mine, now, shared.items, others.items, sums};
+      Block b{packed.rows, mine, now, shared.items, others.items, 0, sums};
       if (!plan_.share_left) {
         std::swap(b.rows, b.cols);
         std::swap(b.a, b.b);
       }
-      if (Operand::fits(others.seen, shared.seen, now.size()))
+      b.products = plan_.share_left ? format_.products(shared.seen, others.seen, now.size())
+                                    : format_.products(others.seen, shared.seen, now.size());
+      if (b.products > 0)
         multiply(b);
       else
         multiply_by_fma(b);
@@ -147,6 +157,7 @@ class AmxEngine {
     Range rows, cols, depths;
     const Item* a;
     const Item* b;
+    int products;
     float* sums;  // a slot of 32 x 32 per pair of panels, or null
     bool first() const { return depths.begin == 0; }
   };
@@ -160,10 +171,10 @@ class AmxEngine {
       const Item* b = block.b + c / kAmxPanel * b_panel;
       const bool last = c + kAmxPanel >= block.cols.size();
       const auto ahead = r / kAmxPanel * share / static_cast<std::int64_t>(sizeof(Item));
-      Operand::multiply(a_, b_, plan_.kc,
-                        {block.rows.begin + r, count, block.cols.begin + c, block.depths,
-                         block.a + r / kAmxPanel * a_panel, b, tiles, !block.first(),
-                         b + b_panel + ahead, last ? 0 : count * share});
+      format_.multiply({block.depths.size(), block.products, a_.width(block.rows.begin + r),
+                        b_.width(block.cols.begin + c), block.a + r / kAmxPanel * a_panel, b,
+                        a_panel, count, tiles, !block.first(), b + b_panel + ahead,
+                        last ? 0 : count * share});
     });
   }
 
@@ -219,10 +230,11 @@ class AmxEngine {
                   cols);
   }
 
+  Format format_;
   AmxPlan plan_;
   std::int64_t depth_;
   Sink<float> sink_;
-  const Operand &a_, &b_, &shared_, &private_;
+  const Side &a_, &b_, &shared_, &private_;
 };
 
 }  // namespace pyfast::gemm

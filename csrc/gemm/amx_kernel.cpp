@@ -384,10 +384,10 @@ const AmxKernels& kernels() {
                                     &multiply_any,
                                     &multiply_row_any,
                                     &multiply_into_any,
-                                    &look_along,
-                                    &look_across,
-                                    &digits_along,
-                                    &digits_across,
+                                    &digit_rows,
+                                    &digit_left,
+                                    &digit_right,
+                                    &digit_turned,
                                     &multiply_digits};
   return table;
 }

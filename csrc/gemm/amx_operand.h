@@ -1,121 +1,93 @@
-// Operands of a product on tiles, as panels of 32 rows, the last of 16 where that is enough: in
-// bfloat16 parts, or in digits (amx_kernel.h). What AmxEngine asks of either:
-//   Item, Seen                     of panels; Seen is what fits() needs to know of them
-//   size(), width(row), panel_items(depth)
-//   pack(panel, row, depths, seen)
-//   packed(rows, k)                panels that are there already: of rows, at a depth block; or
-//   null multiply(a, b, run)            a row of tile products fits(a, b, depth) whether the tiles
-//   lose nothing of such panels
+// An operand of a product on tiles, as panels of 32 rows, the last of 16 where that is enough.
 #pragma once
 
 #include <cstdint>
 #include <memory>
-#include <utility>
 
 #include "core/memory.h"
-#include "gemm/amx.h"
-#include "gemm/amx_plan.h"
+#include "core/parallel.h"
+#include "gemm/amx_format.h"
 #include "gemm/gemm.h"
 
 namespace pyfast::gemm {
 
-template <class Item, class Seen>
+// Panels side by side, and what was seen of all of them together.
+template <class Format>
 struct AmxPacked {
-  const Item* items;
-  Seen seen;
+  const typename Format::Item* items;
+  typename Format::Seen seen;
 };
 
-// `count` panels of A from `row` on, below each other and alike in width, by the panel of B at
-// `col`: the sums to `tiles`, a slot each. Meanwhile `bytes` from `ahead` on come into L2.
-template <class Item>
-struct AmxRun {
-  std::int64_t row, count, col;
-  Range depths;
-  const Item *a, *b;
-  float* tiles;
-  bool accumulate;
-  const Item* ahead;
-  std::int64_t bytes;
-};
-
-class AmxRows {  // what both have in common
+template <class Format>
+class AmxSide {
  public:
-  AmxRows(const Source<float>& source, std::int64_t size, bool left)
-      : source_(source), size_(size), left_(left) {}
+  using Item = typename Format::Item;
+  using Seen = typename Format::Seen;
+  using Panels = typename Format::Panels;
+
+  // panels: all of it, packed already, or null.
+  AmxSide(const Format& format, const Source<float>& source, std::int64_t size, bool left,
+          const Panels* panels = nullptr)
+      : format_(format), source_(source), size_(size), left_(left), panels_(panels) {}
 
   std::int64_t size() const { return size_; }
   int width(std::int64_t row) const { return size_ - row > kAmxTile ? kAmxPanel : kAmxTile; }
+  std::int64_t panel_items(std::int64_t depth) const {
+    return format_.panel_items(kAmxPanel, depth);
+  }
   const Source<float>& source() const { return source_; }
 
- protected:
-  int rows_at(std::int64_t row) const {
-    return static_cast<int>(std::min<std::int64_t>(width(row), size_ - row));
+  void pack(Item* panel, std::int64_t row, Range depths, Seen& seen) const {
+    const int wide = width(row),
+              count = static_cast<int>(std::min<std::int64_t>(wide, size_ - row));
+    AmxRows rows{nullptr, source_.stride, count, wide, depths.size(), left_, false};
+    if (source_.along) {
+      rows.from = source_.along + row * source_.stride + depths.begin;
+      rows.along = true;
+      return format_.pack(panel, rows, seen);
+    }
+    if (source_.across) {
+      rows.from = source_.across + row + depths.begin * source_.stride;
+      return format_.pack(panel, rows, seen);
+    }
+    const Workspace<float> gathered(wide * depths.size());
+    source_.pack(source_.context, gathered.data(), row, count, wide, depths.begin, depths.size());
+    rows.from = gathered.data();
+    rows.stride = rows.count = wide;
+    format_.pack(panel, rows, seen);
   }
+
+  bool is_packed() const { return panels_ != nullptr; }
+  AmxPacked<Format> packed(Range rows, std::int64_t k) const {
+    const std::int64_t kc = panels_->depth_block;
+    const std::int64_t at = k / kc * panels_->count + rows.begin / kAmxPanel;
+    AmxPacked<Format> some{panels_->items.data() + at * panel_items(kc), {}};
+    for (std::int64_t p = 0; p < ceil_div(rows.size(), kAmxPanel); ++p)
+      some.seen = join(some.seen, panels_->seen[at + p]);
+    return some;
+  }
+
+  // What is seen of `count` panels spread over all of it, at a depth block.
+  Seen sample(std::int64_t count, Range depths) const {
+    const std::int64_t panels = ceil_div(size_, kAmxPanel);
+    const Workspace<Item> scratch(panels_ ? 0 : panel_items(depths.size()));
+    Seen seen;
+    for (std::int64_t i = 0; i < count; ++i) {
+      const std::int64_t row = i * panels / count * kAmxPanel;
+      if (panels_)
+        seen = join(seen, packed(cut(row, kAmxPanel, size_), depths.begin).seen);
+      else
+        pack(scratch.data(), row, depths, seen);
+    }
+    return seen;
+  }
+
+ private:
+  Format format_;
   Source<float> source_;
   std::int64_t size_;
   bool left_;
+  const Panels* panels_;
 };
-
-class PartOperand : public AmxRows {
- public:
-  using Item = std::uint16_t;
-  using Seen = Magnitudes;
-  static AmxFormat format(int parts) { return {2 * parts, kAmxDepth, 384}; }
-
-  PartOperand(const Source<float>& source, std::int64_t size, bool left, int parts);
-
-  std::int64_t panel_items(std::int64_t depth) const {
-    return kAmxPanel * parts_ * round_up(depth, kAmxDepth);
-  }
-  void pack(Item* panel, std::int64_t row, Range depths, Seen& seen) const;
-  bool is_packed() const { return split_ != nullptr; }
-  AmxPacked<Item, Seen> packed(Range rows, std::int64_t k) const;
-
-  static void multiply(const PartOperand& a, const PartOperand& b, std::int64_t kc,
-                       const AmxRun<Item>& run);
-  static bool fits(const Seen& a, const Seen& b, std::int64_t depth) {
-    return amx_fits(a, b, depth);
-  }
-
- private:
-  int parts_;
-  const AmxPanels* split_ = nullptr;
-};
-
-class DigitOperand : public AmxRows {
- public:
-  using Item = std::int8_t;
-  struct Seen {};
-  // Sums of levels stay exact, integers, too (digit_sum() in amx_digits.h).
-  static AmxFormat format() { return {kAmxDigits, kAmxDigitDepth, 512}; }
-
-  // Looks at all of the operand, unless it is packed.
-  DigitOperand(const Source<float>& source, std::int64_t size, bool left, std::int64_t depth);
-
-  const DigitSpread& spread() const { return look().spread; }
-  std::unique_ptr<const DigitLook> take_look() { return std::move(own_); }
-  void set_products(int products) { products_ = products; }
-
-  std::int64_t panel_items(std::int64_t depth) const {
-    return kAmxPanel * kAmxDigits * round_up(depth, kAmxDigitDepth);
-  }
-  void pack(Item* panel, std::int64_t row, Range depths, Seen&) const;
-  bool is_packed() const { return split_ != nullptr; }
-  AmxPacked<Item, Seen> packed(Range rows, std::int64_t k) const;
-
-  static void multiply(const DigitOperand& a, const DigitOperand& b, std::int64_t kc,
-                       const AmxRun<Item>& run);
-  static bool fits(const Seen&, const Seen&, std::int64_t) { return true; }
-
- private:
-  const DigitLook& look() const { return *(split_ ? split_->look : own_); }
-  const float* units(std::int64_t row, std::int64_t k) const { return look().at(row, k); }
-
-  const AmxDigits* split_ = nullptr;
-  std::unique_ptr<const DigitLook> own_;
-  int products_ = 8;
-};
-
-inline DigitOperand::Seen join(DigitOperand::Seen, DigitOperand::Seen) { return {}; }
 
 }  // namespace pyfast::gemm

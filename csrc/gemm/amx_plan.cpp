@@ -20,16 +20,16 @@ std::int64_t even(std::int64_t total, std::int64_t limit, std::int64_t unit) {
 
 }  // namespace
 
-std::int64_t AmxFormat::depth_block(std::int64_t k) const { return even(k, most, step); }
+std::int64_t AmxDepths::block(std::int64_t k) const { return even(k, most, step); }
 
-AmxPlan amx_plan(std::int64_t m, std::int64_t n, std::int64_t k, const AmxFormat& format) {
+AmxPlan amx_plan(std::int64_t m, std::int64_t n, std::int64_t k, const AmxDepths& depths) {
   AmxPlan p{};
   p.share_left = m < n;
   const std::int64_t shared = p.share_left ? m : n, other = p.share_left ? n : m;
-  p.kc = format.depth_block(k);
+  p.kc = depths.block(k);
   p.ks = std::min(round_up(k, p.kc), std::max(kSharedDepth / p.kc, std::int64_t{1}) * p.kc);
-  p.shared_block = even(shared, kSharedBytes / (p.ks * format.bytes), kAmxPanel);
-  const std::int64_t most = kPrivateBytes / (p.kc * format.bytes);
+  p.shared_block = even(shared, kSharedBytes / (p.ks * depths.bytes), kAmxPanel);
+  const std::int64_t most = kPrivateBytes / (p.kc * depths.bytes);
   const double row_cost =
       static_cast<double>(p.shared_block) * static_cast<double>(std::min(k, p.ks));
   const std::int64_t least = static_cast<std::int64_t>(kMinChunk / row_cost) + 1;

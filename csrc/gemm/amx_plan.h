@@ -24,12 +24,12 @@ inline Range cut(std::int64_t begin, std::int64_t size, std::int64_t end) {
 inline std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 inline std::int64_t round_up(std::int64_t v, std::int64_t unit) { return ceil_div(v, unit) * unit; }
 
-// What numbers are split into for the tiles.
-struct AmxFormat {
+// How a format cuts the depth.
+struct AmxDepths {
   int bytes;          // of a number
-  std::int64_t step;  // of depth
-  std::int64_t most;  // depth of a block
-  std::int64_t depth_block(std::int64_t k) const;
+  std::int64_t step;  // of a tile product
+  std::int64_t most;  // of a block
+  std::int64_t block(std::int64_t k) const;
 };
 
 struct AmxPlan {
@@ -37,6 +37,6 @@ struct AmxPlan {
   std::int64_t kc, ks;                                     // depth of a block, and packed at a time
   std::int64_t shared_block, private_block, private_pass;  // rows
 };
-AmxPlan amx_plan(std::int64_t m, std::int64_t n, std::int64_t k, const AmxFormat& format);
+AmxPlan amx_plan(std::int64_t m, std::int64_t n, std::int64_t k, const AmxDepths& depths);
 
 }  // namespace pyfast::gemm
