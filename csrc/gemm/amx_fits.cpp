@@ -30,11 +30,16 @@ namespace {
 constexpr double kLeftOut = 1.06e-7;  // (256^2 / 12 / 2^24)^2
 constexpr double kRounded = 0x1p-32 / 12;
 constexpr double kMultiplyAdd = 0.184 / 2 * 0x1p-48;
+<<<<<<< HEAD
 constexpr std::int64_t kSummed = 256;
 // Of the error of multiply-adds, squared: over all rows, for any one of them, and should large
 // numbers meet small ones only, as far as geometric means tell (for numbers alike, the mean square
 // of products is at least the product of these, whatever their order).
 constexpr double kMean = 0.9, kRow = 3, kOpposed = 20;
+=======
+// Of the error of multiply-adds, squared: over all rows, and for any one of them.
+constexpr double kMean = 0.9, kRow = 3;
+>>>>>>> main
 
 struct Rows {  // of one spread, so many numbers of each not zero
   double spread, filled;
@@ -52,8 +57,9 @@ double gap(const DigitSpread& s) {
 }
 
 // The mean square error of so many products of digits over that of multiply-adds.
-double error_ratio(int products, const Rows& a, const Rows& b, std::int64_t depth) {
-  const double sums = static_cast<double>(std::min(depth, kSummed));
+double error_ratio(int products, const Rows& a, const Rows& b, std::int64_t depth,
+                   std::int64_t summed) {
+  const auto sums = static_cast<double>(summed);
   const double part = a.filled * b.filled / static_cast<double>(depth * depth);
   const double digits =
       (8 - products) * kLeftOut * a.spread * b.spread + kRounded * (a.spread + b.spread);
@@ -63,16 +69,27 @@ double error_ratio(int products, const Rows& a, const Rows& b, std::int64_t dept
 }  // namespace
 
 int amx_digit_products(const DigitSpread& a, const DigitSpread& b, std::int64_t depth) {
+  return amx_digit_products(a, b, depth, std::min(depth, kAmxSummed));
+}
+
+int amx_digit_products(const DigitSpread& a, const DigitSpread& b, std::int64_t depth,
+                       std::int64_t summed) {
   constexpr std::uint32_t kOne = 0x3f800000, kRange = 55u << 23;  // squares and units stay normal
   if (std::max(a.largest, b.largest) > kOne + kRange) return 0;
   if (a.rows == 0 || b.rows == 0) return 6;
   if (std::min(a.smallest, b.smallest) < kOne - kRange) return 0;
   if (a.exact && b.exact) return 6;
   for (int products = 6; products <= 8; ++products)
+<<<<<<< HEAD
     if (const double ratio = error_ratio(products, mean(a), mean(b), depth);
         ratio <= kMean && ratio * gap(a) * gap(b) <= kOpposed &&
         error_ratio(products, worst(a), mean(b), depth) <= kRow &&
         error_ratio(products, mean(a), worst(b), depth) <= kRow)
+=======
+    if (error_ratio(products, mean(a), mean(b), depth, summed) <= kMean &&
+        error_ratio(products, worst(a), mean(b), depth, summed) <= kRow &&
+        error_ratio(products, mean(a), worst(b), depth, summed) <= kRow)
+>>>>>>> main
       return products;
   return 0;
 }

@@ -384,11 +384,15 @@ const AmxKernels& kernels() {
                                     &multiply_any,
                                     &multiply_row_any,
                                     &multiply_into_any,
-                                    &digit_rows,
-                                    &digit_left,
-                                    &digit_right,
-                                    &digit_turned,
-                                    &multiply_digits};
+                                    &pack_rows,
+                                    &pack_left,
+                                    &pack_right,
+                                    &pack_turned,
+                                    &multiply_digits,
+                                    &look_along,
+                                    &digits_row,
+                                    &digits_turned,
+                                    &multiply_shifted};
   return table;
 }
 
