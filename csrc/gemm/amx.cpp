@@ -91,13 +91,17 @@ std::unique_ptr<const AmxDigits> amx_digits(const Source<float>& right, std::int
   return pack_all(DigitFormat(), kAmxDigits, right, rows, depth);
 }
 
-void amx_gemm(const Problem<float>& p) {
+void amx_gemm_by_parts(const Problem<float>& p) {
   const PartFormat format{amx_parts()};
-  if (format.parts == 3 && gemm_by_digits(p)) return;
   const AmxPanels* panels = p.b.split ? p.b.split(p.b.context) : nullptr;
   if (panels && panels->parts != format.parts) panels = nullptr;  // the precision has changed since
   const AmxSide<PartFormat> a(format, p.a, p.m, true), b(format, p.b, p.n, false, panels);
   AmxEngine(p, format, a, b).run();
+}
+
+void amx_gemm(const Problem<float>& problem) {
+  const bool digits = amx_parts() == kAmxDigits && problem.k >= kAmxDigitDepth;
+  if (!digits || !gemm_by_digits(problem)) amx_gemm_by_parts(problem);
 }
 
 }  // namespace pyfast::gemm

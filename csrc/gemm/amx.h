@@ -21,6 +21,8 @@ bool amx_pays(std::int64_t m, std::int64_t n, std::int64_t k);
 // C = A B at the precision that matmul_precision() asks for. Where the operands' magnitudes do not
 // suit the tiles, a block is computed by FMA.
 void amx_gemm(const Problem<float>& problem);
+// The same, in bfloat16 parts only.
+void amx_gemm_by_parts(const Problem<float>& problem);
 
 inline Magnitudes join(Magnitudes a, const Magnitudes& b) {
   a.largest = std::max(a.largest, b.largest);

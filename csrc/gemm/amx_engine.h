@@ -20,6 +20,11 @@ struct Shifted {
             std::int64_t depth) const {
     source.pack(source.context, panel, row0 + row, rows, tile, k0 + k, depth);
   }
+  void lies(Source<float>& s) const {
+    s.stride = source.stride;
+    if (source.along) s.along = source.along + row0 * s.stride + k0;
+    if (source.across) s.across = source.across + row0 + k0 * s.stride;
+  }
 };
 
 template <class Format>
@@ -148,7 +153,7 @@ class AmxEngine {
       if (b.products > 0)
         multiply(b);
       else
-        multiply_by_fma(b);
+        multiply_otherwise(b);
     }
   }
 
@@ -178,7 +183,7 @@ class AmxEngine {
     });
   }
 
-  void multiply_by_fma(const Block& block) const {
+  void multiply_otherwise(const Block& block) const {
     const std::int64_t ld = block.cols.size();
     const Workspace<float> product(block.rows.size() * ld);
     const Shifted a{a_.source(), block.rows.begin, block.depths.begin};
@@ -187,8 +192,8 @@ class AmxEngine {
     plain.c = product.data();
     plain.row_stride = ld;
     const MatrixSink<float> c(plain);
-    fma_gemm<float>({block.rows.size(), ld, block.depths.size(), gemm::source<float>(a),
-                     gemm::source<float>(b), gemm::sink<float>(c)});
+    format_.otherwise({block.rows.size(), ld, block.depths.size(), gemm::source<float>(a),
+                       gemm::source<float>(b), gemm::sink<float>(c)});
     each_run(block, [&](std::int64_t r, std::int64_t count, std::int64_t c, float* tiles) {
       const int width = b_.width(block.cols.begin + c);
       const std::int64_t rows = std::min(count * kAmxPanel, block.rows.size() - r);

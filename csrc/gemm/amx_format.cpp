@@ -17,10 +17,17 @@ void PartFormat::multiply(const AmxRun<Item>& run) const {
                               run.count, run.tiles, kAmxSlot, run.accumulate, run.ahead, run.bytes);
 }
 
+void PartFormat::otherwise(const Problem<float>& block) const { fma_gemm(block); }
+
+void DigitFormat::otherwise(const Problem<float>& block) const {
+  amx_gemm_by_parts(block);
+  amx::kernels().begin();  // the tiles are still the caller's
+}
+
 void DigitFormat::pack(Item* panel, const AmxRows& rows, Seen& seen) const {
   const auto& k = amx::kernels();
-  const auto split = rows.left ? (rows.along ? k.digit_rows : k.digit_left)
-                               : (rows.along ? k.digit_turned : k.digit_right);
+  const auto split = rows.left ? (rows.along ? k.pack_rows : k.pack_left)
+                               : (rows.along ? k.pack_turned : k.pack_right);
   split(panel, rows.from, rows.stride, rows.count, rows.width, rows.depth, seen);
 }
 

@@ -52,6 +52,8 @@ struct PartFormat {
   // Whether there is no operand that they would suit.
   bool hopeless(const Seen&, std::int64_t) const { return false; }
   void multiply(const AmxRun<Item>& run) const;
+  // What does not suit them; within a thread's use of the tiles.
+  void otherwise(const Problem<float>& block) const;
 };
 
 struct DigitFormat {
@@ -69,6 +71,8 @@ struct DigitFormat {
   }
   bool hopeless(const Seen& seen, std::int64_t depth) const;
   void multiply(const AmxRun<Item>& run) const;
+  // What does not suit them; within a thread's use of the tiles.
+  void otherwise(const Problem<float>& block) const;
 };
 
 }  // namespace pyfast::gemm

@@ -244,8 +244,8 @@ void multiply(const Row& row, int a_tiles, int b_tiles) {
 // ---- panels
 
 // The units of 16 rows that lie along the depth.
-void look_along(float* units, const float* rows, std::int64_t stride, int count, std::int64_t depth,
-                DigitSpread& spread) {
+void look_along_tile(float* units, const float* rows, std::int64_t stride, int count,
+                     std::int64_t depth, DigitSpread& spread) {
   SeenRows all;
   for (int r = 0; r < std::min(count, kAmxTile); ++r) {
     Seen seen;
@@ -288,7 +288,7 @@ void digits_along(std::int8_t* panel, const float* rows, std::int64_t stride, in
   float* const units = reinterpret_cast<float*>(panel);
   std::int8_t* to = panel + width * sizeof(float);
   for (int t = 0; t < width; t += kAmxTile) {
-    look_along(units + t, rows + t * stride, stride, count - t, depth, seen);
+    look_along_tile(units + t, rows + t * stride, stride, count - t, depth, seen);
     for (std::int64_t d = 0; d < depth; d += kAmxDigitDepth, to += kAmxDigits * kAmxDigitTile)
       digits_along_tile<turned>(to, rows + t * stride + d, stride, count - t, depth - d, units + t);
   }
@@ -309,20 +309,26 @@ void digits_across(std::int8_t* panel, const float* source, std::int64_t stride,
 
 }  // namespace
 
-void digit_rows(std::int8_t* panel, const float* rows, std::int64_t stride, int count, int width,
-                std::int64_t depth, DigitSpread& seen) {
+void look_along(float* units, const float* rows, std::int64_t stride, int count, std::int64_t depth,
+                DigitSpread& seen) {
+  for (int r = 0; r < count; r += kAmxTile)
+    look_along_tile(units + r, rows + r * stride, stride, count - r, depth, seen);
+}
+
+void pack_rows(std::int8_t* panel, const float* rows, std::int64_t stride, int count, int width,
+               std::int64_t depth, DigitSpread& seen) {
   digits_along<false>(panel, rows, stride, count, width, depth, seen);
 }
-void digit_left(std::int8_t* panel, const float* source, std::int64_t stride, int count, int width,
-                std::int64_t depth, DigitSpread& seen) {
+void pack_left(std::int8_t* panel, const float* source, std::int64_t stride, int count, int width,
+               std::int64_t depth, DigitSpread& seen) {
   digits_across<true>(panel, source, stride, count, width, depth, seen);
 }
-void digit_right(std::int8_t* panel, const float* source, std::int64_t stride, int count, int width,
-                 std::int64_t depth, DigitSpread& seen) {
+void pack_right(std::int8_t* panel, const float* source, std::int64_t stride, int count, int width,
+                std::int64_t depth, DigitSpread& seen) {
   digits_across<false>(panel, source, stride, count, width, depth, seen);
 }
-void digit_turned(std::int8_t* panel, const float* source, std::int64_t stride, int count,
-                  int width, std::int64_t depth, DigitSpread& seen) {
+void pack_turned(std::int8_t* panel, const float* source, std::int64_t stride, int count, int width,
+                 std::int64_t depth, DigitSpread& seen) {
   digits_along<true>(panel, source, stride, count, width, depth, seen);
 }
 

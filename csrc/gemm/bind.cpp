@@ -83,8 +83,8 @@ py::object digits(py::handle left, py::handle right, int products) {
     const std::int64_t steps = (k + kAmxDigitDepth - 1) / kAmxDigitDepth;
     const Workspace<std::int8_t> x(amx_digit_panel(32, k)), y(amx_digit_panel(32, k));
     DigitSpread seen;
-    kernels.digit_rows(x.data(), rows.data(), k, static_cast<int>(m), 32, k, seen);
-    kernels.digit_right(y.data(), cols.data(), n, static_cast<int>(n), 32, k, seen);
+    kernels.pack_rows(x.data(), rows.data(), k, static_cast<int>(m), 32, k, seen);
+    kernels.pack_right(y.data(), cols.data(), n, static_cast<int>(n), 32, k, seen);
     const gemm::AmxTiles tiles;
     kernels.multiply_digits(steps, x.data(), 2, 0, y.data(), 2, products, 1, c.view().as<float>(),
                             0, false, nullptr, 0);

@@ -32,21 +32,18 @@ class PackedMatrix {
   const AmxPanels* split() const
     requires std::is_same_v<T, float>
   {
-<<<<<<< HEAD
-    std::call_once(split_once_, [&] { split_ = amx_split(source<float>(*this), rows_, depth_); });
-=======
-    std::call_once(once_, [&] {
+    std::call_once(split_once_, [&] {
       if constexpr (std::is_same_v<T, float>)  // Clang before 16 instantiates it for double, too
         split_ = amx_split(source<T>(*this), rows_, depth_);
     });
->>>>>>> main
     return split_.get();
   }
   const AmxDigits* digits() const
     requires std::is_same_v<T, float>
   {
-    std::call_once(digits_once_,
-                   [&] { digits_ = amx_digits(source<float>(*this), rows_, depth_); });
+    std::call_once(digits_once_, [&] {
+      if constexpr (std::is_same_v<T, float>) digits_ = amx_digits(source<T>(*this), rows_, depth_);
+    });
     return digits_.get();
   }
 
