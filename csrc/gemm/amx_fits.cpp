@@ -31,11 +31,11 @@ constexpr double kLeftOut = 1.06e-7;  // (256^2 / 12 / 2^24)^2
 constexpr double kRounded = 0x1p-32 / 12;
 constexpr double kMultiplyAdd = 0.184 / 2 * 0x1p-48;
 // What an element of C is rounded by besides, in multiply-adds: units, and adding up the levels.
-constexpr double kBesides = 9;
+constexpr double kBesides = 20;
 // Of the error of multiply-adds, squared: over all rows, for any one of them, and should large
 // numbers meet small ones only, as far as geometric means tell (for numbers alike, the mean square
 // of products is at least the product of these, whatever their order).
-constexpr double kMean = 0.8, kRow = 3, kOpposed = 20;
+constexpr double kMean = 0.9, kRow = 3, kOpposed = 20;
 
 struct Rows {  // of one spread, so many numbers of each not zero
   double spread, filled;
