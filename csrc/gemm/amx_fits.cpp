@@ -30,18 +30,26 @@ namespace {
 constexpr double kLeftOut = 1.06e-7;  // (256^2 / 12 / 2^24)^2
 constexpr double kRounded = 0x1p-32 / 12;
 constexpr double kMultiplyAdd = 0.184 / 2 * 0x1p-48;
-// Of the error of multiply-adds, squared: over all rows, and for any one of them.
-constexpr double kMean = 0.9, kRow = 3;
+// What an element of C is rounded by besides, in multiply-adds: units, and adding up the levels.
+constexpr double kBesides = 20;
+// Of the error of multiply-adds, squared: over all rows, for any one of them, and should large
+// numbers meet small ones only, as far as geometric means tell (for numbers alike, the mean square
+// of products is at least the product of these, whatever their order).
+constexpr double kMean = 0.9, kRow = 3, kOpposed = 20;
 
 struct Rows {  // of one spread, so many numbers of each not zero
   double spread, filled;
 };
 Rows mean(const DigitSpread& s) {
   const auto rows = static_cast<double>(s.rows);
-  return {static_cast<double>(s.sum) / rows, static_cast<double>(s.filled) / rows};
+  return {static_cast<double>(s.spread) / rows, static_cast<double>(s.filled) / rows};
 }
 Rows worst(const DigitSpread& s) {
   return {static_cast<double>(s.most), static_cast<double>(s.least)};
+}
+
+double gap(const DigitSpread& s) {
+  return static_cast<double>(s.gap) / static_cast<double>(s.rows);
 }
 
 // The mean square error of so many products of digits over that of multiply-adds.
@@ -51,7 +59,7 @@ double error_ratio(int products, const Rows& a, const Rows& b, std::int64_t dept
   const double part = a.filled * b.filled / static_cast<double>(depth * depth);
   const double digits =
       (8 - products) * kLeftOut * a.spread * b.spread + kRounded * (a.spread + b.spread);
-  return digits / (kMultiplyAdd * sums * part);
+  return (digits / kMultiplyAdd + kBesides) / (sums * part);
 }
 
 }  // namespace
@@ -68,7 +76,8 @@ int amx_digit_products(const DigitSpread& a, const DigitSpread& b, std::int64_t 
   if (std::min(a.smallest, b.smallest) < kOne - kRange) return 0;
   if (a.exact && b.exact) return 6;
   for (int products = 6; products <= 8; ++products)
-    if (error_ratio(products, mean(a), mean(b), depth, summed) <= kMean &&
+    if (const double ratio = error_ratio(products, mean(a), mean(b), depth, summed);
+        ratio <= kMean && ratio * gap(a) * gap(b) <= kOpposed &&
         error_ratio(products, worst(a), mean(b), depth, summed) <= kRow &&
         error_ratio(products, mean(a), worst(b), depth, summed) <= kRow)
       return products;

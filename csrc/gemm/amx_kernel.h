@@ -35,11 +35,17 @@ struct Magnitudes {
 inline constexpr int kAmxDigits = 3;
 inline constexpr int kAmxDigitDepth = 64;                        // depth of a step of digits
 inline constexpr int kAmxDigitTile = kAmxTile * kAmxDigitDepth;  // bytes of a tile
+// Bytes of a panel of digits.
+constexpr std::int64_t amx_digit_panel(int width, std::int64_t depth) {
+  const std::int64_t steps = (depth + kAmxDigitDepth - 1) / kAmxDigitDepth;
+  return width * (static_cast<std::int64_t>(sizeof(float)) + kAmxDigits * kAmxDigitDepth * steps);
+}
 
 // What tells how exact digits of some rows are. A row's spread is the square of its unit over the
-// root mean square of its numbers that are not zero; rows of nothing but zeros do not count.
+// mean square of its numbers, its gap that mean over the square of their geometric mean; zeros do
+// not count, and neither do rows of nothing else.
 struct DigitSpread {
-  float sum = 0, most = 0;                            // of spreads
+  float spread = 0, most = 0, gap = 0;                // sum and largest of spreads, sum of gaps
   std::int64_t rows = 0, filled = 0;                  // rows, and their numbers that are not zero
   std::int64_t least = std::int64_t{1} << 62;         // of these in a row
   std::uint32_t largest = 0, smallest = 0xffffffffu;  // bits of the rows' largest magnitudes
@@ -60,8 +66,9 @@ struct AmxOperand {
     constexpr std::int64_t kBytes = 2 * kAmxTileItems;
     return {data, 64, kBytes, tiles * kBytes, parts * tiles * kBytes};
   }
-  static AmxOperand digits(const std::int8_t* data, int tiles) {
-    return {data, 64, kAmxDigitTile, tiles * kAmxDigitTile, kAmxDigits * tiles * kAmxDigitTile};
+  // Of 16 rows or columns, step after step, digit after digit.
+  static AmxOperand digits(const void* data) {
+    return {data, 64, 0, kAmxDigitTile, kAmxDigits * kAmxDigitTile};
   }
 };
 
@@ -117,26 +124,25 @@ struct AmxKernels {
   void (*multiply_into)(std::int64_t steps, const AmxOperand& a, int a_tiles, const AmxOperand& b,
                         int b_tiles, float* c, std::int64_t ld, const float* factors);
 
-  // units[r] of `count` rows of either operand, up to 32, each along the depth, or depth after
-  // depth: source[d * stride + r]. Zeros up to a multiple of 16.
+  // The same splits into digits. A panel is the units of its rows or columns, then tile after tile
+  // of 16 of them all its steps of 64 in depth, in a step digit after digit.
+  void (*pack_rows)(std::int8_t* panel, const float* rows, std::int64_t stride, int count,
+                    int width, std::int64_t depth, DigitSpread& seen);
+  void (*pack_left)(std::int8_t* panel, const float* source, std::int64_t stride, int count,
+                    int width, std::int64_t depth, DigitSpread& seen);
+  void (*pack_right)(std::int8_t* panel, const float* source, std::int64_t stride, int count,
+                     int width, std::int64_t depth, DigitSpread& seen);
+  void (*pack_turned)(std::int8_t* panel, const float* source, std::int64_t stride, int count,
+                      int width, std::int64_t depth, DigitSpread& seen);
+  // multiply_row for panels of digits, by 6 to 8 products a step.
+  void (*multiply_digits)(std::int64_t steps, const std::int8_t* a, int a_tiles,
+                          std::int64_t a_next, const std::int8_t* b, int b_tiles, int products,
+                          std::int64_t count, float* tile, std::int64_t next, bool accumulate,
+                          const void* ahead, std::int64_t bytes);
+
+  // The units of `count` rows along the depth, zeros up to a multiple of 16.
   void (*look_along)(float* units, const float* rows, std::int64_t stride, int count,
                      std::int64_t depth, DigitSpread& seen);
-  void (*look_across)(float* units, const float* source, std::int64_t stride, int count,
-                      std::int64_t depth, DigitSpread& seen);
-  // The digits of such rows: steps of 64 in depth, in a step digit after digit, in a digit tile
-  // after tile; zeros beyond what is there. left: as rows of A, otherwise as columns of B.
-  void (*digits_along)(std::int8_t* panel, const float* rows, std::int64_t stride, int count,
-                       int width, std::int64_t depth, const float* units, bool left);
-  void (*digits_across)(std::int8_t* panel, const float* source, std::int64_t stride, int count,
-                        int width, std::int64_t depth, const float* units, bool left);
-  // multiply_row for digits: A's and B's panels and their units, A's `a_next` bytes apart and 32
-  // units.
-  void (*multiply_digits)(std::int64_t steps, const std::int8_t* a, const float* a_units,
-                          int a_tiles, std::int64_t a_next, const std::int8_t* b,
-                          const float* b_units, int b_tiles, int products, std::int64_t count,
-                          float* tile, std::int64_t next, bool accumulate, const void* ahead,
-                          std::int64_t bytes);
-
   // items[k * digit + i] = digit k of row[i], i < n; zeros up to a multiple of 64.
   void (*digits_row)(std::int8_t* items, std::int64_t digit, const float* row, std::int64_t n,
                      float unit);

@@ -14,7 +14,7 @@ namespace {
 // What is seen of 16 rows, a lane each; or of one, by 16 of its numbers.
 struct Seen {
   __m512i largest = _mm512_setzero_si512(), bits = _mm512_setzero_si512(),
-          filled = _mm512_setzero_si512();
+          filled = _mm512_setzero_si512(), logarithms = _mm512_setzero_si512();
   __m512 squares = _mm512_setzero_ps();
 
   PYFAST_AMX_INLINE void add(__m512 x) {
@@ -24,23 +24,27 @@ struct Seen {
     bits = _mm512_or_si512(bits, magnitude);
     filled = _mm512_mask_add_epi32(filled, _mm512_test_epi32_mask(magnitude, magnitude), filled,
                                    _mm512_set1_epi32(1));
+    // A float's bits are its logarithm, near enough; of them the upper half.
+    logarithms = _mm512_add_epi32(logarithms, _mm512_srli_epi32(magnitude, 16));
     squares = _mm512_fmadd_ps(x, x, squares);
   }
 };
 
 struct SeenRows {  // memory for Seen, row by row
-  alignas(64) std::uint32_t largest[kAmxTile] = {}, bits[kAmxTile] = {}, filled[kAmxTile] = {};
+  alignas(64) std::uint32_t largest[kAmxTile] = {}, bits[kAmxTile] = {}, filled[kAmxTile] = {},
+                            logarithms[kAmxTile] = {};
   alignas(64) float squares[kAmxTile] = {};
 
   PYFAST_AMX_INLINE void set(int row, const Seen& seen) {
     largest[row] = _mm512_reduce_max_epu32(seen.largest);
     bits[row] = static_cast<std::uint32_t>(_mm512_reduce_or_epi32(seen.bits));
     filled[row] = static_cast<std::uint32_t>(_mm512_reduce_add_epi32(seen.filled));
+    logarithms[row] = static_cast<std::uint32_t>(_mm512_reduce_add_epi32(seen.logarithms));
     squares[row] = _mm512_reduce_add_ps(seen.squares);
   }
   Seen lanes() const {
     return {_mm512_load_si512(largest), _mm512_load_si512(bits), _mm512_load_si512(filled),
-            _mm512_load_ps(squares)};
+            _mm512_load_si512(logarithms), _mm512_load_ps(squares)};
   }
 };
 
@@ -54,17 +58,22 @@ PYFAST_AMX_INLINE __m512 units_of(const Seen& seen, DigitSpread& spread, Exact e
   const __m512 unit =
       _mm512_mask_blend_ps(brief, amx::fitting_unit(largest), amx::power_of_two_unit(largest));
   const __m512 filled = _mm512_cvtepi32_ps(seen.filled);
-  const __m512 each =
-      _mm512_maskz_div_ps(some, _mm512_mul_ps(_mm512_mul_ps(unit, unit), filled), seen.squares);
-  spread.sum += _mm512_reduce_add_ps(each);
+  const __m512 square = _mm512_maskz_div_ps(some, seen.squares, filled);
+  const __m512 each = _mm512_maskz_div_ps(some, _mm512_mul_ps(unit, unit), square);
+  const __m512 mean = _mm512_castsi512_ps(_mm512_cvtps_epi32(
+      _mm512_mul_ps(_mm512_maskz_div_ps(some, _mm512_cvtepi32_ps(seen.logarithms), filled),
+                    _mm512_set1_ps(0x1p16f))));
+  spread.spread += _mm512_reduce_add_ps(each);
   spread.most = std::max(spread.most, _mm512_reduce_max_ps(each));
+  spread.gap += _mm512_reduce_add_ps(_mm512_maskz_div_ps(some, square, _mm512_mul_ps(mean, mean)));
   spread.rows += __builtin_popcount(some);
   spread.filled += _mm512_reduce_add_epi32(seen.filled);
-  if (some)
-    spread.least =
-        std::min<std::int64_t>(spread.least, _mm512_mask_reduce_min_epu32(some, seen.filled));
   spread.largest = std::max(spread.largest, _mm512_reduce_max_epu32(seen.largest));
-  spread.smallest = std::min(spread.smallest, _mm512_mask_reduce_min_epu32(some, seen.largest));
+  if (some) {
+    const std::int64_t least = _mm512_mask_reduce_min_epu32(some, seen.filled);
+    spread.least = std::min(spread.least, least);
+    spread.smallest = std::min(spread.smallest, _mm512_mask_reduce_min_epu32(some, seen.largest));
+  }
   spread.exact = spread.exact && brief == 0xffff && exact_at(amx::digit_scale(unit));
   return unit;
 }
@@ -86,37 +95,37 @@ struct Planes {
     unroll<kAmxDigits>(
         [&](auto i) { _mm512_store_si512(plane[i] + row * kAmxTile, digits.plane[i]); });
   }
-  PYFAST_AMX_INLINE void turn_to(std::int8_t* tile, std::int64_t digit) const {
+  PYFAST_AMX_INLINE void turn_to(std::int8_t* tile) const {
     for (int i = 0; i < kAmxDigits; ++i)
-      transpose(reinterpret_cast<float*>(tile + i * digit), kAmxTile, plane[i], kAmxTile, kAmxTile,
-                0xffff);
+      transpose(reinterpret_cast<float*>(tile + i * kAmxDigitTile), kAmxTile, plane[i], kAmxTile,
+                kAmxTile, 0xffff);
   }
 };
 
 template <bool turned>
 struct DigitTile {
   std::int8_t* tile;
-  std::int64_t digit;  // bytes between the planes
   Planes planes;
 
-  PYFAST_AMX_INLINE DigitTile(std::int8_t* to, std::int64_t between) : tile(to), digit(between) {}
+  PYFAST_AMX_INLINE explicit DigitTile(std::int8_t* to) : tile(to) {}
   PYFAST_AMX_INLINE void set(int row, const DigitPlanes& digits) {
     if constexpr (turned)
       planes.set(row, digits);
     else
-      unroll<kAmxDigits>(
-          [&](auto i) { _mm512_storeu_si512(tile + i * digit + row * 64, digits.plane[i]); });
+      unroll<kAmxDigits>([&](auto i) {
+        _mm512_storeu_si512(tile + i * kAmxDigitTile + row * 64, digits.plane[i]);
+      });
   }
   PYFAST_AMX_INLINE void finish() {
-    if constexpr (turned) planes.turn_to(tile, digit);
+    if constexpr (turned) planes.turn_to(tile);
   }
 };
 
 // Depths of a step go in the order of interleave().
 template <bool turned>
-void digits_along_tile(std::int8_t* to, std::int64_t digit, const float* rows, std::int64_t stride,
-                       int count, std::int64_t depth, const float* units) {
-  DigitTile<turned> tile(to, digit);
+void digits_along_tile(std::int8_t* to, const float* rows, std::int64_t stride, int count,
+                       std::int64_t depth, const float* units) {
+  DigitTile<turned> tile(to);
   alignas(64) float scales[kAmxTile];
   _mm512_store_ps(scales, amx::digit_scale(_mm512_loadu_ps(units)));
   for (int r = 0; r < kAmxTile; ++r) {
@@ -132,9 +141,9 @@ void digits_along_tile(std::int8_t* to, std::int64_t digit, const float* rows, s
 }
 
 template <bool turned>
-void digits_across_tile(std::int8_t* to, std::int64_t digit, const float* source,
-                        std::int64_t stride, int count, std::int64_t depth, const float* units) {
-  DigitTile<turned> tile(to, digit);
+void digits_across_tile(std::int8_t* to, const float* source, std::int64_t stride, int count,
+                        std::int64_t depth, const float* units) {
+  DigitTile<turned> tile(to);
   const __m512 scale = amx::digit_scale(_mm512_loadu_ps(units));
   const __mmask16 lanes = first_lanes(count);
   for (int r = 0; r < kAmxTile; ++r) {
@@ -173,10 +182,15 @@ PYFAST_AMX_INLINE void finish(const Finished& tile, const Target& target, std::i
   }
 }
 
+const float* units_of(const std::int8_t* panel) { return reinterpret_cast<const float*>(panel); }
+template <int tiles>
+const char* digits_of(const std::int8_t* panel) {
+  return reinterpret_cast<const char*>(units_of(panel) + tiles * kAmxTile);
+}
+
 struct Row {
   std::int64_t steps, count, a_next;
   const std::int8_t *a, *b;
-  const float *a_units, *b_units;
   float* tile;
   std::int64_t next;
   bool accumulate;
@@ -191,32 +205,31 @@ void multiply(const Row& row) {
   constexpr int levels = digit_levels(products);
   alignas(64) std::int32_t sums[2][levels][kAmxTile][16];
   const Target target{b_tiles * 16, row.accumulate};
-  const AmxOperand y = AmxOperand::digits(row.b, b_tiles);
-  const std::int64_t all = b_tiles * row.count * a_tiles * row.steps;
+  const AmxOperand any = AmxOperand::digits(nullptr);
+  const std::int64_t all = b_tiles * row.count * a_tiles * row.steps, tile = row.steps * any.step;
   std::int64_t done = 0;
   int turn = 0;
   Finished last{};
   for (int j = 0; j < b_tiles; ++j)
-    for (std::int64_t t = 0; t < row.count; ++t) {
-      const AmxOperand x = AmxOperand::digits(row.a + t * row.a_next, a_tiles);
+    for (std::int64_t t = 0; t < row.count; ++t)
       for (int i = 0; i < a_tiles; ++i, turn ^= 1) {
-        const char* a = static_cast<const char*>(x.data) + i * x.tile;
-        const char* b = static_cast<const char*>(y.data) + j * y.tile;
+        const std::int8_t* const panel = row.a + t * row.a_next;
+        const char* a = digits_of<a_tiles>(panel) + i * tile;
+        const char* b = digits_of<b_tiles>(row.b) + j * tile;
         unroll<levels>([](auto c) { tile_zero<c>(); });
-        for (std::int64_t s = 0; s < row.steps; ++s, ++done, a += x.step, b += y.step) {
+        for (std::int64_t s = 0; s < row.steps; ++s, ++done, a += any.step, b += any.step) {
           for (std::int64_t at = row.lines * done / all; at < row.lines * (done + 1) / all; ++at)
             __builtin_prefetch(row.ahead + at * 64, 0, 2);
-          amx::digit_products<products>(x, a, y, b);
+          amx::digit_products<products>(any, a, any, b);
           if (last.sums)
             finish<products>(last, target, kAmxTile * s / row.steps,
                              kAmxTile * (s + 1) / row.steps);
         }
         unroll<levels>([&](auto c) { tile_store<c>(sums[turn][c]); });
-        last = {sums[turn], row.a_units + t * 2 * kAmxTile + i * kAmxTile,
-                _mm512_loadu_ps(row.b_units + j * 16),
+        last = {sums[turn], units_of(panel) + i * kAmxTile,
+                _mm512_loadu_ps(units_of(row.b) + j * kAmxTile),
                 row.tile + t * row.next + i * kAmxTile * target.ld + j * 16};
       }
-    }
   finish<products>(last, target, 0, kAmxTile);
 }
 
@@ -228,77 +241,104 @@ void multiply(const Row& row, int a_tiles, int b_tiles) {
   run(row);
 }
 
+// ---- panels
+
+// The units of 16 rows that lie along the depth.
+void look_along_tile(float* units, const float* rows, std::int64_t stride, int count,
+                     std::int64_t depth, DigitSpread& spread) {
+  SeenRows all;
+  for (int r = 0; r < std::min(count, kAmxTile); ++r) {
+    Seen seen;
+    for (std::int64_t d = 0; d < depth; d += 16)
+      seen.add(_mm512_maskz_loadu_ps(first_lanes(depth - d), rows + r * stride + d));
+    all.set(r, seen);
+  }
+  const auto exact_at = [&](__m512 scales) {
+    alignas(64) float scale[kAmxTile];
+    _mm512_store_ps(scale, scales);
+    bool exact = true;
+    for (int r = 0; exact && r < std::min(count, kAmxTile); ++r)
+      for (std::int64_t d = 0; d < depth; d += 16)
+        exact &= whole(_mm512_maskz_loadu_ps(first_lanes(depth - d), rows + r * stride + d),
+                       _mm512_set1_ps(scale[r]));
+    return exact;
+  };
+  _mm512_storeu_ps(units, units_of(all.lanes(), spread, exact_at));
+}
+
+// Of 16 that lie side by side, depth after depth.
+void look_across(float* units, const float* source, std::int64_t stride, int count,
+                 std::int64_t depth, DigitSpread& spread) {
+  const __mmask16 lanes = first_lanes(count);
+  Seen seen;
+  for (std::int64_t d = 0; d < depth; ++d)
+    seen.add(_mm512_maskz_loadu_ps(lanes, source + d * stride));
+  const auto exact_at = [&](__m512 scale) {
+    bool exact = true;
+    for (std::int64_t d = 0; exact && d < depth; ++d)
+      exact = whole(_mm512_maskz_loadu_ps(lanes, source + d * stride), scale);
+    return exact;
+  };
+  _mm512_storeu_ps(units, units_of(seen, spread, exact_at));
+}
+
+template <bool turned>
+void digits_along(std::int8_t* panel, const float* rows, std::int64_t stride, int count, int width,
+                  std::int64_t depth, DigitSpread& seen) {
+  float* const units = reinterpret_cast<float*>(panel);
+  std::int8_t* to = panel + width * sizeof(float);
+  for (int t = 0; t < width; t += kAmxTile) {
+    look_along_tile(units + t, rows + t * stride, stride, count - t, depth, seen);
+    for (std::int64_t d = 0; d < depth; d += kAmxDigitDepth, to += kAmxDigits * kAmxDigitTile)
+      digits_along_tile<turned>(to, rows + t * stride + d, stride, count - t, depth - d, units + t);
+  }
+}
+
+template <bool turned>
+void digits_across(std::int8_t* panel, const float* source, std::int64_t stride, int count,
+                   int width, std::int64_t depth, DigitSpread& seen) {
+  float* const units = reinterpret_cast<float*>(panel);
+  std::int8_t* to = panel + width * sizeof(float);
+  for (int t = 0; t < width; t += kAmxTile) {
+    look_across(units + t, source + t, stride, count - t, depth, seen);
+    for (std::int64_t d = 0; d < depth; d += kAmxDigitDepth, to += kAmxDigits * kAmxDigitTile)
+      digits_across_tile<turned>(to, source + d * stride + t, stride, count - t, depth - d,
+                                 units + t);
+  }
+}
+
 }  // namespace
 
 void look_along(float* units, const float* rows, std::int64_t stride, int count, std::int64_t depth,
-                DigitSpread& spread) {
-  for (; count > 0; count -= kAmxTile, rows += kAmxTile * stride, units += kAmxTile) {
-    SeenRows all;
-    const int here = std::min(count, kAmxTile);
-    for (int r = 0; r < here; ++r) {
-      Seen seen;
-      for (std::int64_t d = 0; d < depth; d += 16)
-        seen.add(_mm512_maskz_loadu_ps(first_lanes(depth - d), rows + r * stride + d));
-      all.set(r, seen);
-    }
-    const auto exact_at = [&](__m512 scales) {
-      alignas(64) float scale[kAmxTile];
-      _mm512_store_ps(scale, scales);
-      bool exact = true;
-      for (int r = 0; exact && r < here; ++r)
-        for (std::int64_t d = 0; d < depth; d += 16)
-          exact &= whole(_mm512_maskz_loadu_ps(first_lanes(depth - d), rows + r * stride + d),
-                         _mm512_set1_ps(scale[r]));
-      return exact;
-    };
-    _mm512_storeu_ps(units, units_of(all.lanes(), spread, exact_at));
-  }
+                DigitSpread& seen) {
+  for (int r = 0; r < count; r += kAmxTile)
+    look_along_tile(units + r, rows + r * stride, stride, count - r, depth, seen);
 }
 
-void look_across(float* units, const float* source, std::int64_t stride, int count,
-                 std::int64_t depth, DigitSpread& spread) {
-  for (; count > 0; count -= kAmxTile, source += kAmxTile, units += kAmxTile) {
-    const __mmask16 lanes = first_lanes(count);
-    Seen seen;
-    for (std::int64_t d = 0; d < depth; ++d)
-      seen.add(_mm512_maskz_loadu_ps(lanes, source + d * stride));
-    const auto exact_at = [&](__m512 scale) {
-      bool exact = true;
-      for (std::int64_t d = 0; exact && d < depth; ++d)
-        exact = whole(_mm512_maskz_loadu_ps(lanes, source + d * stride), scale);
-      return exact;
-    };
-    _mm512_storeu_ps(units, units_of(seen, spread, exact_at));
-  }
+void pack_rows(std::int8_t* panel, const float* rows, std::int64_t stride, int count, int width,
+               std::int64_t depth, DigitSpread& seen) {
+  digits_along<false>(panel, rows, stride, count, width, depth, seen);
+}
+void pack_left(std::int8_t* panel, const float* source, std::int64_t stride, int count, int width,
+               std::int64_t depth, DigitSpread& seen) {
+  digits_across<true>(panel, source, stride, count, width, depth, seen);
+}
+void pack_right(std::int8_t* panel, const float* source, std::int64_t stride, int count, int width,
+                std::int64_t depth, DigitSpread& seen) {
+  digits_across<false>(panel, source, stride, count, width, depth, seen);
+}
+void pack_turned(std::int8_t* panel, const float* source, std::int64_t stride, int count, int width,
+                 std::int64_t depth, DigitSpread& seen) {
+  digits_along<true>(panel, source, stride, count, width, depth, seen);
 }
 
-void digits_along(std::int8_t* panel, const float* rows, std::int64_t stride, int count, int width,
-                  std::int64_t depth, const float* units, bool left) {
-  const std::int64_t digit = width * kAmxDigitDepth;
-  for (std::int64_t d = 0; d < depth; d += kAmxDigitDepth, panel += kAmxDigits * digit)
-    for (int t = 0; t < width; t += kAmxTile)
-      (left ? digits_along_tile<false> : digits_along_tile<true>)(panel + t * kAmxDigitDepth, digit,
-                                                                  rows + t * stride + d, stride,
-                                                                  count - t, depth - d, units + t);
-}
-
-void digits_across(std::int8_t* panel, const float* source, std::int64_t stride, int count,
-                   int width, std::int64_t depth, const float* units, bool left) {
-  const std::int64_t digit = width * kAmxDigitDepth;
-  for (std::int64_t d = 0; d < depth; d += kAmxDigitDepth, panel += kAmxDigits * digit)
-    for (int t = 0; t < width; t += kAmxTile)
-      (left ? digits_across_tile<true>
-            : digits_across_tile<false>)(panel + t * kAmxDigitDepth, digit, source + d * stride + t,
-                                         stride, count - t, depth - d, units + t);
-}
-
-void multiply_digits(std::int64_t steps, const std::int8_t* a, const float* a_units, int a_tiles,
-                     std::int64_t a_next, const std::int8_t* b, const float* b_units, int b_tiles,
-                     int products, std::int64_t count, float* tile, std::int64_t next,
-                     bool accumulate, const void* ahead, std::int64_t bytes) {
+void multiply_digits(std::int64_t steps, const std::int8_t* a, int a_tiles, std::int64_t a_next,
+                     const std::int8_t* b, int b_tiles, int products, std::int64_t count,
+                     float* tile, std::int64_t next, bool accumulate, const void* ahead,
+                     std::int64_t bytes) {
   const auto run = products == 8 ? multiply<8> : products == 7 ? multiply<7> : multiply<6>;
-  run({steps, count, a_next, a, b, a_units, b_units, tile, next, accumulate,
-       static_cast<const char*>(ahead), bytes / 64},
+  run({steps, count, a_next, a, b, tile, next, accumulate, static_cast<const char*>(ahead),
+       bytes / 64},
       a_tiles, b_tiles);
 }
 

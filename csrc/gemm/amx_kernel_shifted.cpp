@@ -39,7 +39,7 @@ void multiply(std::int64_t steps, const AmxShifted* lefts, std::int64_t count, s
               bool accumulate) {
   constexpr int levels = digit_levels(products);
   alignas(64) std::int32_t sums[2][levels][kAmxTile][16];
-  const AmxOperand y = AmxOperand::digits(b, 1);
+  const AmxOperand y = AmxOperand::digits(b);
   const __m512 units = _mm512_loadu_ps(b_units);
   for (std::int64_t t = 0; t < count; ++t) {
     const AmxOperand x{lefts[t].data, row, 0, digit, kAmxDigitDepth};

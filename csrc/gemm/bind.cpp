@@ -81,17 +81,13 @@ py::object digits(py::handle left, py::handle right, int products) {
     const Contiguous<float> rows(a), cols(b);
     const auto& kernels = amx::kernels();
     const std::int64_t steps = (k + kAmxDigitDepth - 1) / kAmxDigitDepth;
-    const std::int64_t items = 2 * steps * kAmxDigits * kAmxDigitTile;
-    const Workspace<std::int8_t> x(items), y(items);
-    alignas(64) float x_units[32] = {}, y_units[32] = {};
-    DigitSpread spread;
-    kernels.look_along(x_units, rows.data(), k, static_cast<int>(m), k, spread);
-    kernels.look_across(y_units, cols.data(), n, static_cast<int>(n), k, spread);
-    kernels.digits_along(x.data(), rows.data(), k, static_cast<int>(m), 32, k, x_units, true);
-    kernels.digits_across(y.data(), cols.data(), n, static_cast<int>(n), 32, k, y_units, false);
+    const Workspace<std::int8_t> x(amx_digit_panel(32, k)), y(amx_digit_panel(32, k));
+    DigitSpread seen;
+    kernels.pack_rows(x.data(), rows.data(), k, static_cast<int>(m), 32, k, seen);
+    kernels.pack_right(y.data(), cols.data(), n, static_cast<int>(n), 32, k, seen);
     const gemm::AmxTiles tiles;
-    kernels.multiply_digits(steps, x.data(), x_units, 2, 0, y.data(), y_units, 2, products, 1,
-                            c.view().as<float>(), 0, false, nullptr, 0);
+    kernels.multiply_digits(steps, x.data(), 2, 0, y.data(), 2, products, 1, c.view().as<float>(),
+                            0, false, nullptr, 0);
   }
   return c.object();
 }

@@ -22,6 +22,7 @@ namespace pyfast::gemm {
 // and zero for rows <= r < tile. Several threads may call it at once; it is called once per panel
 // and depth block, and again where the blocking reads an operand twice.
 struct AmxPanels;
+struct AmxDigits;
 
 template <class T>
 struct Source {
@@ -38,6 +39,7 @@ struct Source {
   const T* panels = nullptr;
   // And split already for the tiles; null where that cannot be, as for left-hand operands.
   const AmxPanels* (*split)(const void* context) = nullptr;
+  const AmxDigits* (*digits)(const void* context) = nullptr;
 };
 
 // Takes finished pieces of C: tile[r * ld + c] = C(row + r, col + c). Every element of C comes
@@ -65,6 +67,8 @@ Source<T> source(const S& object) {
   if constexpr (requires { object.lies(s); }) object.lies(s);
   if constexpr (requires { object.split(); })
     s.split = [](const void* context) { return static_cast<const S*>(context)->split(); };
+  if constexpr (requires { object.digits(); })
+    s.digits = [](const void* context) { return static_cast<const S*>(context)->digits(); };
   return s;
 }
 template <class T, class S>

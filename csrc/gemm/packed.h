@@ -32,11 +32,19 @@ class PackedMatrix {
   const AmxPanels* split() const
     requires std::is_same_v<T, float>
   {
-    std::call_once(once_, [&] {
+    std::call_once(split_once_, [&] {
       if constexpr (std::is_same_v<T, float>)  // Clang before 16 instantiates it for double, too
         split_ = amx_split(source<T>(*this), rows_, depth_);
     });
     return split_.get();
+  }
+  const AmxDigits* digits() const
+    requires std::is_same_v<T, float>
+  {
+    std::call_once(digits_once_, [&] {
+      if constexpr (std::is_same_v<T, float>) digits_ = amx_digits(source<T>(*this), rows_, depth_);
+    });
+    return digits_.get();
   }
 
  private:
@@ -44,8 +52,9 @@ class PackedMatrix {
   int tile_;
   int unit_;  // panel widths are multiples of it
   Workspace<T> panels_;
-  mutable std::once_flag once_;
+  mutable std::once_flag split_once_, digits_once_;
   mutable std::unique_ptr<const AmxPanels> split_;
+  mutable std::unique_ptr<const AmxDigits> digits_;
 };
 
 }  // namespace pyfast::gemm
