@@ -74,9 +74,12 @@ void correlate_lanes(const Correlation<T>& c);
 template <class T>
 bool prefers_lanes(const Correlation<T>& c);
 
-// The same on AMX tiles.
+// The same on AMX tiles: in fixed point, or with each number as a sum of bfloat16 parts.
 void correlate_amx(const Correlation<float>& c);
 bool prefers_amx(const Correlation<float>& c);
+void correlate_digits(const Correlation<float>& c);
+bool prefers_digits(const Correlation<float>& c);
+void correlate_parts(const Correlation<float>& c);
 
 // Plane by plane, for groups too small to fill a product's tile. Takes no residual.
 template <class T>

@@ -352,9 +352,11 @@ bool prefers_amx(const Correlation<float>& c) {
          gemm::amx_ready();
 }
 
+void correlate_parts(const Correlation<float>& c) { AmxBand(c).run(); }
+
 void correlate_amx(const Correlation<float>& correlation) {
   const Correlation<float> c = flattened(correlation);
-  AmxBand(c).run();
+  prefers_digits(c) ? correlate_digits(c) : correlate_parts(c);
 }
 
 }  // namespace pyfast
