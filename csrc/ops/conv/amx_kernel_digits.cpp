@@ -234,17 +234,42 @@ void split_left(std::int8_t* planes, std::int64_t plane, const float* source, st
   }
 }
 
-void split_right(std::int8_t* planes, std::int64_t pitch, const float* source, std::int64_t stride,
-                 std::int64_t depth, std::int64_t n, const float* scales) {
-  const std::int64_t row = 4 * pitch, plane = 16 * row;
-  for (std::int64_t d = 0; d < depth; d += kDigitDepth, planes += kDigits * plane)
+// Sixteen columns that lie in two runs at most.
+struct Lanes {
+  const float *first, *second;  // lane 0 of either, as if it went on
+  __mmask16 in_first, in_second;
+
+  PYFAST_AMX_INLINE Lanes(const float* source, std::int64_t skip, std::int64_t run, std::int64_t i,
+                          std::int64_t n)
+      : first(source + i / run * skip + i % run),
+        second(first + skip - run),
+        in_first(first_lanes(std::min(n - i, run - i % run))),
+        in_second(static_cast<__mmask16>(first_lanes(n - i) & ~in_first)) {}
+  PYFAST_AMX_INLINE __m512 load(std::int64_t at, bool there) const {
+    const __m512 x = _mm512_maskz_loadu_ps(there ? in_first : __mmask16{0}, first + at);
+    if (!in_second) return x;
+    return _mm512_mask_loadu_ps(x, there ? in_second : __mmask16{0}, second + at);
+  }
+};
+
+// Row by row, as they lie in memory.
+void split_right(std::int8_t* panels, std::int64_t next, const float* source, std::int64_t stride,
+                 std::int64_t skip, std::int64_t run, std::int64_t depth, std::int64_t n,
+                 const float* scales) {
+  for (std::int64_t d = 0; d < depth; d += kDigitDepth, panels += kDigitStep)
     for (int q = 0; q < 16; ++q)
       for (std::int64_t i = 0; i < n; i += 16) {
-        const __mmask16 lanes = first_lanes(n - i);
-        const Planes p =
-            four_rows(source + i, stride, d + 4 * q, depth, lanes, _mm512_loadu_ps(scales + i));
+        const Lanes lanes(source, skip, run, i, n);
+        const __m512 scale = _mm512_loadu_ps(scales + i);
+        __m512i x[4];
+        unroll<4>([&](auto j) PYFAST_AMX_INLINED {
+          const std::int64_t row = d + 4 * q + j;
+          x[j] = digits(lanes.load(row * stride, row < depth), scale);
+        });
+        const Planes p = interleave(x);
+        std::int8_t* line = panels + i / 16 * next + q * 64;
         unroll<kDigits>([&](auto k) PYFAST_AMX_INLINED {
-          _mm512_mask_storeu_epi32(planes + k * plane + q * row + 4 * i, lanes, p.digit[k]);
+          _mm512_storeu_si512(line + k * (kDigitStep / kDigits), p.digit[k]);
         });
       }
 }

@@ -25,7 +25,7 @@ namespace pyfast {
 
 namespace {
 
-constexpr std::int64_t kTile = kAmxTile;
+constexpr std::int64_t kTile = kAmxTile, kLine = 64;
 // Channels of a stretch of the sum. A panel of weights should stay in L1 beside a tile's entries:
 // 64 channels of 3 x 3 are 36 KiB, 256 of one tap 16.
 constexpr std::int64_t kDepth = 640, kMostChannels = 256, kMostTaps = 16;
@@ -67,9 +67,8 @@ class DigitBand {
         steps_(channels_ / kDigitDepth * c.taps()),
         offsets_(steps_) {
     const std::int64_t group = kDigitDepth * kDigits * plan_.channel_pitch();
-    const std::int64_t entry = turned_ ? kDigitDepth : 4;
     for (std::int64_t s = 0; s < steps_; ++s)
-      offsets_[s] = s / c.taps() * group + entry * plan_.offset(0, s % c.taps());
+      offsets_[s] = s / c.taps() * group + kLine * plan_.offset(0, s % c.taps());
     cut_output();
   }
 
@@ -243,9 +242,10 @@ class DigitBand {
   // False where the digits do not suit the item; what it has written then means nothing.
   bool compute(const Item& item, const DigitPanels* weights) const {
     const std::int64_t pitch = plan_.channel_pitch(), entries = pitch + 2 * kTile;
-    const Band band{Workspace<std::int8_t>(channels_ * kDigits * pitch + 2 * kTile * kDigitDepth),
-                    Workspace<float>(turned_ ? kTile : entries),
-                    Workspace<float>(turned_ ? kTile : entries)};
+    const Band band{
+        Workspace<std::int8_t>(turned_ ? channels_ * kDigits * pitch + 2 * kTile * kDigitDepth
+                                       : ceil_div(pitch, kTile) * columns_bytes()),
+        Workspace<float>(turned_ ? kTile : entries), Workspace<float>(turned_ ? kTile : entries)};
     const std::int64_t panels = ceil_div(item.out, kTile);
     const std::int64_t tiles = ceil_div(plan_.width(item.block), kTile);
     const Workspace<float> sums((stretches_ > 1 ? panels * tiles : kRow) * kTile * kTile);
@@ -286,23 +286,32 @@ class DigitBand {
     const Image<const float> s = channels_from(item, channel);
     const BandBlock& b = item.block;
     if (lies_as_needed())
-      return split_columns(s.data + b.n * s.sample + b.x, s.channel, depth, plan_.width(b), band);
+      return split_columns(
+          {s.data + b.n * s.sample + b.x, s.channel, s.sample, plan_.sample_pitch()}, depth,
+          plan_.width(b), band);
     const Workspace<float> plain(depth * pitch);
     conv_kernels<float>().fill_planes(plan_.fill(s, depth, b), plain.data());
     return turned_ ? split_entries(plain.data(), depth, band)
-                   : split_columns(plain.data(), pitch, depth, pitch, band);
+                   : split_columns({plain.data(), pitch, 0, pitch}, depth, pitch, band);
   }
 
-  float split_columns(const float* rows, std::int64_t stride, std::int64_t depth,
-                      std::int64_t entries, const Band& band) const {
+  // Entries of a channel, `run` after `run`.
+  struct Rows {
+    const float* data;
+    std::int64_t channel, skip, run;
+  };
+  float split_columns(const Rows& rows, std::int64_t depth, std::int64_t entries,
+                      const Band& band) const {
     const auto& kernels = amx::digit_kernels();
     DigitFit fit;
-    kernels.scale_columns(rows, stride, depth, entries, band.scales.data(), band.factors.data(),
-                          fit);
+    for (std::int64_t i = 0; i < entries; i += rows.run)
+      kernels.scale_columns(rows.data + i / rows.run * rows.skip, rows.channel, depth,
+                            std::min(rows.run, entries - i), band.scales.data() + i,
+                            band.factors.data() + i, fit);
     const float spread = band_spread(fit);
     if (std::isfinite(spread))
-      kernels.split_right(band.planes.data(), plan_.channel_pitch(), rows, stride, depth, entries,
-                          band.scales.data());
+      kernels.split_right(band.planes.data(), columns_bytes(), rows.data, rows.channel, rows.skip,
+                          rows.run, depth, entries, band.scales.data());
     return spread;
   }
 
@@ -329,12 +338,14 @@ class DigitBand {
     return spread;
   }
 
-  // A 1 x 1 kernel over one long row (flattened()): the image is the band.
+  // A 1 x 1 kernel over one long row of each sample (flattened()): the image is the band.
   bool lies_as_needed() const {
     return c_.taps() == 1 && c_.y.grid == 1 && c_.y.offset == 0 && c_.x.offset == 0 &&
            c_.x.stride == 1 && c_.source.column == 1 && c_.x.grid == c_.x.source &&
-           (plan_.samples() == 1 || c_.source.sample == plan_.sample_pitch());
+           (plan_.samples() == 1 || plan_.sample_pitch() >= kTile);
   }
+  // Of 16 columns. A line more keeps their panels out of the same sets of the caches.
+  std::int64_t columns_bytes() const { return steps_ * kDigitStep + kLine; }
 
   void multiply(const Item& item, std::int64_t stretch, const Weights& weights, const Band& band,
                 float* sums) const {
@@ -360,23 +371,40 @@ class DigitBand {
 
   DigitRow row(std::int64_t r, std::int64_t t, std::int64_t count, const Weights& weights,
                const Band& band, float* tile, bool accumulate) const {
-    constexpr std::int64_t kPlane = kDigitStep / kDigits;
-    const AmxOperand panel{weights.panels + r / kTile * panel_bytes(), 64, 0, kPlane, kDigitStep};
+    const std::int64_t plane = kDigitDepth * plan_.channel_pitch();
+    const AmxOperand panel = panel_at(weights.panels + r / kTile * panel_bytes());
     const float* factors = weights.factors + r;
-    const std::int64_t entry = turned_ ? kDigitDepth : 4, next = kTile * entry;
-    const AmxOperand entries{band.planes.data() + t * next,
-                             turned_ ? kDigitDepth : 4 * plan_.channel_pitch(),
-                             0,
-                             kDigitDepth * plan_.channel_pitch(),
-                             0,
-                             offsets_.data()};
+    const std::int8_t* planes = band.planes.data();
     if (turned_)
-      return {steps_,  count, entries, panel, next,          0,         band.factors.data(),
-              factors, 0,     tile,    kTile, kTile * kTile, accumulate};
-    return {steps_,    count, panel,         entries,
-            0,         next,  factors,       band.factors.data() + t * kTile,
-            kTile,     tile,  count * kTile, kTile,
+      return {steps_,
+              count,
+              {planes + t * kTile * kLine, kLine, 0, plane, 0, offsets_.data()},
+              panel,
+              kTile * kLine,
+              0,
+              band.factors.data(),
+              factors,
+              0,
+              tile,
+              kTile,
+              kTile * kTile,
+              accumulate};
+    return {steps_,
+            count,
+            panel,
+            panel_at(planes + t * columns_bytes()),
+            0,
+            columns_bytes(),
+            factors,
+            band.factors.data() + t * kTile,
+            kTile,
+            tile,
+            count * kTile,
+            kTile,
             accumulate};
+  }
+  static AmxOperand panel_at(const std::int8_t* data) {
+    return {data, kLine, 0, kDigitStep / kDigits, kDigitStep};
   }
 
   const Correlation<float>& c_;

@@ -64,10 +64,12 @@ struct DigitKernels {
   void (*split_left)(std::int8_t* planes, std::int64_t plane, const float* source,
                      std::int64_t stride, std::int64_t depth, std::int64_t n, const float* scales,
                      bool own);
-  // The same as right operand: for each step of 64, digit after digit, 16 rows of `pitch` columns,
-  // a column 4 bytes: its next four of the depth. Zeros for d >= depth.
-  void (*split_right)(std::int8_t* planes, std::int64_t pitch, const float* source,
-                      std::int64_t stride, std::int64_t depth, std::int64_t n, const float* scales);
+  // The same as right operands of 16 columns, panels `next` bytes apart: in steps of 64 of the
+  // depth, digit after digit, a line for each four of the depth, which lie side by side in the
+  // columns' lanes. Columns come in runs of `run`, whose beginnings are `skip` apart in the source.
+  void (*split_right)(std::int8_t* panels, std::int64_t next, const float* source,
+                      std::int64_t stride, std::int64_t skip, std::int64_t run, std::int64_t depth,
+                      std::int64_t n, const float* scales);
   // A panel of rows r < n <= 16 of source[r * stride + d] as left operand, or turned, as right.
   void (*split_rows)(std::int8_t* panel, const float* source, std::int64_t stride,
                      std::int64_t depth, std::int64_t n, const float* scales, bool turned);
