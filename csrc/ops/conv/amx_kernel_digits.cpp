@@ -64,30 +64,37 @@ PYFAST_AMX_INLINE void finish_columns(const Columns& c, std::int64_t depth, __mm
   fit.peaks += _mm512_mask_reduce_add_ps(lanes, c.peaks());
 }
 
-// Row by row, as they lie in memory; what was seen of the columns waits in the results' place.
-void scale_columns(const float* source, std::int64_t stride, std::int64_t depth, std::int64_t n,
-                   float* scales, float* factors, DigitFit& fit) {
+// What is seen of columns waits in memory, so that rows pass as they lie there.
+PYFAST_AMX_INLINE Columns seen(const float* largest, const float* squares, std::int64_t i) {
+  Columns c;
+  c.largest = _mm512_loadu_si512(largest + i);
+  c.squares = _mm512_loadu_ps(squares + i);
+  return c;
+}
+void look(const DigitColumns& x, std::int64_t depth, float* largest, float* squares) {
   constexpr int kRows = 8;
-  for (std::int64_t d = 0; d < depth; d += kRows)
-    for (std::int64_t i = 0; i < n; i += 16) {
-      const __mmask16 lanes = first_lanes(n - i);
-      Columns c;
-      if (d > 0) {
-        c.largest = _mm512_loadu_si512(scales + i);
-        c.squares = _mm512_loadu_ps(factors + i);
+  for (std::int64_t first = 0; first < x.n; first += x.run, largest += x.run, squares += x.run) {
+    const std::int64_t n = std::min(x.run, x.n - first);
+    const float* source = x.data + first / x.run * x.skip;
+    for (std::int64_t d = 0; d < depth; d += kRows)
+      for (std::int64_t i = 0; i < n; i += 16) {
+        const __mmask16 lanes = first_lanes(n - i);
+        Columns c = d > 0 ? seen(largest, squares, i) : Columns();
+        for (int j = 0; j < kRows; ++j)
+          c.add(_mm512_maskz_loadu_ps(d + j < depth ? lanes : __mmask16{0},
+                                      source + (d + j) * x.stride + i));
+        _mm512_storeu_si512(largest + i, c.largest);
+        _mm512_storeu_ps(squares + i, c.squares);
       }
-      for (int j = 0; j < kRows; ++j)
-        c.add(_mm512_maskz_loadu_ps(d + j < depth ? lanes : __mmask16{0},
-                                    source + (d + j) * stride + i));
-      _mm512_storeu_si512(scales + i, c.largest);
-      _mm512_storeu_ps(factors + i, c.squares);
-    }
-  for (std::int64_t i = 0; i < n; i += 16) {
-    Columns c;
-    c.largest = _mm512_loadu_si512(scales + i);
-    c.squares = _mm512_loadu_ps(factors + i);
-    finish_columns(c, depth, first_lanes(n - i), scales + i, factors + i, fit);
   }
+}
+
+void scale_columns(const DigitColumns& x, std::int64_t depth, float* scales, float* factors,
+                   DigitFit& fit) {
+  look(x, depth, scales, factors);
+  for (std::int64_t i = 0; i < x.n; i += 16)
+    finish_columns(seen(scales, factors, i), depth, first_lanes(x.n - i), scales + i, factors + i,
+                   fit);
 }
 
 void scale_rows(const float* source, std::int64_t stride, std::int64_t depth, std::int64_t n,
@@ -107,20 +114,16 @@ void scale_rows(const float* source, std::int64_t stride, std::int64_t depth, st
   finish_columns(all, depth, first_lanes(n), scales, factors, fit);
 }
 
-void measure(const float* source, std::int64_t stride, std::int64_t depth, std::int64_t n,
-             std::uint32_t& largest, float& least, DigitFit& fit) {
+void measure(const DigitColumns& x, std::int64_t depth, float* room, std::uint32_t& largest,
+             float& least, DigitFit& fit) {
+  float* const squares = room + (x.n + 31) / 16 * 16;  // runs end within vectors
+  look(x, depth, room, squares);
   __m512i most = _mm512_setzero_si512();
   __m512 energy = _mm512_setzero_ps(), peaks = energy;
-  for (std::int64_t i = 0; i < n; i += 16) {
-    const __mmask16 lanes = first_lanes(n - i);
-    Columns c, odd;
-    for (std::int64_t d = 0; d + 1 < depth; d += 2) {
-      c.add(_mm512_maskz_loadu_ps(lanes, source + d * stride + i));
-      odd.add(_mm512_maskz_loadu_ps(lanes, source + (d + 1) * stride + i));
-    }
-    if (depth % 2) c.add(_mm512_maskz_loadu_ps(lanes, source + (depth - 1) * stride + i));
-    c.largest = _mm512_max_epu32(c.largest, odd.largest);
-    c.squares = _mm512_add_ps(c.squares, odd.squares);
+  for (std::int64_t i = 0; i < x.n; i += 16) {
+    Columns c = seen(room, squares, i);
+    c.largest = _mm512_maskz_mov_epi32(first_lanes(x.n - i), c.largest);
+    c.squares = _mm512_maskz_mov_ps(first_lanes(x.n - i), c.squares);
     most = _mm512_max_epu32(most, c.largest);
     energy = _mm512_add_ps(energy, c.squares);
     peaks = _mm512_add_ps(peaks, c.peaks());
@@ -186,8 +189,9 @@ PYFAST_AMX_INLINE Planes join(const __m512i (&x)[4]) {
            _mm512_shuffle_i64x2(low, low2, 0xee), _mm512_shuffle_i64x2(low, low2, 0x44)}};
 }
 
-// to[j][i] = from[i][j], 16 x 16 lanes; rows of both are a line.
-PYFAST_AMX_INLINE void turn(std::int8_t* to, const __m512i* from) {
+// store(j, lanes j of all from[i]), 16 x 16 lanes.
+template <class Store>
+PYFAST_AMX_INLINE void turn(const __m512i* from, Store store) {
   __m512i x[16], y[16];
   for (int i = 0; i < 16; i += 2) {
     y[i] = _mm512_unpacklo_epi32(from[i], from[i + 1]);
@@ -204,69 +208,69 @@ PYFAST_AMX_INLINE void turn(std::int8_t* to, const __m512i* from) {
       y[i + 4 + j] = _mm512_shuffle_i32x4(x[i + j], x[i + 4 + j], 0xdd);
     }
   for (int j = 0; j < 8; ++j) {
-    _mm512_storeu_si512(to + 64 * j, _mm512_shuffle_i32x4(y[j], y[8 + j], 0x88));
-    _mm512_storeu_si512(to + 64 * (8 + j), _mm512_shuffle_i32x4(y[j], y[8 + j], 0xdd));
+    store(j, _mm512_shuffle_i32x4(y[j], y[8 + j], 0x88));
+    store(8 + j, _mm512_shuffle_i32x4(y[j], y[8 + j], 0xdd));
   }
 }
 
-// Four rows of 16 columns, from row d on.
-PYFAST_AMX_INLINE Planes four_rows(const float* source, std::int64_t stride, std::int64_t d,
-                                   std::int64_t depth, __mmask16 lanes, __m512 scale) {
-  __m512i x[4];
-  unroll<4>([&](auto j) PYFAST_AMX_INLINED {
-    const __mmask16 there = d + j < depth ? lanes : __mmask16{0};
-    x[j] = digits(_mm512_maskz_loadu_ps(there, source + (d + j) * stride), scale);
-  });
-  return interleave(x);
-}
-
-void split_left(std::int8_t* planes, std::int64_t plane, const float* source, std::int64_t stride,
-                std::int64_t depth, std::int64_t n, const float* scales, bool own) {
-  for (std::int64_t i = 0; i < n; i += 16) {
-    const __m512 scale = _mm512_loadu_ps(scales + (own ? i : 0));
-    const __mmask16 lanes = first_lanes(n - i);
-    alignas(64) __m512i quads[kDigits][16];
-    for (int q = 0; q < 16; ++q) {
-      const Planes p = four_rows(source + i, stride, 4 * q, depth, lanes, scale);
-      unroll<kDigits>([&](auto k) PYFAST_AMX_INLINED { quads[k][q] = p.digit[k]; });
-    }
-    for (int k = 0; k < kDigits; ++k) turn(planes + k * plane + 64 * i, quads[k]);
-  }
-}
-
-// Sixteen columns that lie in two runs at most.
+// Sixteen columns, which lie in two runs at most.
 struct Lanes {
   const float *first, *second;  // lane 0 of either, as if it went on
   __mmask16 in_first, in_second;
 
-  PYFAST_AMX_INLINE Lanes(const float* source, std::int64_t skip, std::int64_t run, std::int64_t i,
-                          std::int64_t n)
-      : first(source + i / run * skip + i % run),
-        second(first + skip - run),
-        in_first(first_lanes(std::min(n - i, run - i % run))),
-        in_second(static_cast<__mmask16>(first_lanes(n - i) & ~in_first)) {}
+  PYFAST_AMX_INLINE Lanes(const DigitColumns& x, std::int64_t i)
+      : first(x.data + i / x.run * x.skip + i % x.run),
+        second(first + x.skip - x.run),
+        in_first(first_lanes(std::min(x.n - i, x.run - i % x.run))),
+        in_second(static_cast<__mmask16>(first_lanes(x.n - i) & ~in_first)) {}
   PYFAST_AMX_INLINE __m512 load(std::int64_t at, bool there) const {
     const __m512 x = _mm512_maskz_loadu_ps(there ? in_first : __mmask16{0}, first + at);
     if (!in_second) return x;
     return _mm512_mask_loadu_ps(x, there ? in_second : __mmask16{0}, second + at);
   }
+  // Digits of four of the depth, from d on.
+  PYFAST_AMX_INLINE Planes four(std::int64_t d, std::int64_t depth, std::int64_t stride,
+                                __m512 scale) const {
+    __m512i x[4];
+    unroll<4>([&](auto j) PYFAST_AMX_INLINED {
+      x[j] = digits(load((d + j) * stride, d + j < depth), scale);
+    });
+    return interleave(x);
+  }
 };
 
+void split_left(std::int8_t* planes, std::int64_t plane, const DigitColumns& columns,
+                std::int64_t depth, const float* scales, bool own, const std::int32_t* at) {
+  const DigitColumns x = columns;
+  for (std::int64_t i = 0; i < x.n; i += 16) {
+    const __m512 scale = _mm512_loadu_ps(scales + (own ? i : 0));
+    const Lanes lanes(x, i);
+    alignas(64) __m512i quads[kDigits][16];
+    for (int q = 0; q < 16; ++q) {
+      const Planes p = lanes.four(4 * q, depth, x.stride, scale);
+      unroll<kDigits>([&](auto k) PYFAST_AMX_INLINED { quads[k][q] = p.digit[k]; });
+    }
+    alignas(64) std::int32_t lines[16];
+    const int last = static_cast<int>(std::min<std::int64_t>(x.n - i, 16)) - 1;
+    for (int j = 0; j < 16; ++j)
+      lines[j] = at ? at[i + std::min(j, last)] : static_cast<std::int32_t>(i + j);
+    for (int k = 0; k < kDigits; ++k) {
+      std::int8_t* const to = planes + k * plane;
+      turn(quads[k], [&](int j, __m512i line) PYFAST_AMX_INLINED {
+        if (!at || j <= last) _mm512_storeu_si512(to + 64 * std::int64_t{lines[j]}, line);
+      });
+    }
+  }
+}
+
 // Row by row, as they lie in memory.
-void split_right(std::int8_t* panels, std::int64_t next, const float* source, std::int64_t stride,
-                 std::int64_t skip, std::int64_t run, std::int64_t depth, std::int64_t n,
-                 const float* scales) {
+void split_right(std::int8_t* panels, std::int64_t next, const DigitColumns& columns,
+                 std::int64_t depth, const float* scales) {
+  const DigitColumns x = columns;
   for (std::int64_t d = 0; d < depth; d += kDigitDepth, panels += kDigitStep)
     for (int q = 0; q < 16; ++q)
-      for (std::int64_t i = 0; i < n; i += 16) {
-        const Lanes lanes(source, skip, run, i, n);
-        const __m512 scale = _mm512_loadu_ps(scales + i);
-        __m512i x[4];
-        unroll<4>([&](auto j) PYFAST_AMX_INLINED {
-          const std::int64_t row = d + 4 * q + j;
-          x[j] = digits(lanes.load(row * stride, row < depth), scale);
-        });
-        const Planes p = interleave(x);
+      for (std::int64_t i = 0; i < x.n; i += 16) {
+        const Planes p = Lanes(x, i).four(d + 4 * q, depth, x.stride, _mm512_loadu_ps(scales + i));
         std::int8_t* line = panels + i / 16 * next + q * 64;
         unroll<kDigits>([&](auto k) PYFAST_AMX_INLINED {
           _mm512_storeu_si512(line + k * (kDigitStep / kDigits), p.digit[k]);
@@ -291,7 +295,9 @@ void split_rows(std::int8_t* panel, const float* source, std::int64_t stride, st
     }
     for (int k = 0; k < kDigits; ++k)
       if (turned)
-        turn(panel + k * kPlane, lines[k]);
+        turn(lines[k], [&](int j, __m512i line) PYFAST_AMX_INLINED {
+          _mm512_storeu_si512(panel + k * kPlane + 64 * j, line);
+        });
       else
         std::copy_n(reinterpret_cast<const std::int8_t*>(lines[k]), kPlane, panel + k * kPlane);
   }

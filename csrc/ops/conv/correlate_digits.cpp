@@ -11,11 +11,13 @@
 #include <bit>
 #include <cmath>
 #include <limits>
+#include <optional>
 
 #include "core/parallel.h"
 #include "core/precision.h"
 #include "gemm/amx.h"
 #include "gemm/kernel.h"
+#include "ops/conv/band_pixels.h"
 #include "ops/conv/band_plan.h"
 #include "ops/conv/band_sink.h"
 #include "ops/conv/correlate.h"
@@ -66,7 +68,7 @@ class DigitBand {
         panels_(ceil_div(c.out, kTile)),
         steps_(channels_ / kDigitDepth * c.taps()),
         offsets_(steps_) {
-    const std::int64_t group = kDigitDepth * kDigits * plan_.channel_pitch();
+    const std::int64_t group = kDigits * plane_lines() * kLine;
     for (std::int64_t s = 0; s < steps_; ++s)
       offsets_[s] = s / c.taps() * group + kLine * plan_.offset(0, s % c.taps());
     cut_output();
@@ -90,6 +92,8 @@ class DigitBand {
   struct Band {
     Workspace<std::int8_t> planes;
     Workspace<float> scales, factors;  // of each entry, or 16 times the band's
+    Workspace<float> room;
+    const BandPixels* pixels;  // null: rows are copied first
   };
 
   // `weights`: null where each panel is used by one item only, and packed there.
@@ -180,6 +184,7 @@ class DigitBand {
   // Returns the filters' spread. `rows`: room for the panel's floats.
   float pack_panel(std::int64_t group, std::int64_t stretch, std::int64_t row, float* rows,
                    std::int8_t* panel, float* factors) const {
+    std::int8_t* const first_panel = panel;
     const auto& kernels = amx::digit_kernels();
     const std::int64_t count = std::min<std::int64_t>(kTile, c_.out - row);
     const std::int64_t first = stretch * channels_, depth = std::min(channels_, c_.in - first);
@@ -198,16 +203,18 @@ class DigitBand {
       weight = rows;
     }
     if (plain && c_.weight_in != 1) {  // filters side by side
-      kernels.scale_columns(weight, c_.weight_in, depth, count, scales, factors, fit);
-      for (std::int64_t d = 0; d < depth; d += kDigitDepth)
-        kernels.split_left(panel + d / kDigitDepth * kDigitStep, kDigitStep / kDigits,
-                           weight + d * c_.weight_in, c_.weight_in, depth - d, count, scales, true);
+      DigitColumns columns{weight, c_.weight_in, 0, count, count};
+      kernels.scale_columns(columns, depth, scales, factors, fit);
+      for (std::int64_t d = 0; d < depth; d += kDigitDepth, panel += kDigitStep) {
+        kernels.split_left(panel, kDigitStep / kDigits, columns, depth - d, scales, true, nullptr);
+        columns.data += kDigitDepth * c_.weight_in;
+      }
     } else {
       kernels.scale_rows(weight, line, length, count, scales, factors, fit);
       kernels.split_rows(panel, weight, line, length, count, scales, turned_);
     }
-    const std::int64_t there = round_up(length, kDigitDepth) / kDigitDepth * kDigitStep;
-    std::fill(panel + there, panel + panel_bytes(), std::int8_t{0});
+    std::fill(first_panel + ceil_div(length, kDigitDepth) * kDigitStep, first_panel + panel_bytes(),
+              std::int8_t{0});
     return filter_spread(fit);
   }
 
@@ -241,11 +248,17 @@ class DigitBand {
 
   // False where the digits do not suit the item; what it has written then means nothing.
   bool compute(const Item& item, const DigitPanels* weights) const {
-    const std::int64_t pitch = plan_.channel_pitch(), entries = pitch + 2 * kTile;
+    const std::int64_t pitch = plan_.channel_pitch(), factors = turned_ ? kTile : pitch + 2 * kTile;
+    std::optional<BandPixels> pixels;
+    if (turned_) pixels.emplace(plan_.fill(channels_from(item, 0), 1, item.block), pitch);
+    const bool direct = pixels && pixels->usable();
+    const std::int64_t columns = std::max(pitch, direct ? pixels->count() : 0);
     const Band band{
-        Workspace<std::int8_t>(turned_ ? channels_ * kDigits * pitch + 2 * kTile * kDigitDepth
+        Workspace<std::int8_t>(turned_ ? channels_ * kDigits * plane_lines() + 2 * kTile * kLine
                                        : ceil_div(pitch, kTile) * columns_bytes()),
-        Workspace<float>(turned_ ? kTile : entries), Workspace<float>(turned_ ? kTile : entries)};
+        Workspace<float>(factors), Workspace<float>(factors),
+        Workspace<float>(turned_ ? 2 * (columns + 2 * kTile) : 0), direct ? &*pixels : nullptr};
+    if (direct) clear(*pixels, band.planes.data());
     const std::int64_t panels = ceil_div(item.out, kTile);
     const std::int64_t tiles = ceil_div(plan_.width(item.block), kTile);
     const Workspace<float> sums((stretches_ > 1 ? panels * tiles : kRow) * kTile * kTile);
@@ -286,56 +299,76 @@ class DigitBand {
     const Image<const float> s = channels_from(item, channel);
     const BandBlock& b = item.block;
     if (lies_as_needed())
-      return split_columns(
-          {s.data + b.n * s.sample + b.x, s.channel, s.sample, plan_.sample_pitch()}, depth,
-          plan_.width(b), band);
+      return split_columns({s.data + b.n * s.sample + b.x, s.channel, s.sample,
+                            plan_.sample_pitch(), plan_.width(b)},
+                           depth, band);
+    if (const BandPixels* p = band.pixels)
+      return split_entries(depth, band, p->pieces(), [&](std::int64_t i) {
+        return Entries{p->columns(s.data + b.n * s.sample, s.channel, i), p->entries(i)};
+      });
     const Workspace<float> plain(depth * pitch);
     conv_kernels<float>().fill_planes(plan_.fill(s, depth, b), plain.data());
-    return turned_ ? split_entries(plain.data(), depth, band)
-                   : split_columns({plain.data(), pitch, 0, pitch}, depth, pitch, band);
+    const DigitColumns all{plain.data(), pitch, 0, pitch, pitch};
+    if (!turned_) return split_columns(all, depth, band);
+    return split_entries(depth, band, 1, [&](std::int64_t) { return Entries{all, nullptr}; });
   }
 
-  // Entries of a channel, `run` after `run`.
-  struct Rows {
-    const float* data;
-    std::int64_t channel, skip, run;
-  };
-  float split_columns(const Rows& rows, std::int64_t depth, std::int64_t entries,
-                      const Band& band) const {
+  float split_columns(const DigitColumns& columns, std::int64_t depth, const Band& band) const {
     const auto& kernels = amx::digit_kernels();
     DigitFit fit;
-    for (std::int64_t i = 0; i < entries; i += rows.run)
-      kernels.scale_columns(rows.data + i / rows.run * rows.skip, rows.channel, depth,
-                            std::min(rows.run, entries - i), band.scales.data() + i,
-                            band.factors.data() + i, fit);
+    kernels.scale_columns(columns, depth, band.scales.data(), band.factors.data(), fit);
     const float spread = band_spread(fit);
     if (std::isfinite(spread))
-      kernels.split_right(band.planes.data(), columns_bytes(), rows.data, rows.channel, rows.skip,
-                          rows.run, depth, entries, band.scales.data());
+      kernels.split_right(band.planes.data(), columns_bytes(), columns, depth, band.scales.data());
     return spread;
   }
 
-  float split_entries(const float* plain, std::int64_t depth, const Band& band) const {
+  // Columns, and the entries they go to.
+  struct Entries {
+    DigitColumns columns;
+    const std::int32_t* at;
+  };
+
+  template <class Piece>
+  float split_entries(std::int64_t depth, const Band& band, std::int64_t pieces,
+                      Piece piece) const {
     const auto& kernels = amx::digit_kernels();
-    const std::int64_t pitch = plan_.channel_pitch(), plane = kDigitDepth * pitch;
+    const auto each_group = [&](auto work) {
+      for (std::int64_t d = 0; d < depth; d += kDigitDepth)
+        for (std::int64_t p = 0; p < pieces; ++p) {
+          Entries e = piece(p);
+          e.columns.data += d * e.columns.stride;
+          work(d, std::min<std::int64_t>(kDigitDepth, depth - d), e);
+        }
+    };
     std::uint32_t largest = 0;
     float least = kUnfit;
     DigitFit fit;
-    for (std::int64_t d = 0; d < depth; d += kDigitDepth)
-      kernels.measure(plain + d * pitch, pitch, std::min<std::int64_t>(kDigitDepth, depth - d),
-                      pitch, largest, least, fit);
-    float bound = std::bit_cast<float>(largest);
-    kernels.scale_columns(&bound, 1, 1, 1, band.scales.data(), band.factors.data(), fit);
+    each_group([&](std::int64_t, std::int64_t count, const Entries& e) {
+      kernels.measure(e.columns, count, band.room.data(), largest, least, fit);
+    });
+    const float bound = std::bit_cast<float>(largest);
+    kernels.scale_columns({&bound, 1, 0, 1, 1}, 1, band.scales.data(), band.factors.data(), fit);
     std::fill_n(band.scales.data(), kTile, band.scales[0]);
     std::fill_n(band.factors.data(), kTile, band.factors[0]);
     // The bound's square over the largest's is what scale_columns has made of it.
     if (largest > 0) fit.spread *= bound * bound / least;
     const float spread = band_spread(fit);
-    for (std::int64_t d = 0; d < round_up(depth, kDigitDepth) && std::isfinite(spread);
-         d += kDigitDepth)
-      kernels.split_left(band.planes.data() + d * kDigits * pitch, plane, plain + d * pitch, pitch,
-                         depth - d, pitch, band.scales.data(), false);
+    if (!std::isfinite(spread)) return spread;
+    each_group([&](std::int64_t d, std::int64_t count, const Entries& e) {
+      kernels.split_left(band.planes.data() + d * kDigits * plane_lines(), plane_lines() * kLine,
+                         e.columns, count, band.scales.data(), false, e.at);
+    });
     return spread;
+  }
+  // Of a digit's plane; pixels that no tap meets go to one behind the entries.
+  std::int64_t plane_lines() const { return plan_.channel_pitch() + kTile; }
+
+  void clear(const BandPixels& pixels, std::int8_t* planes) const {
+    for (std::int64_t p = 0; p < channels_ / kDigitDepth * kDigits;
+         ++p, planes += plane_lines() * kLine)
+      for (std::int64_t i = 0; i < pixels.empty_count(); ++i)
+        std::fill_n(planes + pixels.empty()[i] * kLine, kLine, std::int8_t{0});
   }
 
   // A 1 x 1 kernel over one long row of each sample (flattened()): the image is the band.
@@ -371,7 +404,7 @@ class DigitBand {
 
   DigitRow row(std::int64_t r, std::int64_t t, std::int64_t count, const Weights& weights,
                const Band& band, float* tile, bool accumulate) const {
-    const std::int64_t plane = kDigitDepth * plan_.channel_pitch();
+    const std::int64_t plane = plane_lines() * kLine;
     const AmxOperand panel = panel_at(weights.panels + r / kTile * panel_bytes());
     const float* factors = weights.factors + r;
     const std::int8_t* planes = band.planes.data();

@@ -33,6 +33,13 @@ struct DigitFit {
   float energy = 0, peaks = 0;  // sums of squares: of all, of each column's largest
 };
 
+// n columns of numbers, those of a column `stride` apart: runs of `run`, at least 16 if there are
+// several, whose beginnings are `skip` apart.
+struct DigitColumns {
+  const float* data;
+  std::int64_t stride, skip, run, n;
+};
+
 // A row of 16 x 16 tiles of a product, `left` and `right` as they lie (a part is a digit's plane).
 struct DigitRow {
   std::int64_t steps, count;
@@ -47,29 +54,26 @@ struct DigitRow {
 };
 
 struct DigitKernels {
-  // Of columns i < n of source[d * stride + i], d < depth: scales[i] = 2^e, factors[i] = 2^(12 -
-  // e). Both have room for whole vectors.
-  void (*scale_columns)(const float* source, std::int64_t stride, std::int64_t depth,
-                        std::int64_t n, float* scales, float* factors, DigitFit& fit);
+  // Each column's scales[i] = 2^e and factors[i] = 2^(12 - e); both have room for whole vectors.
+  void (*scale_columns)(const DigitColumns& columns, std::int64_t depth, float* scales,
+                        float* factors, DigitFit& fit);
   // The same of rows r < n <= 16 of source[r * stride + d].
   void (*scale_rows)(const float* source, std::int64_t stride, std::int64_t depth, std::int64_t n,
                      float* scales, float* factors, DigitFit& fit);
   // One scale for all of the columns: the largest magnitude's bits, and the least mean square of 16
-  // columns, zeros left out, are joined to what they were; and fit's sums.
-  void (*measure)(const float* source, std::int64_t stride, std::int64_t depth, std::int64_t n,
+  // columns, zeros left out, are joined to what they were; and fit's sums. room: 2 (n + 32).
+  void (*measure)(const DigitColumns& columns, std::int64_t depth, float* room,
                   std::uint32_t& largest, float& least, DigitFit& fit);
 
-  // planes[k * plane + 64 i + d] = digit k of source[d * stride + i], i < n, zeros for d >= depth;
-  // rows up to a multiple of 16 are written. Scales 16 at a time, the same ones again unless `own`.
-  void (*split_left)(std::int8_t* planes, std::int64_t plane, const float* source,
-                     std::int64_t stride, std::int64_t depth, std::int64_t n, const float* scales,
-                     bool own);
-  // The same as right operands of 16 columns, panels `next` bytes apart: in steps of 64 of the
-  // depth, digit after digit, a line for each four of the depth, which lie side by side in the
-  // columns' lanes. Columns come in runs of `run`, whose beginnings are `skip` apart in the source.
-  void (*split_right)(std::int8_t* panels, std::int64_t next, const float* source,
-                      std::int64_t stride, std::int64_t skip, std::int64_t run, std::int64_t depth,
-                      std::int64_t n, const float* scales);
+  // Left operand: planes[k * plane + 64 at[i] + d] = digit k of column i at depth d < 64, zeros for
+  // d >= depth. Without `at`: i, and rows up to a multiple of 16 are written. Scales 16 at a time,
+  // the same ones again unless `own`.
+  void (*split_left)(std::int8_t* planes, std::int64_t plane, const DigitColumns& columns,
+                     std::int64_t depth, const float* scales, bool own, const std::int32_t* at);
+  // Right operands of 16 columns, panels `next` bytes apart: in steps of 64 of the depth, digit
+  // after digit, a line for each four of the depth, which lie side by side in the columns' lanes.
+  void (*split_right)(std::int8_t* panels, std::int64_t next, const DigitColumns& columns,
+                      std::int64_t depth, const float* scales);
   // A panel of rows r < n <= 16 of source[r * stride + d] as left operand, or turned, as right.
   void (*split_rows)(std::int8_t* panel, const float* source, std::int64_t stride,
                      std::int64_t depth, std::int64_t n, const float* scales, bool turned);
