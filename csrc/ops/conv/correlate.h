@@ -74,12 +74,13 @@ void correlate_lanes(const Correlation<T>& c);
 template <class T>
 bool prefers_lanes(const Correlation<T>& c);
 
-// The same on AMX tiles: in fixed point, or with each number as a sum of bfloat16 parts.
+// The same on AMX tiles, each number as a sum of bfloat16 parts or in fixed point.
 void correlate_amx(const Correlation<float>& c);
 bool prefers_amx(const Correlation<float>& c);
-void correlate_digits(const Correlation<float>& c);
+
+// In fixed point; pieces that it does not suit are left to `otherwise`.
+void correlate_digits(const Correlation<float>& c, void (*otherwise)(const Correlation<float>&));
 bool prefers_digits(const Correlation<float>& c);
-void correlate_parts(const Correlation<float>& c);
 
 // Plane by plane, for groups too small to fill a product's tile. Takes no residual.
 template <class T>

@@ -341,22 +341,40 @@ class AmxBand {
 
 }  // namespace
 
-bool prefers_amx(const Correlation<float>& c) {
+namespace {
+
+bool many_enough(const Correlation<float>& c) {
   // A weight's uses that pay for splitting it; few taps make little of the band, too.
   const std::int64_t uses = c.taps() == 1 ? 180 : 96;
+  return c.out >= 24 && c.batch * c.grid() >= uses && prefers_band(c) && gemm::amx_ready();
+}
+
+bool prefers_parts(const Correlation<float>& c) {
   // Short rows taken apart by the stride fill tiles badly, and cost much to fill.
   const bool apart = c.taps() > 1 && (c.y.stride > 1 || c.x.stride > 1) && c.x.grid < kLeastRow;
   const std::int64_t padded = round_up(c.in, kAmxDepth);
-  return !apart && c.in >= 24 && 4 * padded <= 6 * c.in && c.out >= 24 &&
-         c.taps() <= kDepth / kAmxDepth && c.batch * c.grid() >= uses && prefers_band(c) &&
-         gemm::amx_ready();
+  return !apart && c.in >= 24 && 4 * padded <= 6 * c.in && c.taps() <= kDepth / kAmxDepth &&
+         many_enough(c);
 }
 
 void correlate_parts(const Correlation<float>& c) { AmxBand(c).run(); }
 
+// What digits don't suit.
+void correlate_otherwise(const Correlation<float>& c) {
+  if (prefers_parts(c)) return correlate_parts(c);
+  if (prefers_lanes(c)) return correlate_lanes(c);
+  prefers_band(c) ? correlate_band(c) : correlate_gemm(c);
+}
+
+}  // namespace
+
+bool prefers_amx(const Correlation<float>& c) {
+  return prefers_parts(c) || (prefers_digits(c) && many_enough(c));
+}
+
 void correlate_amx(const Correlation<float>& correlation) {
   const Correlation<float> c = flattened(correlation);
-  prefers_digits(c) ? correlate_digits(c) : correlate_parts(c);
+  prefers_digits(c) ? correlate_digits(c, &correlate_otherwise) : correlate_parts(c);
 }
 
 }  // namespace pyfast

@@ -6,7 +6,7 @@
 // share entries; tiles are turned as they are stored. Of one tap nothing is shifted: entries are
 // the columns, as they lie in memory, each with its own scale.
 //
-// Blocks of the grid whose numbers lie too far below their scale are left to correlate_parts.
+// Blocks of the grid whose numbers lie too far below their scale are left to other ways.
 #include <algorithm>
 #include <bit>
 #include <cmath>
@@ -75,7 +75,7 @@ class DigitBand {
   }
 
   // What does not fit, block by block, is computed by `otherwise`.
-  template <class Otherwise>
+  using Otherwise = void(const Correlation<float>&);
   void run(Otherwise otherwise) const {
     if (c_.panels) return run(&c_.panels->digits.get([&] { return pack(); }), otherwise);
     if (plan_.blocks() == 1) return run(nullptr, otherwise);
@@ -97,7 +97,6 @@ class DigitBand {
   };
 
   // `weights`: null where each panel is used by one item only, and packed there.
-  template <class Otherwise>
   void run(const DigitPanels* weights, Otherwise otherwise) const {
     const std::int64_t parts = ceil_div(c_.out, part_), blocks = plan_.blocks();
     const std::int64_t items = c_.groups * blocks * parts;
@@ -454,12 +453,15 @@ class DigitBand {
 
 bool prefers_digits(const Correlation<float>& c) {
   // Instructions for the channels, filled up to whole steps, as digits and as bfloat16 parts.
-  const bool cheaper = 10 * ceil_div(c.in, kDigitDepth) <= 12 * ceil_div(c.in, kAmxDepth) / 2;
-  return matmul_precision() == MatmulPrecision::highest && cheaper && c.taps() <= kMostTaps;
+  const bool cheaper = 10 * ceil_div(c.in, kDigitDepth) <= 6 * ceil_div(c.in, kAmxDepth);
+  // One tap of few channels is bounded by memory, and the digits' preparation costs more.
+  const std::int64_t least = c.taps() == 1 ? kDigitDepth + 1 : kAmxDepth + 1;
+  return matmul_precision() == MatmulPrecision::highest && cheaper && c.in >= least &&
+         c.taps() <= kMostTaps;
 }
 
-void correlate_digits(const Correlation<float>& c) {
-  DigitBand(c).run([](const Correlation<float>& rest) { correlate_parts(rest); });
+void correlate_digits(const Correlation<float>& c, void (*otherwise)(const Correlation<float>&)) {
+  DigitBand(c).run(otherwise);
 }
 
 }  // namespace pyfast
