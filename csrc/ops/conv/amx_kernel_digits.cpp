@@ -279,7 +279,7 @@ void split_right(std::int8_t* panels, std::int64_t next, const DigitColumns& col
 }
 
 void split_rows(std::int8_t* panel, const float* source, std::int64_t stride, std::int64_t depth,
-                std::int64_t n, const float* scales, bool turned) {
+                std::int64_t n, const float* scales) {
   constexpr int kPlane = kDigitStep / kDigits;
   for (std::int64_t d = 0; d < depth; d += kDigitDepth, panel += kDigitStep) {
     alignas(64) __m512i lines[kDigits][16];
@@ -294,13 +294,55 @@ void split_rows(std::int8_t* panel, const float* source, std::int64_t stride, st
       unroll<kDigits>([&](auto k) PYFAST_AMX_INLINED { lines[k][r] = p.digit[k]; });
     }
     for (int k = 0; k < kDigits; ++k)
-      if (turned)
-        turn(lines[k], [&](int j, __m512i line) PYFAST_AMX_INLINED {
-          _mm512_storeu_si512(panel + k * kPlane + 64 * j, line);
-        });
-      else
-        std::copy_n(reinterpret_cast<const std::int8_t*>(lines[k]), kPlane, panel + k * kPlane);
+      std::copy_n(reinterpret_cast<const std::int8_t*>(lines[k]), kPlane, panel + k * kPlane);
   }
+}
+
+// to[16 e + r] = from[r * stride + e], e < n; zeros for r >= count
+void turn_rows(float* to, const float* from, std::int64_t stride, std::int64_t count,
+               std::int64_t n) {
+  for (std::int64_t e = 0; e < n; e += 16) {
+    alignas(64) __m512i rows[16];
+    for (int r = 0; r < 16; ++r)
+      rows[r] = _mm512_maskz_loadu_epi32(r < count ? first_lanes(n - e) : __mmask16{0},
+                                         from + r * stride + e);
+    const std::int64_t there = n - e;
+    turn(rows, [&](int j, __m512i line) PYFAST_AMX_INLINED {
+      if (j < there) _mm512_storeu_si512(to + 16 * (e + j), line);
+    });
+  }
+}
+
+void split_filters(std::int8_t* panel, const DigitFilters& filters, float* room, float* factors,
+                   DigitFit& fit) {
+  const DigitFilters w = filters;
+  const bool dense = w.channel == w.size;
+  const std::int64_t run = dense ? w.depth * w.size : w.size;
+  for (std::int64_t i = 0; i < (dense ? 1 : w.depth); ++i)
+    turn_rows(room + 16 * i * run, w.data + i * w.channel, w.filter, w.count, run);
+
+  const auto element = [&](std::int64_t i, std::int64_t t)
+                           PYFAST_AMX_INLINED { return room + 16 * (i * w.size + w.taps[t]); };
+  Columns c;
+  for (std::int64_t t = 0; t < w.tap_count; ++t)
+    for (std::int64_t i = 0; i < w.depth; ++i) c.add(_mm512_loadu_ps(element(i, t)));
+  alignas(64) float scales[16];
+  finish_columns(c, w.depth * w.tap_count, first_lanes(w.count), scales, factors, fit);
+
+  const __m512 scale = _mm512_load_ps(scales);
+  for (std::int64_t d = 0; d < w.depth; d += kDigitDepth)
+    for (std::int64_t t = 0; t < w.tap_count; ++t, panel += kDigitStep)
+      for (int q = 0; q < 16; ++q) {
+        __m512i x[4];
+        unroll<4>([&](auto j) PYFAST_AMX_INLINED {
+          const std::int64_t i = d + 4 * q + j;
+          x[j] = i < w.depth ? digits(_mm512_loadu_ps(element(i, t)), scale) : __m512i{};
+        });
+        const Planes p = interleave(x);
+        unroll<kDigits>([&](auto k) PYFAST_AMX_INLINED {
+          _mm512_storeu_si512(panel + k * (kDigitStep / kDigits) + q * 64, p.digit[k]);
+        });
+      }
 }
 
 // ---- the product
@@ -379,8 +421,8 @@ void multiply_row(const DigitRow& given) {
 }  // namespace
 
 const DigitKernels& digit_kernels() {
-  static constexpr DigitKernels table{&scale_columns, &scale_rows, &measure,     &split_left,
-                                      &split_right,   &split_rows, &multiply_row};
+  static constexpr DigitKernels table{&scale_columns, &scale_rows, &measure,       &split_left,
+                                      &split_right,   &split_rows, &split_filters, &multiply_row};
   return table;
 }
 

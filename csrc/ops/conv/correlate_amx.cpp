@@ -31,6 +31,7 @@ constexpr std::int64_t kRow = 4;         // tiles that are computed in a row,
 constexpr std::int64_t kLeastSteps = 8;  // where a tile's store is not most of its time
 constexpr std::int64_t kLeastRow = 20;   // of grid points, under a stride
 constexpr int kMostParts = 3;            // at the highest precision
+constexpr std::int64_t kLeastUses = 40;  // of a weight, as digits
 
 std::int64_t round_up(std::int64_t n, std::int64_t unit) { return ceil_div(n, unit) * unit; }
 
@@ -343,9 +344,8 @@ class AmxBand {
 
 namespace {
 
-bool many_enough(const Correlation<float>& c) {
-  // A weight's uses that pay for splitting it; few taps make little of the band, too.
-  const std::int64_t uses = c.taps() == 1 ? 180 : 96;
+// `uses`: of a weight, that pay for preparing it.
+bool many_enough(const Correlation<float>& c, std::int64_t uses) {
   return c.out >= 24 && c.batch * c.grid() >= uses && prefers_band(c) && gemm::amx_ready();
 }
 
@@ -354,7 +354,7 @@ bool prefers_parts(const Correlation<float>& c) {
   const bool apart = c.taps() > 1 && (c.y.stride > 1 || c.x.stride > 1) && c.x.grid < kLeastRow;
   const std::int64_t padded = round_up(c.in, kAmxDepth);
   return !apart && c.in >= 24 && 4 * padded <= 6 * c.in && c.taps() <= kDepth / kAmxDepth &&
-         many_enough(c);
+         many_enough(c, c.taps() == 1 ? 180 : 96);  // few taps make little of the band, too
 }
 
 void correlate_parts(const Correlation<float>& c) { AmxBand(c).run(); }
@@ -369,7 +369,7 @@ void correlate_otherwise(const Correlation<float>& c) {
 }  // namespace
 
 bool prefers_amx(const Correlation<float>& c) {
-  return prefers_parts(c) || (prefers_digits(c) && many_enough(c));
+  return prefers_parts(c) || (prefers_digits(c) && many_enough(c, kLeastUses));
 }
 
 void correlate_amx(const Correlation<float>& correlation) {

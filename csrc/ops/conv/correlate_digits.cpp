@@ -59,15 +59,15 @@ class DigitBand {
   explicit DigitBand(const Correlation<float>& c)
       : c_(c),
         turned_(c.taps() > 1),
-        taps_in_order_(c.y.tap_step == 1 && c.x.tap_step == 1 && c.tap_offset(0, 0) == 0 &&
-                       (c.y.taps == 1 || c.kernel_width == c.x.taps)),
         channels_(stretch_channels(c)),
         plan_(c.y, c.x, c.batch,
               std::clamp<std::int64_t>(kBandBytes / (channels_ * kDigits), 128, 1024)),
         stretches_(ceil_div(c.in, channels_)),
         panels_(ceil_div(c.out, kTile)),
         steps_(channels_ / kDigitDepth * c.taps()),
-        offsets_(steps_) {
+        offsets_(steps_),
+        taps_(c.taps()) {
+    for (std::int64_t t = 0; t < c.taps(); ++t) taps_[t] = c.tap_offset(t / c.x.taps, t % c.x.taps);
     const std::int64_t group = kDigits * plane_lines() * kLine;
     for (std::int64_t s = 0; s < steps_; ++s)
       offsets_[s] = s / c.taps() * group + kLine * plan_.offset(0, s % c.taps());
@@ -170,7 +170,7 @@ class DigitBand {
                   Workspace<float>(stretches * panels_)};
     parallel_for(stretches * panels_, grain_for(2 * kTile * kDigitDepth * steps_),
                  [&](std::int64_t begin, std::int64_t end) {
-                   const Workspace<float> rows(kTile * kDigitDepth * steps_);
+                   const Workspace<float> rows(room());
                    for (std::int64_t i = begin; i < end; ++i)
                      w.spread[i] = pack_panel(i / panels_ / stretches_, i / panels_ % stretches_,
                                               i % panels_ * kTile, rows.data(),
@@ -180,60 +180,54 @@ class DigitBand {
     return w;
   }
 
-  // Returns the filters' spread. `rows`: room for the panel's floats.
-  float pack_panel(std::int64_t group, std::int64_t stretch, std::int64_t row, float* rows,
+  // Elements of a channel's kernel, side by side, of which every tap is one.
+  std::int64_t kernel_size() const { return std::min(c_.weight_in, c_.weight_out); }
+  std::int64_t room() const { return kTile * channels_ * (turned_ ? kernel_size() : 1); }
+
+  // Returns the filters' spread.
+  float pack_panel(std::int64_t group, std::int64_t stretch, std::int64_t row, float* room,
                    std::int8_t* panel, float* factors) const {
-    std::int8_t* const first_panel = panel;
-    const auto& kernels = amx::digit_kernels();
     const std::int64_t count = std::min<std::int64_t>(kTile, c_.out - row);
     const std::int64_t first = stretch * channels_, depth = std::min(channels_, c_.in - first);
     const float* weight =
         c_.weight + group * c_.weight_group + row * c_.weight_out + first * c_.weight_in;
-    alignas(64) float scales[kTile];
+    const std::int64_t there = ceil_div(depth, kDigitDepth) * c_.taps() * kDigitStep;
+    std::fill(panel + there, panel + panel_bytes(), std::int8_t{0});
     DigitFit fit;
-    const bool plain = c_.taps() == 1 && std::min(c_.weight_in, c_.weight_out) == 1;
-    const std::int64_t line = plain ? c_.weight_out : steps_ * kDigitDepth;
-    const std::int64_t length = plain ? depth : line;
-    if (plain) {
-      weight += c_.tap_offset(0, 0);
-    } else {
-      for (std::int64_t r = 0; r < count; ++r)
-        gather(weight + r * c_.weight_out, depth, rows + r * line);
-      weight = rows;
-    }
-    if (plain && c_.weight_in != 1) {  // filters side by side
+    if (turned_)
+      amx::digit_kernels().split_filters(panel,
+                                         {weight, c_.weight_out, c_.weight_in, depth, count,
+                                          kernel_size(), taps_.data(), c_.taps()},
+                                         room, factors, fit);
+    else
+      pack_rows(panel, weight + c_.tap_offset(0, 0), count, depth, room, factors, fit);
+    return filter_spread(fit);
+  }
+
+  // Of one tap.
+  void pack_rows(std::int8_t* panel, const float* weight, std::int64_t count, std::int64_t depth,
+                 float* room, float* factors, DigitFit& fit) const {
+    const auto& kernels = amx::digit_kernels();
+    alignas(64) float scales[kTile];
+    if (c_.weight_out == 1) {  // filters side by side
       DigitColumns columns{weight, c_.weight_in, 0, count, count};
       kernels.scale_columns(columns, depth, scales, factors, fit);
       for (std::int64_t d = 0; d < depth; d += kDigitDepth, panel += kDigitStep) {
         kernels.split_left(panel, kDigitStep / kDigits, columns, depth - d, scales, true, nullptr);
         columns.data += kDigitDepth * c_.weight_in;
       }
-    } else {
-      kernels.scale_rows(weight, line, length, count, scales, factors, fit);
-      kernels.split_rows(panel, weight, line, length, count, scales, turned_);
+      return;
     }
-    std::fill(first_panel + ceil_div(length, kDigitDepth) * kDigitStep, first_panel + panel_bytes(),
-              std::int8_t{0});
-    return filter_spread(fit);
-  }
-
-  // Of one output channel, from a stretch's first input channel on: to[(group, tap, channel)],
-  // groups of 64, zeros from `depth` channels on.
-  void gather(const float* weight, std::int64_t depth, float* to) const {
-    for (std::int64_t i = 0; i < channels_; i += kDigitDepth) {
-      const float* from = weight + i * c_.weight_in;
-      const int count = static_cast<int>(std::clamp<std::int64_t>(depth - i, 0, kDigitDepth));
-      if (taps_in_order_) {
-        gemm_kernels<float>().pack(to, from, c_.weight_in, 1, count, kDigitDepth, c_.taps());
-        to += c_.taps() * kDigitDepth;
-        continue;
-      }
-      for (std::int64_t t = 0; t < c_.taps(); ++t, to += kDigitDepth) {
-        const std::int64_t at = c_.tap_offset(t / c_.x.taps, t % c_.x.taps);
-        for (int j = 0; j < kDigitDepth; ++j)
-          to[j] = j < count ? from[j * c_.weight_in + at] : 0.0f;
-      }
+    std::int64_t stride = c_.weight_out;
+    if (c_.weight_in != 1) {
+      for (std::int64_t r = 0; r < count; ++r)
+        for (std::int64_t i = 0; i < depth; ++i)
+          room[r * depth + i] = weight[r * c_.weight_out + i * c_.weight_in];
+      weight = room;
+      stride = depth;
     }
+    kernels.scale_rows(weight, stride, depth, count, scales, factors, fit);
+    kernels.split_rows(panel, weight, stride, depth, count, scales);
   }
 
   // ---- an item
@@ -263,7 +257,7 @@ class DigitBand {
     const Workspace<float> sums((stretches_ > 1 ? panels * tiles : kRow) * kTile * kTile);
     const Workspace<std::int8_t> fresh(weights ? 0 : panels * panel_bytes());
     const Workspace<float> fresh_factors(weights ? 0 : panels * kTile);
-    const Workspace<float> rows(weights ? 0 : kTile * kDigitDepth * steps_);
+    const Workspace<float> rows(weights ? 0 : room());
     for (std::int64_t k = 0; k < stretches_; ++k) {
       const float spread = fill(item, k * channels_, band);
       const std::int64_t at = (item.group * stretches_ + k) * panels_ + item.first / kTile;
@@ -441,11 +435,11 @@ class DigitBand {
 
   const Correlation<float>& c_;
   bool turned_;            // entries of the band are the rows of the tiles
-  bool taps_in_order_;     // in the weights' memory
   std::int64_t channels_;  // of a stretch, whole steps
   BandPlan plan_;
   std::int64_t stretches_, panels_, steps_;
   Workspace<std::int64_t> offsets_;  // of a stretch's steps in the band, in bytes
+  Workspace<std::int64_t> taps_;     // each tap's element of a channel's kernel
   std::int64_t part_ = 0;            // output channels of an item
 };
 

@@ -40,6 +40,15 @@ struct DigitColumns {
   std::int64_t stride, skip, run, n;
 };
 
+// The weights of `count` <= 16 filters: element e of channel i's kernel, `size` of them side by
+// side, lies at r * filter + i * channel + e; taps[t] is the element of tap t.
+struct DigitFilters {
+  const float* data;
+  std::int64_t filter, channel, depth, count, size;
+  const std::int64_t* taps;
+  std::int64_t tap_count;
+};
+
 // A row of 16 x 16 tiles of a product, `left` and `right` as they lie (a part is a digit's plane).
 struct DigitRow {
   std::int64_t steps, count;
@@ -74,9 +83,13 @@ struct DigitKernels {
   // after digit, a line for each four of the depth, which lie side by side in the columns' lanes.
   void (*split_right)(std::int8_t* panels, std::int64_t next, const DigitColumns& columns,
                       std::int64_t depth, const float* scales);
-  // A panel of rows r < n <= 16 of source[r * stride + d] as left operand, or turned, as right.
+  // A panel of rows r < n <= 16 of source[r * stride + d] as left operand.
   void (*split_rows)(std::int8_t* panel, const float* source, std::int64_t stride,
-                     std::int64_t depth, std::int64_t n, const float* scales, bool turned);
+                     std::int64_t depth, std::int64_t n, const float* scales);
+  // A panel of filters as right operand, 64 channels after 64, of each tap after tap, and the 16
+  // filters' factors. room: 16 depth size.
+  void (*split_filters)(std::int8_t* panel, const DigitFilters& filters, float* room,
+                        float* factors, DigitFit& fit);
 
   // tile[r, c] (+)= row_factors[r] lane_factors[c] sum
   void (*multiply_row)(const DigitRow& row);
