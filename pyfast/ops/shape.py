@@ -98,7 +98,7 @@ class Clone(Function):
     @staticmethod
     def forward(ctx: Any, x: Any) -> Any:
         """The copy."""
-        return np.array(x, order="C")
+        return x.copy(order="C")
 
     @staticmethod
     def backward(ctx: Any, grad: Any) -> Any:

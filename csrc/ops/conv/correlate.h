@@ -106,13 +106,17 @@ void correlate_turned(const Correlation<T>& c);
 template <class T>
 bool prefers_turned(const Correlation<T>& c);
 
-// As a product, whichever is fastest.
+// As a product, whichever is fastest; without tiles, or with them.
+template <class T>
+void correlate_vectors(const Correlation<T>& c) {
+  if (prefers_lanes(c)) return correlate_lanes(c);
+  prefers_band(c) ? correlate_band(c) : correlate_gemm(c);
+}
 template <class T>
 void correlate_product(const Correlation<T>& c) {
   if constexpr (std::is_same_v<T, float>)
     if (prefers_amx(c)) return correlate_amx(c);
-  if (prefers_lanes(c)) return correlate_lanes(c);
-  prefers_band(c) ? correlate_band(c) : correlate_gemm(c);
+  correlate_vectors(c);
 }
 
 template <class T>

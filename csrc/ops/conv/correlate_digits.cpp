@@ -1,4 +1,4 @@
-// correlate_band on AMX tiles in fixed point (digits.h): the band is taken apart into digits once,
+// correlate_band on AMX tiles in fixed point (band_digits.h): the band is taken apart into digits once,
 // and every tap reads its tiles from there. A step of the product is one tap of 64 channels.
 //
 // Of several taps, entries of the band are the left operand: 64 channels side by side, a cache line
@@ -21,7 +21,7 @@
 #include "ops/conv/band_plan.h"
 #include "ops/conv/band_sink.h"
 #include "ops/conv/correlate.h"
-#include "ops/conv/digits.h"
+#include "ops/conv/band_digits.h"
 
 namespace pyfast {
 

@@ -45,7 +45,7 @@ struct TilePanels {
 };
 
 // Panels of 16 output channels in fixed point, by (group, stretch, panel); each channel's factor,
-// each panel's spread (digits.h).
+// each panel's spread (band_digits.h).
 struct DigitPanels {
   Workspace<std::int8_t> items;
   Workspace<float> factors, spread;

@@ -1,4 +1,4 @@
-// Numbers taken apart into digits, and rows of tile products of them (digits.h).
+// Numbers taken apart into digits, and rows of tile products of them (band_digits.h).
 //
 // A step takes 10 products of one 16 x 16 tile with 8 loads; the four levels' sums fill half of the
 // tile registers. While the next tile is multiplied, the vector units turn the last one's sums into
@@ -6,16 +6,12 @@
 #include <algorithm>
 #include <limits>
 
-#include "gemm/amx_tile.h"
-#include "ops/conv/digits.h"
+#include "gemm/amx_digits.h"
+#include "ops/conv/band_digits.h"
 
 namespace pyfast::amx {
 
 namespace {
-
-__mmask16 first_lanes(std::int64_t n) {
-  return static_cast<__mmask16>(n >= 16 ? 0xffff : n <= 0 ? 0 : (1 << n) - 1);
-}
 
 // ---- scales
 
@@ -346,11 +342,6 @@ void split_filters(std::int8_t* panel, const DigitFilters& filters, float* room,
 }
 
 // ---- the product
-
-template <int c, int a, int b>
-PYFAST_AMX_INLINE void tile_multiply_digits() {
-  asm volatile("tdpbssd %%tmm%c2, %%tmm%c1, %%tmm%c0" : : "i"(c), "i"(a), "i"(b));
-}
 
 struct Sums {
   alignas(64) std::int32_t level[kDigits][kAmxTile][16];
