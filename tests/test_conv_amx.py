@@ -127,7 +127,7 @@ def test_error_on_any_image(layer: tuple[Any, ...], kind: str) -> None:
         assert np.sqrt(mine.mean()) <= 1.2 * np.sqrt(other.mean())
 
 
-@pytest.mark.parametrize("kind", ["normal", "relu", "non-negative", "heavy tails"])
+@pytest.mark.parametrize("kind", ["normal", "relu", "non-negative"])
 @pytest.mark.parametrize("layer", LAYERS, ids=str)
 def test_fixed_point_is_what_runs(layer: tuple[Any, ...], kind: str) -> None:
     """Sums of bfloat16 parts, and multiply-adds, have errors like PyTorch's."""
