@@ -70,6 +70,7 @@ constexpr Feature kFeatures[] = {
     {"avx512cd", 7, 0, 1, 28, kAvx512State},
     {"avx512bw", 7, 0, 1, 30, kAvx512State},
     {"avx512vl", 7, 0, 1, 31, kAvx512State},
+    {"avx512_vbmi", 7, 0, 2, 1, kAvx512State},
     {"avx512_vnni", 7, 0, 2, 11, kAvx512State},
     {"avx512_bf16", 7, 1, 0, 5, kAvx512State},
     {"avx512_fp16", 7, 0, 3, 23, kAvx512State},
@@ -199,7 +200,7 @@ Isa detect_isa() {
     const bool present = has(feature, state);
     if (name == "avx2" || name == "fma" || name == "f16c" || name == "bmi2") avx2 &= present;
     if (name.starts_with("avx512") && !name.starts_with("avx512_")) avx512 &= present;
-    if (name.starts_with("amx_")) amx &= present;
+    if (name.starts_with("amx_") || name == "avx512_vbmi") amx &= present;
   }
   if (!avx2) return Isa::scalar;
   if (!avx512) return Isa::avx2;

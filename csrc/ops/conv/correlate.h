@@ -74,9 +74,13 @@ void correlate_lanes(const Correlation<T>& c);
 template <class T>
 bool prefers_lanes(const Correlation<T>& c);
 
-// The same on AMX tiles.
+// The same on AMX tiles, each number as a sum of bfloat16 parts or in fixed point.
 void correlate_amx(const Correlation<float>& c);
 bool prefers_amx(const Correlation<float>& c);
+
+// In fixed point; pieces that it does not suit are left to `otherwise`.
+void correlate_digits(const Correlation<float>& c, void (*otherwise)(const Correlation<float>&));
+bool prefers_digits(const Correlation<float>& c);
 
 // Plane by plane, for groups too small to fill a product's tile. Takes no residual.
 template <class T>
@@ -102,13 +106,17 @@ void correlate_turned(const Correlation<T>& c);
 template <class T>
 bool prefers_turned(const Correlation<T>& c);
 
-// As a product, whichever is fastest.
+// As a product, whichever is fastest; without tiles, or with them.
+template <class T>
+void correlate_vectors(const Correlation<T>& c) {
+  if (prefers_lanes(c)) return correlate_lanes(c);
+  prefers_band(c) ? correlate_band(c) : correlate_gemm(c);
+}
 template <class T>
 void correlate_product(const Correlation<T>& c) {
   if constexpr (std::is_same_v<T, float>)
     if (prefers_amx(c)) return correlate_amx(c);
-  if (prefers_lanes(c)) return correlate_lanes(c);
-  prefers_band(c) ? correlate_band(c) : correlate_gemm(c);
+  correlate_vectors(c);
 }
 
 template <class T>

@@ -20,7 +20,7 @@ namespace {
 constexpr std::int64_t kTile = 2 * kAmxTile;
 // Of a stretch of the sum. At twice the depth the error on inputs behind a ReLU was 1.14 times
 // PyTorch's.
-constexpr std::int64_t kDepth = 288, kMostChannels = 256;
+constexpr std::int64_t kDepth = 288, kMostChannels = 256, kFmaDepth = 64;
 constexpr std::int64_t kBandBytes = 400 << 10;  // of a stretch, in L2 beside a panel
 constexpr std::int64_t kSumsBytes = 768 << 10;
 // Items that keep several threads busy, if none computes fewer output channels than it takes to pay
@@ -31,6 +31,7 @@ constexpr std::int64_t kRow = 4;         // tiles that are computed in a row,
 constexpr std::int64_t kLeastSteps = 8;  // where a tile's store is not most of its time
 constexpr std::int64_t kLeastRow = 20;   // of grid points, under a stride
 constexpr int kMostParts = 3;            // at the highest precision
+constexpr std::int64_t kLeastUses = 40;  // of a weight, as digits
 
 std::int64_t round_up(std::int64_t n, std::int64_t unit) { return ceil_div(n, unit) * unit; }
 
@@ -302,16 +303,22 @@ class AmxBand {
     const Workspace<std::int64_t> offsets(depth);
     for (std::int64_t d = 0; d < depth; ++d)
       offsets[d] = plan_.offset(d / c_.taps(), d % c_.taps());
-    const Workspace<float> panel(gemm.rows * depth), part(gemm.rows * kTile);
+    // Short sums: those of all of the depth had 1.38 times PyTorch's error.
+    const std::int64_t piece = even_pieces(depth, kFmaDepth);
+    const Workspace<float> panel(gemm.rows * piece), part(gemm.rows * kTile);
     const WeightSource<float> weights(c_, item.group);
     const auto one = [&](std::int64_t r, std::int64_t c, int cols, float* tile) {
       const std::int64_t rows = std::min(kTile, item.out - r);
       for (std::int64_t i = 0; i < rows; i += gemm.rows) {
         const int here = static_cast<int>(std::min<std::int64_t>(gemm.rows, rows - i));
-        weights.pack(panel.data(), item.first + r + i, here, here, channel * c_.taps(), depth);
         const auto micro = kernels.band_micro[(here - 1) * gemm.vectors + cols / gemm.width - 1];
         float* to = turned_ ? part.data() : tile + i * cols;
-        micro(depth, panel.data(), band.data() + c, offsets.data(), to, !turned_ && stretch > 0);
+        for (std::int64_t k = 0, n; k < depth; k += n) {
+          n = std::min(piece, depth - k);
+          weights.pack(panel.data(), item.first + r + i, here, here, channel * c_.taps() + k, n);
+          micro(n, panel.data(), band.data() + c, offsets.data() + k, to,
+                k > 0 || (!turned_ && stretch > 0));
+        }
         const int lanes = panel_width(item.first + r);
         for (int j = 0; turned_ && j < cols * here; ++j) {
           float& sum = tile[j % cols * lanes + i + j / cols];
@@ -341,20 +348,37 @@ class AmxBand {
 
 }  // namespace
 
-bool prefers_amx(const Correlation<float>& c) {
-  // A weight's uses that pay for splitting it; few taps make little of the band, too.
-  const std::int64_t uses = c.taps() == 1 ? 180 : 96;
+namespace {
+
+// `uses`: of a weight, that pay for preparing it.
+bool many_enough(const Correlation<float>& c, std::int64_t uses) {
+  return c.out >= 24 && c.batch * c.grid() >= uses && prefers_band(c) && gemm::amx_ready();
+}
+
+bool prefers_parts(const Correlation<float>& c) {
   // Short rows taken apart by the stride fill tiles badly, and cost much to fill.
   const bool apart = c.taps() > 1 && (c.y.stride > 1 || c.x.stride > 1) && c.x.grid < kLeastRow;
   const std::int64_t padded = round_up(c.in, kAmxDepth);
-  return !apart && c.in >= 24 && 4 * padded <= 6 * c.in && c.out >= 24 &&
-         c.taps() <= kDepth / kAmxDepth && c.batch * c.grid() >= uses && prefers_band(c) &&
-         gemm::amx_ready();
+  return !apart && c.in >= 24 && 4 * padded <= 6 * c.in && c.taps() <= kDepth / kAmxDepth &&
+         many_enough(c, c.taps() == 1 ? 180 : 96);  // few taps make little of the band, too
+}
+
+void correlate_parts(const Correlation<float>& c) { AmxBand(c).run(); }
+
+// What digits don't suit.
+void correlate_otherwise(const Correlation<float>& c) {
+  prefers_parts(c) ? correlate_parts(c) : correlate_vectors(c);
+}
+
+}  // namespace
+
+bool prefers_amx(const Correlation<float>& c) {
+  return prefers_parts(c) || (prefers_digits(c) && many_enough(c, kLeastUses));
 }
 
 void correlate_amx(const Correlation<float>& correlation) {
   const Correlation<float> c = flattened(correlation);
-  AmxBand(c).run();
+  prefers_digits(c) ? correlate_digits(c, &correlate_otherwise) : correlate_parts(c);
 }
 
 }  // namespace pyfast

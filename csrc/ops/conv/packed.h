@@ -44,12 +44,20 @@ struct TilePanels {
   Workspace<Magnitudes> seen;
 };
 
+// Panels of 16 output channels in fixed point, by (group, stretch, panel); each channel's factor,
+// each panel's spread (band_digits.h).
+struct DigitPanels {
+  Workspace<std::int8_t> items;
+  Workspace<float> factors, spread;
+};
+
 // What the ways of correlate() make of a weight: its layout depends on the weight alone, not on the
 // image it meets.
 template <class T>
 struct ConvPanels {
   Once<Workspace<T>> band, lanes;
   Once<TilePanels> tiles;  // of all three parts, whatever the precision
+  Once<DigitPanels> digits;
 };
 
 // A weight (out, in / groups, ...) of conv1d or conv2d. Its elements must neither change nor go
