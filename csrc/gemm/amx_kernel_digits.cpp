@@ -249,8 +249,10 @@ void look_along_tile(float* units, const float* rows, std::int64_t stride, int c
   SeenRows all;
   for (int r = 0; r < std::min(count, kAmxTile); ++r) {
     Seen seen;
-    for (std::int64_t d = 0; d < depth; d += 16)
+    for (std::int64_t d = 0; d < depth; d += 16) {
+      __builtin_prefetch(rows + (r + 2) * stride + d);
       seen.add(_mm512_maskz_loadu_ps(first_lanes(depth - d), rows + r * stride + d));
+    }
     all.set(r, seen);
   }
   const auto exact_at = [&](__m512 scales) {

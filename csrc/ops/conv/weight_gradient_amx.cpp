@@ -345,7 +345,7 @@ bool amx_weight_gradient(const ConvGeometry& g, const Image<const float>& image,
   const std::int64_t least = std::min(g.channels, g.maps), most = std::max(g.channels, g.maps);
   // Over fewer points, sums in memory and what is split again for every block of channels cost
   // more than the gemm engine's packing of every tap; strides make bands wider and rows shorter.
-  const std::int64_t deep = g.y.stride * g.x.stride == 1 ? 8 : 32;
+  const std::int64_t deep = g.y.stride * g.x.stride == 1 ? 2 : 4;
   const bool pays = least >= kLeast && fills(g.channels) && fills(g.maps) &&
                     least * g.taps() >= kUses && g.batch * g.pixels() >= deep * most;
   if (!pays || g.taps() > kTaps || !fits(g.y) || !fits(g.x) || !gemm::amx_ready()) return false;
