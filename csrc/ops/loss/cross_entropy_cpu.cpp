@@ -12,6 +12,8 @@ namespace pyfast {
 namespace {
 
 constexpr std::int64_t kCost = 6;  // of one score in grain_for's unit: an exp and a few passes
+// Rows whose log sum exp is computed together, if none has more classes than kFewClasses.
+constexpr std::int64_t kRows = 64, kFewClasses = 128;
 
 // The operands of one call with classes last and contiguous.
 template <class T>
@@ -120,16 +122,18 @@ void cross_entropy_forward(const CrossEntropyParams& params, const TensorView& i
     const Rows<T> rows(params, input, target, weight);
     const auto& kernels = loss_kernels<T>();
     const std::int64_t n = params.rows.numel(), grain = rows.grain();
+    const std::int64_t together = params.classes <= kFewClasses ? kRows : 1;
     const Workspace<double> partial((n + grain - 1) / grain);
     parallel_for(n, grain, [&](std::int64_t begin, std::int64_t end) {
-      double sum = 0;
+      double sum = 0, lse[kRows] = {};
       for (std::int64_t i = begin; i < end; ++i) {
-        double lse = 0;
+        double& own = lse[(i - begin) % together];
         if (!params.log_probabilities) {
-          lse = kernels.log_sum_exp(rows.row(i), params.classes);
-          log_sum_exp.as<T>()[i] = static_cast<T>(lse);
+          if (&own == lse)
+            kernels.log_sum_exp(rows.row(i), std::min(together, end - i), params.classes, lse);
+          log_sum_exp.as<T>()[i] = static_cast<T>(own);
         }
-        const T loss = row_loss(rows, kernels, i, lse);
+        const T loss = row_loss(rows, kernels, i, own);
         sum += static_cast<double>(loss);
         if (params.reduction == Reduction::none) output.as<T>()[i] = loss;
       }

@@ -2,7 +2,7 @@
 // classification losses work on rows of class scores.
 #include "ops/loss/kernel.h"
 
-#include "simd/loop.h"
+#include "simd/across.h"
 #include "simd/math.h"
 
 namespace pyfast::PYFAST_ISA {
@@ -176,7 +176,7 @@ PYFAST_INLINE void in_flight(std::int64_t n, Step step) {
 }
 
 template <class T>
-double log_sum_exp(const T* x, std::int64_t n) {
+double row_log_sum_exp(const T* x, std::int64_t n) {
   const T lowest = -static_cast<T>(__builtin_inf());
   vec<T> top[kSums] = {vec<T>(lowest), vec<T>(lowest), vec<T>(lowest), vec<T>(lowest)};
   in_flight<T>(n, [&](int k, std::int64_t i, int lanes)
@@ -189,6 +189,48 @@ double log_sum_exp(const T* x, std::int64_t n) {
   T result[vec<T>::size];
   log(vec<T>(reduce_add((sums[0] + sums[1]) + (sums[2] + sums[3])))).store(result);
   return double{best} + double{result[0]};
+}
+
+// A row a lane: rows <= vec<T>::size of them, of V vectors each.
+template <int V, class T>
+void short_log_sum_exp(const T* x, int rows, std::int64_t n, double* to) {
+  constexpr int w = vec<T>::size;
+  const T lowest = -static_cast<T>(__builtin_inf());
+  PerRow<T> tops, sums;
+  T best[w];
+  double logs[w];
+  const auto load_at = [&](int r, int k) PYFAST_INLINED {
+    return load(x + r * n + k * w, lanes_of<T, V>(k, n), lowest);
+  };
+  for (int r = 0; r < rows; ++r) {
+    vec<T> top = load_at(r, 0);
+    for (int k = 1; k < V; ++k) top = max_nan(top, load_at(r, k));
+    tops.set(r, top);
+  }
+  tops.reduce(rows, [](vec<T> a, vec<T> b) PYFAST_INLINED { return max_nan(a, b); }).store(best);
+  for (int r = 0; r < rows; ++r) {
+    vec<T> sum;
+    for (int k = 0; k < V; ++k) sum += exp(load_at(r, k) - vec<T>(best[r]));
+    sums.set(r, sum);
+  }
+  vec<double> low, high;
+  sums.sum(rows, low, high);
+  log(low).store(logs);
+  if (sizeof(T) == 4) log(high).store(logs + vec<double>::size);
+  for (int r = 0; r < rows; ++r) to[r] = double{best[r]} + logs[r];
+}
+
+template <class T>
+void log_sum_exp(const T* x, std::int64_t rows, std::int64_t n, double* to) {
+  constexpr int w = vec<T>::size;
+  if (n > kShortRow * w) {
+    for (std::int64_t r = 0; r < rows; ++r) to[r] = row_log_sum_exp(x + r * n, n);
+    return;
+  }
+  with_vectors<T>(n, [&]<int V>() PYFAST_INLINED {
+    for (std::int64_t r = 0; r < rows; r += w)
+      short_log_sum_exp<V>(x + r * n, static_cast<int>(rows - r < w ? rows - r : w), n, to + r);
+  });
 }
 
 template <class T>

@@ -23,8 +23,9 @@ struct LossKernels {
   void (*pointwise_backward)(Loss loss, double scale, PointwiseOperands<T> in, const T* grad,
                              bool one, T factor, T* dx, T* dt, std::int64_t n);
 
-  // log sum exp of a row of n: in double, since the loss is its small distance to a score
-  double (*log_sum_exp)(const T* x, std::int64_t n);
+  // to[r] = log sum exp of row r of n, r < rows: in double, since the loss is its small distance to
+  // a score
+  void (*log_sum_exp)(const T* x, std::int64_t rows, std::int64_t n, double* to);
   // sum_c weight_c (lse - x_c); weight may be null (all ones)
   T (*smoothing)(const T* x, const T* weight, T lse, std::int64_t n);
   // sum_c weight_c (a t_c + b) (lse - x_c)

@@ -112,7 +112,17 @@ struct RowKernels {
   void (*affine_gradient)(const T* g, const T* x, std::int64_t rows, std::int64_t row_stride,
                           std::int64_t cols, const RowStatistics<T>* s, std::int64_t s_stride,
                           double* dw, double* db);
+  // `rows` rows of n <= short_row values, one after the other, at most kShortRows of them: their
+  // statistics (about zero where rms: the mean is 0), var infinite or NaN where squares leave T's
+  // range; mean and var have room for kShortRows.
+  int short_row;
+  void (*short_moments)(const T* x, std::int64_t rows, std::int64_t n, bool rms, double* mean,
+                        double* var);
+  // forward with these statistics
+  void (*short_forward)(T* y, const T* x, std::int64_t rows, std::int64_t n, const T* w, const T* b,
+                        const double* mean, const double* var, double eps);
 };
+inline constexpr int kShortRows = 64;
 
 PYFAST_KERNEL_TABLE(MomentKernels, norm_moment_kernels)
 PYFAST_KERNEL_TABLE(PlaneKernels, norm_plane_kernels)

@@ -26,7 +26,7 @@ PYFAST_INLINE void over_runs(const T* x, std::int64_t segments, std::int64_t str
     for (; i + kSums * w <= length; i += kSums * w) {
 #pragma GCC unroll 4
       for (int k = 0; k < kSums; ++k) {
-        if (kFirst) fetch_ahead(p + i + k * w);
+        if (kFirst && k * w * static_cast<int>(sizeof(T)) % 64 == 0) fetch_ahead(p + i + k * w);
         step(k, vec<T>::load(p + i + k * w));
       }
     }

@@ -1,7 +1,7 @@
 // Rows: layer_norm and rms_norm. A row stays in L1 or L2 between the pass that takes its sums and
 // the one that writes it.
 #include "ops/norm/kernel.h"
-#include "simd/loop.h"
+#include "simd/across.h"
 #include "simd/sums.h"
 
 namespace pyfast::PYFAST_ISA {
@@ -156,12 +156,108 @@ void affine_gradient(const T* g, const T* x, std::int64_t rows, std::int64_t row
   }
 }
 
+// Short rows, a row a lane: the corrected two-pass formula (kernel_moments.cpp).
+template <int V, class T>
+void short_moments_of(const T* x, int rows, std::int64_t n, bool rms, double* mean, double* var) {
+  constexpr int w = vec<T>::size;
+  const double share = 1 / static_cast<double>(n);
+  PerRow<T> sums, squares;
+  T middle[w] = {};
+  double deviation[w] = {}, square[w];
+  if (!rms) {
+    for (int r = 0; r < rows; ++r) {
+      vec<T> sum;
+      for (int k = 0; k < V; ++k) sum += load(x + r * n + k * w, lanes_of<T, V>(k, n));
+      sums.set(r, sum);
+    }
+    (sums.sum(rows) * vec<T>(static_cast<T>(share))).store(middle);
+  }
+  for (int r = 0; r < rows; ++r) {
+    const vec<T> shift(middle[r]);
+    vec<T> sum, squared;
+    for (int k = 0; k < V; ++k) {
+      const vec<T> d = load(x + r * n + k * w, lanes_of<T, V>(k, n), middle[r]) - shift;
+      sum += d;
+      squared = fma(d, d, squared);
+    }
+    sums.set(r, sum);
+    squares.set(r, squared);
+  }
+  squares.sum_to(rows, square);
+  if (!rms) sums.sum_to(rows, deviation);
+  for (int r = 0; r < w; ++r) {
+    const double d = deviation[r] * share, v = square[r] * share - d * d;
+    mean[r] = double{middle[r]} + d;
+    var[r] = v < 0 ? 0 : v;
+  }
+}
+
+template <class T>
+void short_moments(const T* x, std::int64_t rows, std::int64_t n, bool rms, double* mean,
+                   double* var) {
+  constexpr int w = vec<T>::size;
+  with_vectors<T>(n, [&]<int V>() PYFAST_INLINED {
+    for (std::int64_t r = 0; r < rows; r += w)
+      short_moments_of<V>(x + r * n, static_cast<int>(rows - r < w ? rows - r : w), n, rms,
+                          mean + r, var + r);
+  });
+}
+
+// As statistics_of (rows.cpp).
+template <class T>
+PYFAST_INLINE void short_statistics(std::int64_t rows, const double* mean, const double* var,
+                                    double eps, RowStatistics<T>* s) {
+  constexpr int w = vec<double>::size;
+  double invstd[kShortRows];
+  for (std::int64_t r = 0; r < rows; r += w) {
+    const vec<double> v = load(var + r, static_cast<int>(rows - r < w ? rows - r : w), 1.0);
+    (vec<double>(1.0) / sqrt(v + vec<double>(eps))).store(invstd + r);
+  }
+  for (std::int64_t r = 0; r < rows; ++r) {
+    const T rounded = static_cast<T>(mean[r]);
+    const double rest = mean[r] - double{rounded};  // NaN of an infinity
+    const bool shifted = rest < 0 || rest > 0;
+    s[r] = {rounded, static_cast<T>(invstd[r]), static_cast<T>(shifted ? -rest * invstd[r] : 0.0)};
+  }
+}
+
+template <class T>
+void short_forward(T* y, const T* x, std::int64_t rows, std::int64_t n, const T* weight,
+                   const T* bias, const double* mean, const double* var, double eps) {
+  constexpr int w = vec<T>::size;
+  RowStatistics<T> s[kShortRows];
+  short_statistics(rows, mean, var, eps, s);
+  with_vectors<T>(n, [&]<int V>() PYFAST_INLINED {
+    vec<T> scale[V], shift[V];
+    for (int k = 0; k < V; ++k) {
+      const int lanes = lanes_of<T, V>(k, n);
+      scale[k] = weight ? load(weight + k * w, lanes) : vec<T>(T{1});
+      if (bias) shift[k] = load(bias + k * w, lanes);
+    }
+    for (std::int64_t r = 0; r < rows; ++r) {
+      const Spread<T> xhat(s[r]);
+      for (int k = 0; k < V; ++k) {
+        const std::int64_t at = r * n + k * w;
+        const int lanes = lanes_of<T, V>(k, n);
+        store(fma(xhat(load(x + at, lanes)), scale[k], shift[k]), y + at, lanes);
+      }
+    }
+  });
+}
+
 }  // namespace
 
 template <class T>
 const RowKernels<T>& norm_row_kernels() {
-  static constexpr RowKernels<T> table{&forward<T>,           &sums<T>,      &backward<T>,
-                                       &backward_together<T>, &widen_add<T>, &affine_gradient<T>};
+  static constexpr RowKernels<T> table{&forward<T>,
+                                       &sums<T>,
+                                       &backward<T>,
+                                       &backward_together<T>,
+                                       &widen_add<T>,
+                                       &affine_gradient<T>,
+                                       kShortRow * vec<T>::size,
+                                       &short_moments<T>,
+                                       &short_forward<T>};
   return table;
 }
 

@@ -34,6 +34,33 @@ MomentsOf<T> moments_of(const Rows& rows) {
   return rows.rms ? norm_moment_kernels<T>().square_moments : norm_moment_kernels<T>().moments;
 }
 
+// Rows of a few vectors, kShortRows at a time.
+template <class T>
+void narrow_rows_forward(const Rows& rows, double eps, T* y, const T* x, const T* w, const T* b,
+                         double* mean, double* var) {
+  const std::int64_t n = rows.length;
+  const auto moments = moments_of<T>(rows);
+  const auto& kernels = norm_row_kernels<T>();
+  parallel_for(rows.count(), grain_for(3 * n + 8), [&](std::int64_t begin, std::int64_t end) {
+    double own_mean[kShortRows], own_var[kShortRows];
+    for (std::int64_t r = begin; r < end; r += kShortRows) {
+      const std::int64_t count = std::min<std::int64_t>(kShortRows, end - r);
+      kernels.short_moments(x + r * n, count, n, rows.rms, own_mean, own_var);
+      for (std::int64_t i = 0; i < count; ++i) {
+        if (std::isfinite(own_var[i])) continue;
+        const Moments m = moments(x + (r + i) * n, 1, 0, n);
+        own_mean[i] = m.mean;
+        own_var[i] = m.m2 / m.count;
+      }
+      if (mean) {
+        std::copy_n(own_mean, count, mean + r);
+        std::copy_n(own_var, count, var + r);
+      }
+      kernels.short_forward(y + r * n, x + r * n, count, n, w, b, own_mean, own_var, eps);
+    }
+  });
+}
+
 template <class T>
 void short_rows_forward(const Rows& rows, double eps, T* y, const T* x, const T* w, const T* b,
                         double* mean, double* var) {
@@ -201,7 +228,9 @@ void weights_alone(const Backward<T>& b, T* dw, T* db) {
 template <class T>
 void rows_forward(const Rows& rows, double eps, T* y, const T* x, const T* w, const T* b,
                   double* mean, double* var) {
-  if (rows.length <= kWholeRow)
+  if (rows.groups == 1 && rows.length <= norm_row_kernels<T>().short_row)
+    narrow_rows_forward(rows, eps, y, x, w, b, mean, var);
+  else if (rows.length <= kWholeRow)
     short_rows_forward(rows, eps, y, x, w, b, mean, var);
   else
     long_rows_forward(rows, eps, y, x, w, b, mean, var);

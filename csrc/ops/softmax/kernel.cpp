@@ -1,8 +1,9 @@
 // Softmax of a row: maximum, then exp and its sum while the row is in L1, then one scaling pass.
+// Short rows: the same, a vector of rows at a time (simd/across.h).
 // Rows that are not contiguous are taken a vector of neighbouring columns at a time.
 #include "ops/softmax/kernel.h"
 
-#include "simd/loop.h"
+#include "simd/across.h"
 #include "simd/math.h"
 
 namespace pyfast::PYFAST_ISA {
@@ -73,6 +74,81 @@ void forward_row(T* y, const T* x, std::int64_t n, bool log) {
   }
 }
 
+// A row a lane: rows <= vec<T>::size of them, of V vectors each.
+template <bool log, int V, class T>
+void forward_short(T* y, const T* x, int rows, std::int64_t n) {
+  constexpr int w = vec<T>::size;
+  const vec<T> lowest(-infinity<T>());
+  PerRow<T> tops, sums;
+  T each[w], kept[w * V * w];
+  const auto load_at = [&](int r, int k) PYFAST_INLINED {
+    return load(x + r * n + k * w, lanes_of<T, V>(k, n), -infinity<T>());
+  };
+  for (int r = 0; r < rows; ++r) {
+    vec<T> top = load_at(r, 0);
+    for (int k = 1; k < V; ++k) top = max_nan(top, load_at(r, k));
+    tops.set(r, top);
+  }
+  tops.reduce(rows, [](vec<T> a, vec<T> b) PYFAST_INLINED { return max_nan(a, b); }).store(each);
+  for (int r = 0; r < rows; ++r) {
+    vec<T> sum;
+    for (int k = 0; k < V; ++k) {
+      const vec<T> d = load_at(r, k) - vec<T>(each[r]), e = exp(d);
+      sum += e;
+      (log ? d : e).store(kept + (r * V + k) * w);
+    }
+    sums.set(r, sum);
+  }
+  const vec<T> all = sums.sum(rows);
+  (log ? pyfast::PYFAST_ISA::log(all) : vec<T>(T{1}) / all).store(each);
+  for (int r = 0; r < rows; ++r)
+    for (int k = 0; k < V; ++k) {
+      const vec<T> v = vec<T>::load(kept + (r * V + k) * w), a(each[r]);
+      store(log ? v - a : v * a, y + r * n + k * w, lanes_of<T, V>(k, n));
+    }
+}
+
+template <class T>
+void forward_rows(T* y, const T* x, std::int64_t rows, std::int64_t n, bool log) {
+  constexpr int w = vec<T>::size;
+  if (n > kShortRow * w) {
+    for (std::int64_t r = 0; r < rows; ++r) forward_row(y + r * n, x + r * n, n, log);
+    return;
+  }
+  with_vectors<T>(n, [&]<int V>() PYFAST_INLINED {
+    for (std::int64_t r = 0; r < rows; r += w) {
+      const int some = static_cast<int>(rows - r < w ? rows - r : w);
+      log ? forward_short<true, V>(y + r * n, x + r * n, some, n)
+          : forward_short<false, V>(y + r * n, x + r * n, some, n);
+    }
+  });
+}
+
+template <bool log, int V, class T>
+void backward_short(T* dx, const T* g, const T* y, int rows, std::int64_t n) {
+  constexpr int w = vec<T>::size;
+  PerRow<T> sums;
+  T each[w];
+  for (int r = 0; r < rows; ++r) {
+    vec<T> sum;
+    for (int k = 0; k < V; ++k) {
+      const std::int64_t at = r * n + k * w;
+      const int lanes = lanes_of<T, V>(k, n);
+      const vec<T> gi = load(g + at, lanes);
+      sum = log ? sum + gi : fma(gi, load(y + at, lanes), sum);
+    }
+    sums.set(r, sum);
+  }
+  sums.sum(rows).store(each);
+  for (int r = 0; r < rows; ++r)
+    for (int k = 0; k < V; ++k) {
+      const std::int64_t at = r * n + k * w;
+      const int lanes = lanes_of<T, V>(k, n);
+      const vec<T> gi = load(g + at, lanes), yi = load(y + at, lanes), sum(each[r]);
+      store(log ? gi - exp(yi) * sum : yi * (gi - sum), dx + at, lanes);
+    }
+}
+
 template <bool log, class T>
 void backward_of(T* dx, const T* g, const T* y, std::int64_t n) {
   vec<T> sums[kSums];
@@ -90,8 +166,22 @@ void backward_of(T* dx, const T* g, const T* y, std::int64_t n) {
 }
 
 template <class T>
-void backward_row(T* dx, const T* g, const T* y, std::int64_t n, bool log) {
-  log ? backward_of<true>(dx, g, y, n) : backward_of<false>(dx, g, y, n);
+void backward_rows(T* dx, const T* g, const T* y, std::int64_t rows, std::int64_t n, bool log) {
+  constexpr int w = vec<T>::size;
+  if (n > kShortRow * w) {
+    for (std::int64_t at = 0; at < rows * n; at += n)
+      log ? backward_of<true>(dx + at, g + at, y + at, n)
+          : backward_of<false>(dx + at, g + at, y + at, n);
+    return;
+  }
+  with_vectors<T>(n, [&]<int V>() PYFAST_INLINED {
+    for (std::int64_t r = 0; r < rows; r += w) {
+      const std::int64_t at = r * n;
+      const int some = static_cast<int>(rows - r < w ? rows - r : w);
+      log ? backward_short<true, V>(dx + at, g + at, y + at, some, n)
+          : backward_short<false, V>(dx + at, g + at, y + at, some, n);
+    }
+  });
 }
 
 template <class T>
@@ -138,7 +228,7 @@ void backward_columns(T* dx, const T* g, const T* y, std::int64_t n, std::int64_
 
 template <class T>
 const SoftmaxKernels<T>& softmax_kernels() {
-  static constexpr SoftmaxKernels<T> table{&forward_row<T>, &backward_row<T>, &forward_columns<T>,
+  static constexpr SoftmaxKernels<T> table{&forward_rows<T>, &backward_rows<T>, &forward_columns<T>,
                                            &backward_columns<T>};
   return table;
 }

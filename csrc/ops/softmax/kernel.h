@@ -1,4 +1,4 @@
-// Inner loops of softmax: a contiguous row, or a bundle of neighbouring columns.
+// Inner loops of softmax: contiguous rows, or a bundle of neighbouring columns.
 #pragma once
 
 #include <cstdint>
@@ -9,9 +9,9 @@ namespace pyfast {
 
 template <class T>
 struct SoftmaxKernels {
-  // one row of n contiguous elements
-  void (*forward_row)(T* y, const T* x, std::int64_t n, bool log);
-  void (*backward_row)(T* dx, const T* g, const T* y, std::int64_t n, bool log);
+  // `rows` rows of n contiguous elements, one after the other
+  void (*forward_rows)(T* y, const T* x, std::int64_t rows, std::int64_t n, bool log);
+  void (*backward_rows)(T* dx, const T* g, const T* y, std::int64_t rows, std::int64_t n, bool log);
   // `columns` neighbouring columns of n elements, `stride` apart
   void (*forward_columns)(T* y, const T* x, std::int64_t n, std::int64_t columns,
                           std::int64_t stride, bool log);
