@@ -112,7 +112,15 @@ def masks(rows: int, columns: int) -> dict[str, Any]:
     }
 
 
-def check_backward(dtype: str, q: Any, k: Any, v: Any, mask: Any = None, **named: Any) -> None:
+def check_backward(
+    dtype: str,
+    q: Any,
+    k: Any,
+    v: Any,
+    mask: Any = None,
+    mask_gradient: bool = True,
+    **named: Any,
+) -> None:
     output, top, total = check_forward(dtype, q, k, v, mask, **named)
     *options, window = {**SETTINGS, **named}.values()
     grad = draw(*output.shape, seed=9)
@@ -121,7 +129,7 @@ def check_backward(dtype: str, q: Any, k: Any, v: Any, mask: Any = None, **named
     terms = mask is not None and mask.dtype != bool
     coded.append(encode(mask, dtype) if terms else mask)
     exact.append(decode(coded[4], dtype) if terms else mask)
-    needs = (True, True, True, terms)
+    needs = (True, True, True, terms and mask_gradient)
     got = host.scaled_dot_product_attention_backward(
         dtype, *coded, output, top, total, *options, needs, window
     )
