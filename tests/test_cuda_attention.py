@@ -118,7 +118,14 @@ def masks(rows: int, columns: int) -> dict[str, Any]:
 
 
 def check_backward(
-    dtype: str, q: Any, k: Any, v: Any, mask: Any = None, grad: Any = None, **named: Any
+    dtype: str,
+    q: Any,
+    k: Any,
+    v: Any,
+    mask: Any = None,
+    grad: Any = None,
+    mask_gradient: bool = True,
+    **named: Any,
 ) -> list[Any]:
     """Against the reference as check_forward; the output and the gradients."""
     output, top, total = check_forward(dtype, q, k, v, mask, **named)
@@ -129,7 +136,7 @@ def check_backward(
     terms = mask is not None and mask.dtype != bool
     coded.append(encode(mask, dtype) if terms else mask)
     exact.append(decode(coded[4], dtype) if terms else mask)
-    needs = (True, True, True, terms)
+    needs = (True, True, True, terms and mask_gradient)
     got = host.scaled_dot_product_attention_backward(
         dtype, *coded, output, top, total, *options, needs, window
     )

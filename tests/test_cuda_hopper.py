@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from test_cuda_attention import check_forward, draw, masks
+from test_cuda_attention import check_backward, check_forward, draw, masks
 
 host = pytest.importorskip("pyfast._cuda", reason="built without CUDA").host
 
@@ -77,15 +77,20 @@ def test_what_tma_does_not_take(wrong: Any) -> None:
 
 
 @pytest.fixture(
-    params=[(True, False), (False, False), (True, True), (False, True)],
-    ids=["late", "early", "late, last first", "early, last first"],
-)
+    params=[
+        ("late", "late", False), ("early", "early", False), ("early", "late", False),
+        ("early", "late", True), ("late", "early", True),
+    ],
+    ids=lambda p: f"{p[0]} copies, {p[1]} products{', last first' if p[2] else ''}",
+)  # fmt: skip
 def order(request: Any) -> Iterator[None]:
-    late, last_first = request.param
-    host.late_copies(late)
+    copies, products, last_first = request.param
+    host.late_copies(copies == "late")
+    host.late_products(products == "late")
     host.last_first(last_first)
     yield
     host.late_copies(True)
+    host.late_products(True)
     host.last_first(False)
 
 
@@ -131,17 +136,16 @@ def operands(batch: int, queries: int, keys: int, width: int, values: int = 0) -
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 @pytest.mark.parametrize("width", [64, 128, 256])
 def test_forward(dtype: str, width: int, hopper: None, order: None) -> None:
-    check_forward(dtype, *operands(1, 200, 300, width))
+    check_forward(dtype, *operands(1, 200, 300 if width < 256 else 200, width))
 
 
-@pytest.mark.parametrize(
-    "named",
-    [
-        {"is_causal": True}, {"window_size": (40, 9)}, {"window_size": (-1, 3)},
-        {"window_size": (150, -1), "is_causal": True}, {"scale": 0.3},
-    ],
-    ids=str,
-)  # fmt: skip
+BANDS: list[dict[str, Any]] = [
+    {"is_causal": True}, {"window_size": (40, 9)}, {"window_size": (-1, 3)},
+    {"window_size": (150, -1), "is_causal": True}, {"scale": 0.3},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("named", BANDS, ids=str)
 @pytest.mark.parametrize("rows", [(300, 300), (130, 400), (400, 70)])
 def test_bands(named: dict[str, Any], rows: tuple[int, int], hopper: None) -> None:
     check_forward("bfloat16", *operands(1, *rows, 64), **named)
@@ -182,6 +186,48 @@ def test_the_blocks_of_threads_do_not_change_a_bit(hopper: None) -> None:
     for other in results[1:]:
         for a, b in zip(results[0], other, strict=True):
             np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+@pytest.mark.parametrize("width", [64, 128])
+def test_gradients(dtype: str, width: int, hopper: None, order: None) -> None:
+    """More steps than stages, of queries and of keys."""
+    check_backward(dtype, *operands(1, 330, 330, width))
+
+
+@pytest.mark.parametrize("named", BANDS, ids=str)
+@pytest.mark.parametrize("rows", [(300, 300), (130, 400), (400, 70)])
+def test_gradients_of_bands(named: dict[str, Any], rows: tuple[int, int], hopper: None) -> None:
+    check_backward("bfloat16", *operands(1, *rows, 128), **named)
+
+
+@pytest.mark.parametrize("name", ["random", "one for all", "lengths", "transposed"])
+def test_gradients_under_masks(name: str, hopper: None) -> None:
+    for width in (64, 128):
+        check_backward("float16", *operands(2, 150, 300, width), masks(150, 300)[name])
+
+
+def test_gradients_under_terms_that_need_none(hopper: None) -> None:
+    """Whoever wants the mask's own gradient gets the portable kernels."""
+    q, k, v = operands(2, 150, 300, 64)
+    terms = masks(150, 300)["terms"]
+    with pytest.raises(ValueError, match="don't take this"):
+        check_backward("float16", q, k, v, terms)
+    for width in (64, 128):
+        check_backward("float16", *operands(2, 150, 300, width), terms, mask_gradient=False)
+
+
+def test_gradients_of_grouped_heads(hopper: None) -> None:
+    q = draw(2, 70, 6, 64).transpose(0, 2, 1, 3)
+    k, v = (draw(2, 190, 2, 64, seed=i).transpose(0, 2, 1, 3) for i in (1, 2))
+    check_backward("float16", q, k, v, enable_gqa=True)
+    check_backward("float16", q, k, v, enable_gqa=True, is_causal=True)
+    check_backward("bfloat16", q, k, v, masks(70, 190)["one for all"], enable_gqa=True)
+
+
+@pytest.mark.parametrize(("width", "values"), [(40, 80), (72, 16)])
+def test_gradients_of_widths_that_fill_no_panel(width: int, values: int, hopper: None) -> None:
+    check_backward("float16", *operands(1, 90, 150, width, values))
 
 
 @pytest.mark.parametrize(

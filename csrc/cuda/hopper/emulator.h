@@ -2,9 +2,10 @@
 // by TMA, products of a warpgroup that run beside everything else. Layouts are the PTX ISA's
 // ("mbarrier", "wgmma": register fragments, shared memory layouts and matrix descriptors).
 //
-// With late_copies, a box lands when no thread can go on without it, and a product reads its tiles
-// and changes its sums when it is waited for; else both happen at once. A kernel that is right only
-// with one of the two has forgotten to wait for something. Compiled by the host compiler only.
+// With late_copies, a box lands when no thread can go on without it, else at once; with
+// late_products, a product reads its tiles and changes its sums when it is waited for, else at
+// once. A kernel that is not right in every combination has forgotten to wait for something.
+// Compiled by the host compiler only.
 #pragma once
 
 #include <array>
@@ -28,6 +29,8 @@ class HopperEmulator {
     return emulator;
   }
 
+  bool late_products = true;
+
   static void begin_barrier(Mbarrier& b, int arrivals) {
     b.count = b.pending = static_cast<std::int16_t>(arrivals);
     b.bytes = 0;
@@ -48,18 +51,22 @@ class HopperEmulator {
 
   static void load_box(void* to, const TensorBoxes& map, Mbarrier& b,
                        const std::array<int, TensorBoxes::kRank>& at) {
-    const auto land = [=, &map, &b] {
+    land([=, &map, &b] {
       copy_box(static_cast<unsigned char*>(to), map, at);
       change(b, 0, -static_cast<std::int32_t>(panel_bytes(static_cast<int>(map.box_rows))));
-    };
-    if (Emulator::self().late_copies)
-      Emulator::self().at_last(land);
-    else
-      land();
+    });
+  }
+  static void load_bytes(void* to, const void* from, std::uint32_t bytes, Mbarrier& b) {
+    const auto odd = reinterpret_cast<std::uintptr_t>(to) | reinterpret_cast<std::uintptr_t>(from);
+    if ((odd | bytes) % 16 != 0) Emulator::self().fail("emulator: bytes that are not 16-aligned");
+    land([=, &b] {
+      std::memcpy(to, from, bytes);
+      change(b, 0, -static_cast<std::int32_t>(bytes));
+    });
   }
 
   void begin_product(std::function<void()> product) {
-    if (Emulator::self().late_copies)
+    if (late_products)
       running_[threadIdx.x].products.push_back(std::move(product));
     else
       product();
@@ -110,6 +117,13 @@ class HopperEmulator {
   }
 
  private:
+  static void land(std::function<void()> copy) {
+    if (Emulator::self().late_copies)
+      Emulator::self().at_last(std::move(copy));
+    else
+      copy();
+  }
+
   struct Named {
     int arrived = 0;
     long generation = 0;

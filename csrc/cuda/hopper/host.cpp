@@ -145,8 +145,7 @@ py::array_t<int> box_places(int rows, int begin) {
 
 // (batch coordinates, sizes, strides in bytes), or None where TMA does not take it.
 py::object boxes(std::int64_t rows, std::int64_t columns, std::int64_t row_stride,
-                 const std::vector<std::pair<std::int64_t, std::int64_t>>& batch,
-                 std::uint32_t element) {
+                 const std::vector<std::pair<std::int64_t, std::int64_t>>& batch, int element) {
   Axes axes;
   for (const auto& [size, stride] : batch) axes.push(size, stride);
   BatchOfBoxes made;
@@ -163,6 +162,7 @@ py::object boxes(std::int64_t rows, std::int64_t columns, std::int64_t row_strid
 }  // namespace
 
 void register_hopper_host(py::module_& host) {
+  host.def("late_products", [](bool late) { HopperEmulator::self().late_products = late; });
   host.def("swizzled", &swizzled);
   host.def("matrix_descriptor", &matrix_descriptor);
   host.def("rows_descriptor", &rows_descriptor);

@@ -49,6 +49,13 @@ __device__ __forceinline__ unsigned char* aligned_shared_memory() {
 // The same in every lane of a warp, which the compiler then knows.
 __device__ __forceinline__ int uniform(int x) { return __shfl_sync(0xffffffffu, x, 0); }
 
+// x, about which the compiler knows nothing: it computes anew what hangs on it instead of keeping
+// that in a register.
+__device__ __forceinline__ int opaque(int x) {
+  asm volatile("" : "+r"(x));
+  return x;
+}
+
 __device__ __forceinline__ void begin_barrier(Mbarrier& b, int arrivals) {
   asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(shared_address(&b)), "r"(arrivals)
                : "memory");
@@ -87,6 +94,16 @@ __device__ __forceinline__ void load_panel(void* to, const CUtensorMap& map, Mba
       " [%0], [%1, {%3, %4, %5, %6, %7}], [%2];" ::"r"(shared_address(to)),
       "l"(&map), "r"(shared_address(&b)), "r"(column), "r"(row), "r"(batch[0]), "r"(batch[1]),
       "r"(batch[2])
+      : "memory");
+}
+
+// Bytes as they lie, a multiple of 16 from and to multiples of 16; by one thread.
+__device__ __forceinline__ void load_bytes(void* to, const void* from, std::uint32_t bytes,
+                                           Mbarrier& b) {
+  asm volatile(
+      "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::
+          "r"(shared_address(to)),
+      "l"(from), "r"(bytes), "r"(shared_address(&b))
       : "memory");
 }
 
@@ -133,13 +150,16 @@ namespace detail {
       "+f"(c.at[n + 1][1]), "+f"(c.at[n + 1][2]), "+f"(c.at[n + 1][3])
 #define PYFAST_SUMS32(n) \
   PYFAST_SUMS8(n), PYFAST_SUMS8(n + 2), PYFAST_SUMS8(n + 4), PYFAST_SUMS8(n + 6)
+#define PYFAST_SUMS24 PYFAST_SUMS8(0), PYFAST_SUMS8(2), PYFAST_SUMS8(4)
+#define PYFAST_PLACES24 \
+  "%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15,%16,%17,%18,%19,%20,%21,%22,%23"
 #define PYFAST_PLACES32                                                                        \
   "%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15,%16,%17,%18,%19,%20,%21,%22,%23,%24," \
   "%25,%26,%27,%28,%29,%30,%31"
-#define PYFAST_PLACES64                                                           \
-  PYFAST_PLACES32                                                                 \
-      ",%32,%33,%34,%35,%36,%37,%38,%39,%40,%41,%42,%43,%44,%45,%46,%47,%48,%49," \
-      "%50,%51,%52,%53,%54,%55,%56,%57,%58,%59,%60,%61,%62,%63"
+#define PYFAST_PLACES64                                                       \
+  PYFAST_PLACES32                                                             \
+  ",%32,%33,%34,%35,%36,%37,%38,%39,%40,%41,%42,%43,%44,%45,%46,%47,%48,%49," \
+  "%50,%51,%52,%53,%54,%55,%56,%57,%58,%59,%60,%61,%62,%63"
 // wgmma's last operands: whether sums are added to, signs, and how operands in memory lie.
 #define PYFAST_WGMMA_SHARED(columns, type, places, a, b, adds, left, right, ...)                \
   asm volatile("wgmma.mma_async.sync.aligned.m64n" columns "k16.f32." type "." type " {" places \
@@ -154,9 +174,13 @@ namespace detail {
 
 template <class T, bool kAdds, bool kLeft, bool kRight, int kColumns>
 __device__ __forceinline__ void wgmma(WarpTile<kColumns>& c, std::uint64_t x, std::uint64_t y) {
-  static_assert(kColumns == 64 || kColumns == 128);
+  static_assert(kColumns == 48 || kColumns == 64 || kColumns == 128);
   constexpr bool kHalf = std::is_same_v<T, __half>;
-  if constexpr (kColumns == 64 && kHalf)
+  if constexpr (kColumns == 48 && kHalf)
+    PYFAST_WGMMA_SHARED("48", "f16", PYFAST_PLACES24, "24", "25", "26", "27", "28", PYFAST_SUMS24);
+  else if constexpr (kColumns == 48)
+    PYFAST_WGMMA_SHARED("48", "bf16", PYFAST_PLACES24, "24", "25", "26", "27", "28", PYFAST_SUMS24);
+  else if constexpr (kColumns == 64 && kHalf)
     PYFAST_WGMMA_SHARED("64", "f16", PYFAST_PLACES32, "32", "33", "34", "35", "36",
                         PYFAST_SUMS32(0));
   else if constexpr (kColumns == 64)
@@ -191,6 +215,8 @@ __device__ __forceinline__ void wgmma(WarpTile<kColumns>& c, const std::uint32_t
 
 #undef PYFAST_SUMS8
 #undef PYFAST_SUMS32
+#undef PYFAST_SUMS24
+#undef PYFAST_PLACES24
 #undef PYFAST_PLACES32
 #undef PYFAST_PLACES64
 #undef PYFAST_WGMMA_SHARED
@@ -223,6 +249,7 @@ inline std::uint32_t shared_address(const void* p) {
                                     Emulator::self().shared());
 }
 inline int uniform(int x) { return Emulator::self().exchange(x)[0]; }
+inline int opaque(int x) { return x; }
 inline void begin_barrier(Mbarrier& b, int arrivals) { HopperEmulator::begin_barrier(b, arrivals); }
 inline void publish_barriers() {}
 inline void arrive(Mbarrier& b) { HopperEmulator::change(b, 1, 0); }
@@ -233,6 +260,9 @@ inline void wait_phase(Mbarrier& b, std::uint32_t parity) { HopperEmulator::wait
 inline void load_panel(void* to, const TensorBoxes& map, Mbarrier& b, int column, int row,
                        const int (&batch)[3]) {
   HopperEmulator::load_box(to, map, b, {column, row, batch[0], batch[1], batch[2]});
+}
+inline void load_bytes(void* to, const void* from, std::uint32_t bytes, Mbarrier& b) {
+  HopperEmulator::load_bytes(to, from, bytes, b);
 }
 inline void sync_named(int id, int threads) { HopperEmulator::self().sync_named(id, threads); }
 inline void arrive_named(int id, int threads) { HopperEmulator::self().arrive_named(id, threads); }

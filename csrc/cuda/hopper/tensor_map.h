@@ -26,8 +26,12 @@ struct BatchCoordinates {
   std::uint32_t divisor[TensorBoxes::kBatchAxes] = {1, 1, 1};
   std::uint32_t size[TensorBoxes::kBatchAxes] = {1, 1, 1};
 
-  PYFAST_HOST_DEVICE int at(std::uint32_t element, int axis) const {
-    return static_cast<int>(element / divisor[axis] % size[axis]);
+  PYFAST_HOST_DEVICE int at(int element, int axis) const {
+    return place(element, static_cast<int>(divisor[axis]), static_cast<int>(size[axis]));
+  }
+  static PYFAST_HOST_DEVICE int place(int element, int divisor, int size) {
+    const auto turns = static_cast<std::uint32_t>(element) / static_cast<std::uint32_t>(divisor);
+    return static_cast<int>(turns % static_cast<std::uint32_t>(size));
   }
 };
 

@@ -70,6 +70,23 @@ py::tuple forward(py::handle framework, py::handle query, py::handle key, py::ha
   return py::make_tuple(output.object(), max.object(), sum.object());
 }
 
+// The gradients that are defined; rows have been found to fit.
+void run_backward(const Call& call, const AttentionPlan& plan, const TensorView& grad,
+                  const TensorView& output, const AttentionRows& rows, const BackwardTargets& to) {
+#if defined(PYFAST_SM90A)
+  if (hopper_kernels_run(call.device())) {
+    const auto how = hopper_backward<CUtensorMap>(plan, grad, to, processors(call.device()));
+    if (how) {
+      const Output terms(call, DType::f32,
+                         {plan.problem.batch, padded_rows(plan.problem.queries), 2});
+      return run(call, attention_backward_sm90a, plan, *how, grad, output, rows, terms.view(), to);
+    }
+  }
+#endif
+  const Output dots(call, DType::f32, {rows.max.numel()});
+  run(call, attention_backward, plan, grad, output, rows, dots.view(), to);
+}
+
 py::tuple backward(py::handle framework, py::handle grad, py::handle query, py::handle key,
                    py::handle value, py::handle attn_mask, py::handle output, py::handle row_max,
                    py::handle row_sum, py::handle dropout_p, bool is_causal, py::handle scale,
@@ -93,8 +110,7 @@ py::tuple backward(py::handle framework, py::handle grad, py::handle query, py::
   const Output dv = gradient(need_value, inputs.value), dm = gradient(need_mask, inputs.mask);
   const BackwardTargets to = backward_targets(kBackward, settings.params, layout, {dq, dk, dv, dm});
   const Output covers = classified(call, plan);
-  const Output dots(call, DType::f32, layout.row_shape());
-  run(call, attention_backward, plan, g.view(), y.view(), rows, dots.view(), to);
+  run_backward(call, plan, g, y, rows, to);
   return py::make_tuple(dq.object(), dk.object(), dv.object(), dm.object());
 }
 

@@ -9,5 +9,8 @@ namespace pyfast::cuda {
 // On so many blocks of threads; ValueError where the portable kernel would run.
 void emulate_forward_sm90a(const AttentionPlan& plan, int blocks, const TensorView& output,
                            const AttentionRows& rows);
+void emulate_backward_sm90a(const AttentionPlan& plan, int blocks, const TensorView& grad,
+                            const TensorView& output, const AttentionRows& rows,
+                            const BackwardTargets& to);
 
 }  // namespace pyfast::cuda

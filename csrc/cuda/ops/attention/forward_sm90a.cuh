@@ -6,9 +6,9 @@
 // shared memory with two stages of keys and values, and the registers.
 #pragma once
 
-#include "cuda/hopper/machine.cuh"
 #include "cuda/ops/attention/forward.cuh"
 #include "cuda/ops/attention/plan_sm90a.h"
+#include "cuda/ops/attention/tiles_sm90a.cuh"
 
 namespace pyfast::cuda {
 
@@ -33,16 +33,6 @@ struct ForwardSignals {
   }
 };
 
-// Which stage is next, and the parity of its barriers' phase.
-struct Stage {
-  int at = 0;
-  std::uint32_t parity = 0;
-  __device__ __forceinline__ void advance() {
-    at = (at + 1) % ForwardSignals::kStages;
-    parity ^= at == 0 ? 1u : 0u;
-  }
-};
-
 template <int kDepth>
 struct ForwardStore {
   using Tile = HopperForwardTile<kDepth>;
@@ -63,19 +53,6 @@ struct ForwardStore {
   static_assert(kBytes <= 227 << 10);
 };
 
-// Rows from `row` on, announced and on their way; by one thread.
-template <int kRows, int kDepth, class Map>
-__device__ __forceinline__ void send_tile(unsigned char* to, const BatchedMap<Map>& from,
-                                          std::int64_t index, int row, Mbarrier& there) {
-  const auto element = static_cast<std::uint32_t>(index);
-  const int batch[3] = {from.batch.at(element, 0), from.batch.at(element, 1),
-                        from.batch.at(element, 2)};
-  arrive_expecting(there, tile_bytes(kRows, kDepth));
-#pragma unroll 1
-  for (int c = 0; c < kDepth; c += kPanelColumns, to += panel_bytes(kRows))
-    load_panel(to, from.map, there, c, row, batch);
-}
-
 template <int kDepth, class Map>
 __device__ __forceinline__ void produce(const AttentionProblem& p,
                                         const HopperOperands<Map>& operands,
@@ -84,15 +61,14 @@ __device__ __forceinline__ void produce(const AttentionProblem& p,
   constexpr int kKeys = Tile::kKeys;
   const ForwardStore<kDepth> store{aligned_shared_memory()};
   ForwardSignals& signals = store.signals();
-  Stage key, value;
-  std::uint32_t parity = 1;
+  Stage<ForwardSignals::kStages> key, value;
 #pragma unroll 1
-  for (std::int64_t t = tasks.first(blockIdx.x), round = 0; t < tasks.count;
+  for (int t = tasks.first(blockIdx.x), round = 0; t < tasks.count;
        t = tasks.next(blockIdx.x, ++round)) {
     const HopperTask task(tasks, t, Tile::kRows);
     const int i_end = lesser(task.row + Tile::kRows, p.queries), end = p.end_key(i_end);
     const std::int64_t square_at =
-        p.mask_kind == AttentionMask::none ? 0 : p.square_axes.offset(task.index);
+        p.mask_kind == AttentionMask::none ? 0 : offset_of(p.square_axes, task.index);
     Cover cover = Cover::none;
     const auto next = [&](int j) {
       for (; j < end; j += kKeys) {
@@ -102,30 +78,29 @@ __device__ __forceinline__ void produce(const AttentionProblem& p,
       return j;
     };
     const auto post = [&](int j) {
-      wait_phase(signals.key_done[key.at], key.parity ^ 1);
-      signals.key_begin[key.at] = j < end ? j : ForwardSignals::kNoKeys;
-      signals.masked[key.at] = cover != Cover::all;
+      wait_phase(signals.key_done[key.at()], key.parity() ^ 1);
+      signals.key_begin[key.at()] = j < end ? j : ForwardSignals::kNoKeys;
+      signals.masked[key.at()] = cover != Cover::all;
       if (j < end)
-        send_tile<kKeys, kDepth>(store.key(key.at), operands.key, task.index, j,
-                                 signals.key_there[key.at]);
+        announce_tile<kKeys, kDepth>(store.key(key.at()), operands.key, task.index, j,
+                                     signals.key_there[key.at()]);
       else
-        arrive(signals.key_there[key.at]);
+        arrive(signals.key_there[key.at()]);
       key.advance();
     };
 
-    wait_phase(signals.query_done, parity);
-    parity ^= 1;
-    send_tile<Tile::kRows, kDepth>(store.query(), operands.query, task.index, task.row,
-                                   signals.query_there);
+    wait_phase(signals.query_done, static_cast<std::uint32_t>(round + 1) % 2);
+    announce_tile<Tile::kRows, kDepth>(store.query(), operands.query, task.index, task.row,
+                                       signals.query_there);
     int j = next(p.first_key(task.row) / kKeys * kKeys);
     post(j);
 #pragma unroll 1
     while (j < end) {
       const int ahead = next(j + kKeys);
       post(ahead);
-      wait_phase(signals.value_done[value.at], value.parity ^ 1);
-      send_tile<kKeys, kDepth>(store.value(value.at), operands.value, task.index, j,
-                               signals.value_there[value.at]);
+      wait_phase(signals.value_done[value.at()], value.parity() ^ 1);
+      announce_tile<kKeys, kDepth>(store.value(value.at()), operands.value, task.index, j,
+                                   signals.value_there[value.at()]);
       value.advance();
       j = ahead;
     }
@@ -152,57 +127,6 @@ __device__ __forceinline__ void exponentiate(WarpTile<kKeys>& s, OnlineRow (&row
   });
 }
 
-// A warpgroup's left operand in registers, of a product's result.
-template <int kInner>
-struct LeftOperand {
-  std::uint32_t at[kInner / 16][4];
-
-  template <class T>
-  __device__ __forceinline__ void round(const WarpTile<kInner>& from) {
-#pragma unroll
-    for (int k = 0; k < kInner / 16; ++k)
-#pragma unroll
-      for (int i = 0; i < 4; ++i) {
-        const float (&four)[4] = from.at[2 * k + i / 2];
-        at[k][i] = rounded_pair<T>(four[i % 2 * 2], four[i % 2 * 2 + 1]);
-      }
-  }
-};
-
-// The rows of a warp, times factor[h], to `rows` rows of `width` elements at `to`, the columns from
-// `column` on. Four lanes, who
-// hold a row's columns by twos, trade them for eight neighbours each: 16 bytes.
-template <class T, int kColumns>
-__device__ __forceinline__ void store_rows(const WarpTile<kColumns>& sums, const float (&factor)[2],
-                                           T* to, int rows, int column, int width) {
-  const int lane = WarpTile<kColumns>::lane();
-#pragma unroll
-  for (int n = 0; n < kColumns / 8; n += 4)
-#pragma unroll
-    for (int h = 0; h < 2; ++h) {
-      std::uint32_t word[4];
-#pragma unroll
-      for (int i = 0; i < 4; ++i)
-        word[i] = rounded_pair<T>(sums.at[n + i][2 * h] * factor[h],
-                                  sums.at[n + i][2 * h + 1] * factor[h]);
-#pragma unroll
-      for (int bit = 1; bit <= 2; bit *= 2) {
-        const bool high = (lane & bit) != 0;
-#pragma unroll
-        for (int i = 0; i < 4; ++i) {
-          if (i & bit) continue;
-          const std::uint32_t theirs = from_lane_xor(high ? word[i] : word[i | bit], bit);
-          (high ? word[i] : word[i | bit]) = theirs;
-        }
-      }
-      const int r = lane / 4 + 8 * h, c = column + 8 * n + 8 * (lane % 4);
-      if (r >= rows || c >= width) continue;
-      const Pack<std::uint32_t, 4> eight{{word[0], word[1], word[2], word[3]}};
-      *reinterpret_cast<Pack<std::uint32_t, 4>*>(to + static_cast<std::int64_t>(r) * width + c) =
-          eight;
-    }
-}
-
 // One of the two warpgroups that compute.
 template <class T, int kDepth>
 struct ForwardConsumer {
@@ -214,7 +138,7 @@ struct ForwardConsumer {
   const AttentionProblem& p;
   const ForwardStore<kDepth> store;
   const int group;  // 0 or 1
-  Stage key, value;
+  Stage<ForwardSignals::kStages> key, value;
   WarpTile<kKeys> scores;
   WarpTile<kPart> sums[kParts];
   LeftOperand<kKeys> weights;
@@ -223,21 +147,12 @@ struct ForwardConsumer {
   __device__ __forceinline__ ForwardConsumer(const AttentionProblem& problem, int which)
       : p(problem), store{aligned_shared_memory()}, group(which) {}
 
-  // The warp's first row within the task's.
-  __device__ __forceinline__ int first_row() const {
-    return 64 * group + static_cast<int>(threadIdx.x) % 128 / 32 * 16;
-  }
-  // Of a warp, once all its lanes are done with a tile.
-  __device__ __forceinline__ void done(Mbarrier& barrier) const {
-    sync_warp();
-    if (WarpTile<8>::lane() == 0) arrive(barrier);
-  }
   __device__ __forceinline__ void done_with_keys() {
-    done(store.signals().key_done[key.at]);
+    warp_is_done(store.signals().key_done[key.at()]);
     key.advance();
   }
   __device__ __forceinline__ void done_with_values() {
-    done(store.signals().value_done[value.at]);
+    warp_is_done(store.signals().value_done[value.at()]);
     value.advance();
   }
 
@@ -248,14 +163,14 @@ struct ForwardConsumer {
   // The next keys' place in the task; kNoKeys behind its last.
   __device__ __forceinline__ int await_keys() const {
     ForwardSignals& signals = store.signals();
-    wait_phase(signals.key_there[key.at], key.parity);
-    return signals.key_begin[key.at];
+    wait_phase(signals.key_there[key.at()], key.parity());
+    return signals.key_begin[key.at()];
   }
 
   __device__ __forceinline__ void begin_scores() {
     const std::uint64_t query = rows_descriptor(shared_address(store.query())) +
                                 down(64) * static_cast<std::uint64_t>(group);
-    const std::uint64_t keys = rows_descriptor(shared_address(store.key(key.at)));
+    const std::uint64_t keys = rows_descriptor(shared_address(store.key(key.at())));
     begin_products();
     begin_product<T, false, Deep::along_rows, Deep::along_rows>(scores, query, keys);
 #pragma unroll
@@ -266,8 +181,8 @@ struct ForwardConsumer {
   }
 
   __device__ __forceinline__ void begin_sums() {
-    wait_phase(store.signals().value_there[value.at], value.parity);
-    const std::uint64_t values = columns_descriptor(shared_address(store.value(value.at)), kKeys);
+    wait_phase(store.signals().value_there[value.at()], value.parity());
+    const std::uint64_t values = columns_descriptor(shared_address(store.value(value.at())), kKeys);
     begin_products();
 #pragma unroll
     for (int k = 0; k < kKeys; k += 16)
@@ -281,7 +196,7 @@ struct ForwardConsumer {
   // Scores of the keys from j on, once they are there, become weights.
   __device__ __forceinline__ void weigh(const HopperTask& task, int j, float (&shrink)[2]) {
     float factor = p.scale * kLog2e;
-    const bool masked = store.signals().masked[key.at] != 0;
+    const bool masked = store.signals().masked[key.at()] != 0;
     done_with_keys();
     if (masked) {
       if (p.mask_kind == AttentionMask::additive) {
@@ -289,8 +204,8 @@ struct ForwardConsumer {
         factor = 1;
       }
       const std::int64_t mask_at =
-          p.mask_kind == AttentionMask::none ? 0 : p.mask.axes.offset(task.index);
-      const int r = task.row + first_row() + scores.row(0);
+          p.mask_kind == AttentionMask::none ? 0 : offset_of(p.mask.axes, task.index);
+      const int r = task.row + warp_row(group) + scores.row(0);
       const MaskLine lines[2] = {p.keys_of(r, j, mask_at, kKeys),
                                  p.keys_of(r + 8, j, mask_at, kKeys)};
       apply_mask<T>(scores, p, lines);
@@ -304,7 +219,7 @@ struct ForwardConsumer {
     int j = await_keys();
     if (j == ForwardSignals::kNoKeys) {
       done_with_keys();
-      done(signals.query_done);
+      warp_is_done(signals.query_done);
       return;
     }
     begin_scores();
@@ -331,7 +246,7 @@ struct ForwardConsumer {
       weights.template round<T>(scores);
     }
     done_with_keys();
-    done(signals.query_done);
+    warp_is_done(signals.query_done);
     begin_sums();
     wait_products<0>();
 #pragma unroll
@@ -340,8 +255,8 @@ struct ForwardConsumer {
   }
 
   __device__ __forceinline__ void write(const HopperTask& task, const ForwardTargets& to) {
-    const std::int64_t row = task.index * p.queries + task.row + first_row();
-    const int left = p.queries - task.row - first_row();
+    const std::int64_t row = std::int64_t{task.index} * p.queries + task.row + warp_row(group);
+    const int left = p.queries - task.row - warp_row(group);
     float factor[2];
 #pragma unroll
     for (int h = 0; h < 2; ++h) {
@@ -360,17 +275,15 @@ struct ForwardConsumer {
   }
 
   __device__ __forceinline__ void run(const HopperTasks& tasks, const ForwardTargets& to) {
-    std::uint32_t parity = 0;
     if (group == 1) pass_turn();
 #pragma unroll 1
-    for (std::int64_t t = tasks.first(blockIdx.x), round = 0; t < tasks.count;
+    for (int t = tasks.first(blockIdx.x), round = 0; t < tasks.count;
          t = tasks.next(blockIdx.x, ++round)) {
       const HopperTask task(tasks, t, Tile::kRows);
       rows[0] = rows[1] = OnlineRow();
 #pragma unroll
       for (int i = 0; i < kParts; ++i) sums[i].clear();
-      wait_phase(store.signals().query_there, parity);
-      parity ^= 1;
+      wait_phase(store.signals().query_there, static_cast<std::uint32_t>(round) % 2);
       compute(task);
       write(task, to);
     }

@@ -62,7 +62,7 @@ void set_copies(bool late) { Emulator::self().late_copies = late; }
 void set_order(bool last_first) { Emulator::self().last_first = last_first; }
 
 int hopper_blocks = 0;
-// Forward by the kernel of sm_90a on so many blocks of threads; 0: by the portable one.
+// By the kernels of sm_90a on so many blocks of threads; 0: by the portable ones.
 void set_hopper(int blocks) { hopper_blocks = blocks; }
 
 void run_forward(const AttentionPlan& plan, const TensorView& output, const AttentionRows& rows) {
@@ -122,8 +122,12 @@ py::tuple backward(const std::string& dtype, const py::array& grad, const py::ar
   const BackwardTargets to =
       backward_targets(op, settings.params, layout, {views[0], views[1], views[2], views[3]});
   const std::vector<std::uint8_t> covers = classified(plan);
-  const py::array dots = fresh(DType::f32, layout.row_shape());
-  backward_into(plan, g, y, rows, view_of(dots, DType::f32), to, EmulatedLaunch{});
+  if (hopper_blocks > 0) {
+    emulate_backward_sm90a(plan, hopper_blocks, g, y, rows, to);
+  } else {
+    const py::array dots = fresh(DType::f32, layout.row_shape());
+    backward_into(plan, g, y, rows, view_of(dots, DType::f32), to, EmulatedLaunch{});
+  }
   return py::make_tuple(arrays[0], arrays[1], arrays[2], arrays[3]);
 }
 
