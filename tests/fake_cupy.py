@@ -13,6 +13,7 @@ import numpy as np
 
 from pyfast import _core, ops
 from pyfast.ops.embedding import _scale_rows
+from pyfast.ops.varlen import varlen_backward, varlen_forward
 
 
 def _host(value: Any) -> Any:
@@ -133,7 +134,12 @@ def module() -> Any:
     return fake
 
 
-NUMPYS = {"one_hot": ops.one_hot, "embedding_renorm": _scale_rows}  # on the CPU
+NUMPYS = {  # on the CPU
+    "one_hot": ops.one_hot,
+    "embedding_renorm": _scale_rows,
+    "varlen_attn": varlen_forward,
+    "varlen_attn_backward": varlen_backward,
+}
 
 
 def _kernel(name: str) -> Any:

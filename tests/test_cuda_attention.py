@@ -7,6 +7,7 @@ shared memory that begins as NaN, copies that land as late as they may, or at on
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -76,7 +77,7 @@ def check_forward(
     if mask is not None and mask.dtype != bool:
         mask = encode(mask, dtype)
     wide = mask if mask is None or mask.dtype == bool else decode(mask, dtype)
-    got = host.scaled_dot_product_attention(dtype, *coded, mask, *options)
+    got = host.scaled_dot_product_attention(dtype, *coded, mask, *options, None)
     wants = pf._core.scaled_dot_product_attention(*exact, wide, *options)
     output = decode(got[0], dtype)
     bound = SPACING[dtype] * (1 + largest(wants[0]))
@@ -138,7 +139,7 @@ def check_backward(
     exact.append(decode(coded[4], dtype) if terms else mask)
     needs = (True, True, True, terms and mask_gradient)
     got = host.scaled_dot_product_attention_backward(
-        dtype, *coded, output, top, total, *options, needs, window
+        dtype, *coded, output, top, total, *options, needs, window, None
     )
     saved = pf._core.scaled_dot_product_attention(*exact[1:], *options, window)
     wants = pf._core.scaled_dot_product_attention_backward(*exact, *saved, *options, *needs, window)
@@ -232,9 +233,9 @@ def test_empty_operands() -> None:
 def test_the_same_bits_again() -> None:
     q, k, v = (encode(draw(1, 70, 64, seed=i), "float16") for i in range(3))
     options = SETTINGS.values()
-    first = host.scaled_dot_product_attention("float16", q, k, v, None, *options)
+    first = host.scaled_dot_product_attention("float16", q, k, v, None, *options, None)
     host.late_copies(False)
-    again = host.scaled_dot_product_attention("float16", q, k, v, None, *options)
+    again = host.scaled_dot_product_attention("float16", q, k, v, None, *options, None)
     host.late_copies(True)
     for a, b in zip(first, again, strict=True):
         np.testing.assert_array_equal(a, b)
@@ -245,7 +246,7 @@ def test_a_head_too_wide() -> None:
     for argument, arrays in (("query", (wide, wide, narrow)), ("value", (narrow, narrow, wide))):
         message = f"scaled_dot_product_attention: {argument} must have at most 256 features .* 257"
         with pytest.raises(ValueError, match=message):
-            host.scaled_dot_product_attention("float32", *arrays, None, *SETTINGS.values())
+            host.scaled_dot_product_attention("float32", *arrays, None, *SETTINGS.values(), None)
 
 
 def broken_operands(junk: float) -> tuple[Any, ...]:
@@ -326,3 +327,88 @@ def test_broken_pairs_that_are_allowed_stay_broken() -> None:
     for x in (output, dq):
         assert np.isnan(x[:, 1]).all()
         assert np.isfinite(np.delete(x, 1, axis=1)).all()
+
+
+def lengths_to_starts(*lengths: int) -> Any:
+    return np.cumsum([0, *lengths])
+
+
+def packed_mask(q_starts: Any, k_starts: Any, window: tuple[int, int] | None) -> Any:
+    """Who may see whom, written out: a band is counted from a sequence's last rows."""
+    mask = np.zeros((q_starts[-1], k_starts[-1]), bool)
+    left, right = window or (-1, -1)
+    for (a, b), (c, d) in zip(pairwise(q_starts), pairwise(k_starts), strict=True):
+        away = np.arange(d - c) - (np.arange(b - a)[:, None] + (d - c) - (b - a))
+        near = (left < 0) | (away >= -left)
+        mask[a:b, c:d] = near & ((right < 0) | (away <= right))
+    return mask
+
+
+def check_packed_forward(
+    dtype: str, q: Any, k: Any, v: Any, starts: Any, window: tuple[int, int] | None
+) -> tuple[Any, ...]:
+    """Against the reference with the mask written out; what both gave."""
+    *settings, _ = {**SETTINGS, "enable_gqa": True}.values()
+    coded = [encode(x, dtype) for x in (q, k, v)]
+    exact = [decode(x, dtype) for x in coded]
+    got = host.scaled_dot_product_attention(dtype, *coded, None, *settings, window, starts)
+    mask = packed_mask(*starts, window)
+    saved = pf._core.scaled_dot_product_attention(*exact, mask, *settings, None)
+    bound = units(dtype, q, k, None) * SPACING[dtype] * (1 + largest(saved[0]))
+    np.testing.assert_allclose(decode(got[0], dtype), saved[0], rtol=0, atol=bound)
+    return got, saved
+
+
+@pytest.mark.parametrize("window", [None, (-1, 0), (9, 4), (0, 0)])
+@pytest.mark.parametrize(
+    "lengths",
+    [((5, 70, 0, 1, 30), (5, 70, 3, 1, 30)), ((40, 3), (90, 0)), ((20,), (70,)), ((64, 64),) * 2],
+    ids=str,
+)
+def test_packed_sequences(lengths: Any, window: Any) -> None:
+    starts = [lengths_to_starts(*x) for x in lengths]
+    n, m = starts[0][-1], starts[1][-1]
+    q, k, v = draw(2, n, 16), draw(1, m, 16, seed=1), draw(1, m, 24, seed=2)
+    k[:, -1], v[:, -1, 1] = np.nan, np.inf  # of the last sequence alone
+    mask = packed_mask(*starts, window)
+    *settings, _ = {**SETTINGS, "enable_gqa": True}.values()
+    needs = (True, True, True, False)
+    for dtype in ("float32", "float16"):
+        got, saved = check_packed_forward(dtype, q, k, v, starts, window)
+        coded = [encode(x, dtype) for x in (draw(2, n, 24, seed=9), q, k, v)]
+        exact = [decode(x, dtype) for x in coded]
+        found = host.scaled_dot_product_attention_backward(
+            dtype, *coded, None, *got, *settings, needs, window, starts
+        )
+        wants = pf._core.scaled_dot_product_attention_backward(
+            *exact, mask, *saved, *settings, *needs, None
+        )
+        for ours, want in zip(found[:3], wants[:3], strict=True):
+            # A query that sees one key: its gradient is the difference of two equal sums.
+            bound = (3 + units(dtype, q, k, None)) * SPACING[dtype] * (2 + largest(want))
+            np.testing.assert_allclose(decode(ours, dtype), want, rtol=0, atol=bound)
+
+
+@pytest.mark.parametrize(
+    "starts", [(0, 50, 10, 20), (-5, 3, 99, 10**12), (30, 10, 5, 0), (0, 0, 0, 0), (0,)], ids=str
+)
+def test_starts_that_make_no_sense_are_survived(starts: Any) -> None:
+    """A GPU's values are not read before the launch: what comes of them must stay inside."""
+    q = draw(1, 40, 8).astype(np.float32)
+    cu = np.array(starts)
+    options = SETTINGS.values()
+    got = host.scaled_dot_product_attention("float32", q, q, q, None, *options, (cu, cu))
+    needs = (True, True, True, False)
+    *settings, window = options
+    host.scaled_dot_product_attention_backward(
+        "float32", q, q, q, q, None, *got, *settings, needs, window, (cu, cu)
+    )
+    assert np.isfinite(got[0]).all()
+
+
+def test_starts_must_be_vectors_of_one_length() -> None:
+    q = draw(1, 4, 8).astype(np.float32)
+    for starts, argument in ((([[0, 4]], [0, 4]), "cu_seq_q"), (([0, 4], [0]), "cu_seq_k"),
+                             (([], []), "cu_seq_q")):  # fmt: skip
+        with pytest.raises(ValueError, match=f"scaled_dot_product_attention: {argument} must have"):
+            host.scaled_dot_product_attention("float32", q, q, q, None, *SETTINGS.values(), starts)

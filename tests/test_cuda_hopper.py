@@ -12,7 +12,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from test_cuda_attention import check_backward, check_forward, draw, masks
+from test_cuda_attention import (
+    check_backward,
+    check_forward,
+    check_packed_forward,
+    decode,
+    draw,
+    masks,
+)
 
 host = pytest.importorskip("pyfast._cuda", reason="built without CUDA").host
 
@@ -164,6 +171,23 @@ def test_blocks_without_any_key_are_skipped(hopper: None) -> None:
     assert np.all(output[:, 128:256] == 0)
     assert np.all(top[:, 128:256] == -np.inf)
     assert np.all(total[:, 128:256] == 0)
+
+
+@pytest.mark.parametrize("junk", [np.nan, np.inf])
+def test_forbidden_keys_leave_no_trace(junk: float, hopper: None) -> None:
+    q, k, v = draw(1, 70, 64), draw(1, 90, 64, seed=1), draw(1, 90, 64, seed=2)
+    mask = np.random.default_rng(4).random((70, 90)) < 0.5
+    mask[:, 66] = False
+    k[:, 66, 1] = v[:, 66, 9] = junk
+    output = check_forward("float16", q, k, v, mask)[0]
+    assert np.isfinite(decode(output, "float16")).all()
+
+
+@pytest.mark.parametrize("window", [None, (-1, 0), (9, 4)])
+def test_packed_sequences(window: Any, hopper: None) -> None:
+    starts = [np.array([0, 70, 70, 101, 150]), np.array([0, 70, 75, 140, 189])]
+    q, k, v = draw(2, 150, 64), draw(2, 189, 64, seed=1), draw(2, 189, 64, seed=2)
+    check_packed_forward("bfloat16", q, k, v, starts, window)
 
 
 def test_grouped_heads_and_strides(hopper: None) -> None:

@@ -50,6 +50,7 @@ from .max_pool import adaptive_max_pool1d, adaptive_max_pool2d, max_pool1d, max_
 from .norm import batch_norm, group_norm, instance_norm, layer_norm, rms_norm
 from .pad import pad
 from .softmax import log_softmax, softmax
+from .varlen import varlen_attn
 
 __all__ = [
     # activation
@@ -86,6 +87,7 @@ __all__ = [
     "unfold",
     # attention
     "scaled_dot_product_attention",
+    "varlen_attn",
     # dropout
     "alpha_dropout",
     "dropout",

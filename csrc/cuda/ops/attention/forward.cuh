@@ -90,7 +90,27 @@ struct ForwardWarp {
   int first, rows, key_begin, key_end;
 };
 
-// Writes the output of the broken rows anew. A row whose sum is NaN is NaN everywhere.
+// Writes the output of one query anew, from keys begin ... end; none where `sum` is NaN, as then
+// all of it is.
+template <class T, int kDepth, class Out>
+__device__ __forceinline__ void query_again(const AttentionProblem& p, std::int64_t index, int i,
+                                            int begin, int end, float max, float sum, bool mean,
+                                            Out* to) {
+  if (sum != sum) return;
+  const RowScale scale(max, sum);
+  const Pairs<T> pairs(p, index);
+  LaneRow<kDepth> output;
+#pragma unroll 1
+  for (int j = greater(begin, p.first_key(i)); j < lesser(end, p.end_key(i + 1)); ++j) {
+    float s;
+    if (!pairs.score(i, j, s)) continue;
+    output.add(power_of_two(s - scale.shift) * pairs.kept(i, j), pairs.value.at(j),
+               pairs.value.column, p.value_width);
+  }
+  output.write(mean ? scale.inverse : 1.0f, to, p.value_width);
+}
+
+// Writes the output of the broken rows anew.
 template <class T, int kDepth>
 __device__ PYFAST_NOINLINE void forward_again(const AttentionProblem& p, const SharedRows& shared,
                                               const ForwardTargets& to, const ForwardWarp& warp,
@@ -98,23 +118,16 @@ __device__ PYFAST_NOINLINE void forward_again(const AttentionProblem& p, const S
   constexpr int kMost = 16 * ForwardTile<sizeof(T), kDepth>::kTiles;
   each_broken(broken, warp.rows, kMost, [&](int r) {
     const std::int64_t row = warp.row + r;
-    const float sum = to.sum[row];
-    if (sum != sum) return;
-    const RowScale scale(to.max[row], sum);
     const int i = shared.query(warp.first + r);
-    const Pairs<T> pairs(p, warp.index + shared.head(warp.first + r));
-    LaneRow<kDepth> output;
-#pragma unroll 1
-    for (int j = greater(warp.key_begin, p.first_key(i)); j < warp.key_end; ++j) {
-      float s;
-      if (!pairs.score(i, j, s)) continue;
-      output.add(power_of_two(s - scale.shift) * pairs.kept(i, j), pairs.value.at(j),
-                 pairs.value.column, p.value_width);
-    }
+    const std::int64_t index = warp.index + shared.head(warp.first + r);
+    const auto again = [&](auto* out, bool mean) {
+      query_again<T, kDepth>(p, index, i, warp.key_begin, warp.key_end, to.max[row], to.sum[row],
+                             mean, out + row * p.value_width);
+    };
     if (to.partial)
-      output.write(1.0f, to.partial + row * p.value_width, p.value_width);
+      again(to.partial, false);
     else
-      output.write(scale.inverse, static_cast<T*>(to.output) + row * p.value_width, p.value_width);
+      again(static_cast<T*>(to.output), true);
   });
 }
 
@@ -208,6 +221,35 @@ forward_kernel(const PYFAST_GRID_CONSTANT AttentionProblem p,
   if (any_of_warp(broken != 0))
     forward_again<T, kDepth>(p, shared, to, {index, row, task.row + first, left, split_begin, end},
                              broken);
+}
+
+// Behind a kernel that lets forbidden infinities and NaN through: a warp a row, which looks first.
+template <class T, int kDepth>
+PYFAST_KERNEL(128)
+mend_rows(const PYFAST_GRID_CONSTANT AttentionProblem p, T* output, const float* max,
+          const float* sum) {
+  const std::int64_t row = std::int64_t{blockIdx.x} * 4 + threadIdx.x / 32;
+  if (row >= p.batch * p.queries) return;
+  T* const mine = output + row * p.value_width;
+  float taint = 0;
+  for (int c = static_cast<int>(threadIdx.x) % 32; c < p.value_width; c += 32)
+    taint = fmaf(to_float(mine[c]), 0.0f, taint);
+  if (any_of_warp(taint != 0))
+    query_again<T, kDepth>(p, row / p.queries, static_cast<int>(row % p.queries), 0, p.keys,
+                           max[row], sum[row], true, mine);
+}
+
+template <class Launch>
+void mend_into(const AttentionPlan& plan, const TensorView& output, const AttentionRows& rows,
+               const Launch& launch) {
+  const AttentionProblem& p = plan.problem;
+  if (!p.forbids()) return;
+  visit_gpu(plan.dtype, [&]<class T>() {
+    visit_depth(plan.depth, [&]<int kDepth>() {
+      launch(&mend_rows<T, kDepth>, (p.batch * p.queries + 3) / 4, 128, 0, p, output.as<T>(),
+             rows.max.as<const float>(), rows.sum.as<const float>());
+    });
+  });
 }
 
 // Splits of keys become one, in their order: a warp a row.

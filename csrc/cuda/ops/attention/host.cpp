@@ -11,6 +11,7 @@
 #include "cuda/ops/attention/classify.cuh"
 #include "cuda/ops/attention/emulated_sm90a.h"
 #include "cuda/ops/attention/forward.cuh"
+#include "cuda/ops/attention/ranges.cuh"
 #include "ops/attention/arguments.h"
 
 namespace pyfast::cuda {
@@ -58,6 +59,26 @@ std::vector<std::uint8_t> classified(AttentionPlan& plan) {
   return covers;
 }
 
+// Where packed sequences begin among queries and keys.
+using Starts = std::optional<
+    std::array<py::array_t<std::int64_t, py::array::c_style | py::array::forcecast>, 2>>;
+
+// Ranges of rows that must live as long as the call.
+struct Packed {
+  std::vector<RowRange> of_queries, of_keys;
+
+  Packed(const char* op, const Starts& starts, AttentionPlan& plan) {
+    if (!starts) return;
+    const TensorView q = view_of((*starts)[0], DType::i64), k = view_of((*starts)[1], DType::i64);
+    check_starts(op, q, k);
+    of_queries.resize(static_cast<std::size_t>(plan.problem.queries));
+    of_keys.resize(static_cast<std::size_t>(plan.problem.keys));
+    ranges_on(plan.problem, q, k, {of_queries.data(), of_keys.data()}, EmulatedLaunch{});
+    plan.problem.key_ranges = of_queries.data();
+    plan.problem.query_ranges = of_keys.data();
+  }
+};
+
 void set_copies(bool late) { Emulator::self().late_copies = late; }
 void set_order(bool last_first) { Emulator::self().last_first = last_first; }
 
@@ -66,7 +87,10 @@ int hopper_blocks = 0;
 void set_hopper(int blocks) { hopper_blocks = blocks; }
 
 void run_forward(const AttentionPlan& plan, const TensorView& output, const AttentionRows& rows) {
-  if (hopper_blocks > 0) return emulate_forward_sm90a(plan, hopper_blocks, output, rows);
+  if (hopper_blocks > 0) {
+    emulate_forward_sm90a(plan, hopper_blocks, output, rows);
+    return mend_into(plan, output, rows, EmulatedLaunch{});
+  }
   const py::array parts = fresh(
       DType::f32, {plan.cut.splits, rows.max.numel(), std::int64_t{plan.problem.value_width} + 2});
   forward_into(plan, output, rows, view_of(parts, DType::f32), EmulatedLaunch{});
@@ -75,7 +99,7 @@ void run_forward(const AttentionPlan& plan, const TensorView& output, const Atte
 py::tuple forward(const std::string& dtype, const py::array& query, const py::array& key,
                   const py::array& value, std::optional<py::array> mask, py::handle dropout_p,
                   bool is_causal, py::handle scale, bool enable_gqa, std::uint64_t seed,
-                  std::uint64_t offset, py::handle window_size) {
+                  std::uint64_t offset, py::handle window_size, const Starts& starts) {
   const char* op = "scaled_dot_product_attention";
   AttentionSettings settings(op, dropout_p, is_causal, scale, enable_gqa, seed, offset,
                              window_size);
@@ -88,6 +112,7 @@ py::tuple forward(const std::string& dtype, const py::array& query, const py::ar
   py::array sum = fresh(DType::f32, layout.row_shape());
   if (max.size() > 0) {
     const std::vector<std::uint8_t> covers = classified(plan);
+    const Packed packed(op, starts, plan);
     run_forward(plan, view_of(output, plan.dtype),
                 {view_of(max, DType::f32), view_of(sum, DType::f32)});
   }
@@ -99,7 +124,7 @@ py::tuple backward(const std::string& dtype, const py::array& grad, const py::ar
                    const py::array& output, const py::array& row_max, const py::array& row_sum,
                    py::handle dropout_p, bool is_causal, py::handle scale, bool enable_gqa,
                    std::uint64_t seed, std::uint64_t offset, const std::array<bool, 4>& needs,
-                   py::handle window_size) {
+                   py::handle window_size, const Starts& starts) {
   const char* op = "scaled_dot_product_attention_backward";
   AttentionSettings settings(op, dropout_p, is_causal, scale, enable_gqa, seed, offset,
                              window_size);
@@ -122,6 +147,7 @@ py::tuple backward(const std::string& dtype, const py::array& grad, const py::ar
   const BackwardTargets to =
       backward_targets(op, settings.params, layout, {views[0], views[1], views[2], views[3]});
   const std::vector<std::uint8_t> covers = classified(plan);
+  const Packed packed(op, starts, plan);
   if (hopper_blocks > 0) {
     emulate_backward_sm90a(plan, hopper_blocks, g, y, rows, to);
   } else {

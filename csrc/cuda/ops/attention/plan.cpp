@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "core/error.h"
+#include "core/shape.h"
 #include "cuda/ops/attention/tile_sizes.h"
 #include "ops/attention/layout.h"
 
@@ -160,6 +161,15 @@ AttentionPlan attention_plan(const char* op, const AttentionParams& params,
   const SharedRows shared = shared_rows(a, inputs.mask.defined);
   plan.cut = forward_cut(a, shared, forward_rows(plan.dtype, plan.depth));
   return plan;
+}
+
+void check_starts(const char* op, const TensorView& queries, const TensorView& keys) {
+  require_rank({op, "cu_seq_q"}, queries, 1);
+  require_shape({op, "cu_seq_k"}, keys, queries.shape);
+  if (queries.numel() == 0)
+    throw ValueError(concat(op,
+                            ": cu_seq_q must have an element more than there are sequences, "
+                            "got none"));
 }
 
 AttentionOperand ordered_rows(const AttentionPlan& plan, const TensorView& x) {

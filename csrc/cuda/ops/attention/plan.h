@@ -46,6 +46,11 @@ struct BackwardTargets {
   TensorView query_to, key_to, value_to, mask_to;
 };
 
+// Where the ranges of packed sequences are written.
+struct PackedRanges {
+  RowRange *of_queries, *of_keys;  // the latter may be null: backward's
+};
+
 struct AttentionPlan {
   AttentionProblem problem;
   DType dtype = DType::f32;
@@ -57,6 +62,8 @@ struct AttentionPlan {
 // ValueError for heads wider than kWidestHead, or a batch that no few axes describe.
 AttentionPlan attention_plan(const char* op, const AttentionParams& params,
                              const AttentionLayout& layout, const AttentionInputs& inputs);
+// ValueError for starts of packed sequences that are not two vectors of one length, 1 or more.
+void check_starts(const char* op, const TensorView& queries, const TensorView& keys);
 // An array of (batch, queries, columns) in C order, as grad and output are.
 AttentionOperand ordered_rows(const AttentionPlan& plan, const TensorView& x);
 BackwardTargets backward_targets(const char* op, const AttentionParams& params,

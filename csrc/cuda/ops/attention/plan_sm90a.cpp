@@ -95,7 +95,8 @@ std::optional<HopperBackward<TensorBoxes>> hopper_backward_boxes(const Attention
   const AttentionProblem& p = plan.problem;
   const AttentionOperand upstream = ordered_rows(plan, grad);
   HopperBackward<TensorBoxes> made;
-  if (!takes(plan) || plan.depth > 128 || !upstream.vectors || !steps_of(to, made))
+  const bool packed = p.key_ranges != nullptr;  // the portable kernels walk these
+  if (!takes(plan) || packed || plan.depth > 128 || !upstream.vectors || !steps_of(to, made))
     return std::nullopt;
   const auto boxed = [&](HopperGradients<TensorBoxes>& o, int query_box, int key_box) {
     return boxes_of(p.query, plan.dtype, p.queries, p.width, query_box, o.query) &&

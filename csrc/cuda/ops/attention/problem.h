@@ -42,11 +42,18 @@ struct MaskLine {
   PYFAST_HOST_DEVICE bool holds(int i) const { return i >= begin && i < end; }
 };
 
+struct RowRange {
+  int begin, end;
+};
+
 struct AttentionProblem {
   std::int64_t batch = 0;
   int queries = 0, keys = 0, width = 0, value_width = 0;
   float scale = 1;
   int before = 0, after = 0;  // query i sees keys i - before ... i + after
+  // Of packed sequences (ranges.cuh), in place of the band: the keys that each query may see, the
+  // queries that see each key. Neither their begins nor their ends ever fall.
+  const RowRange *key_ranges = nullptr, *query_ranges = nullptr;
   AttentionOperand query, key, value;
   AttentionMask mask_kind = AttentionMask::none;
   AttentionOperand mask;
@@ -62,21 +69,26 @@ struct AttentionProblem {
 
   // Whether any pair at all may be forbidden.
   PYFAST_HOST_DEVICE bool forbids() const {
-    return mask_kind != AttentionMask::none || before < queries - 1 || after < keys - 1;
+    return key_ranges || mask_kind != AttentionMask::none || before < queries - 1 ||
+           after < keys - 1;
   }
 
   // Keys that some of these queries may see, as far as the band is concerned.
   PYFAST_HOST_DEVICE int first_key(int query_begin) const {
+    if (key_ranges) return key_ranges[lesser(query_begin, queries - 1)].begin;
     return lesser(keys, greater(0, query_begin - before));
   }
   PYFAST_HOST_DEVICE int end_key(int query_end) const {
+    if (key_ranges) return key_ranges[lesser(query_end, queries) - 1].end;
     return greater(0, lesser(keys, query_end + after));
   }
   // Queries that may see some of these keys.
   PYFAST_HOST_DEVICE int first_query(int key_begin) const {
+    if (query_ranges) return query_ranges[lesser(key_begin, keys - 1)].begin;
     return lesser(queries, greater(0, key_begin - after));
   }
   PYFAST_HOST_DEVICE int end_query(int key_end) const {
+    if (query_ranges) return query_ranges[lesser(key_end, keys) - 1].end;
     return greater(0, lesser(queries, key_end + before));
   }
 
@@ -85,10 +97,10 @@ struct AttentionProblem {
   PYFAST_HOST_DEVICE Cover cover(const ScoreBlock& b, std::int64_t square_at) const {
     const int i_end = lesser(b.query_end, queries), j_end = lesser(b.key_end, keys);
     if (b.query_begin >= i_end || b.key_begin >= j_end) return Cover::none;
-    if (b.key_begin > i_end - 1 + after || j_end - 1 < b.query_begin - before) return Cover::none;
+    const RowRange first = seen_by(b.query_begin), last = seen_by(i_end - 1);
+    if (b.key_begin >= last.end || j_end <= first.begin) return Cover::none;
     const bool inside = b.query_end <= queries && b.key_end <= keys;
-    const bool all =
-        inside && j_end - 1 <= b.query_begin + after && b.key_begin >= i_end - 1 - before;
+    const bool all = inside && j_end <= first.end && b.key_begin >= last.begin;
     if (mask_kind == AttentionMask::none) return all ? Cover::all : Cover::some;
     const Cover masked = squares_cover(b.query_begin, i_end, b.key_begin, j_end, square_at);
     return masked == Cover::all && !all ? Cover::some : masked;
@@ -109,13 +121,15 @@ struct AttentionProblem {
   // Keys from `key` on that query i may see. `most` bounds the numbers, not the line.
   PYFAST_HOST_DEVICE MaskLine keys_of(int i, int key, std::int64_t mask_at, int most) const {
     if (i >= queries) return {0, 0, 0, 0};
-    return {within(i - before - key, most), within(lesser(keys, i + after + 1) - key, most),
+    const RowRange seen = seen_by(i);
+    return {within(seen.begin - key, most), within(lesser(keys, seen.end) - key, most),
             mask_at + i * mask.row + key * mask.column, mask.column};
   }
   // Queries from `query` on that may see key j.
   PYFAST_HOST_DEVICE MaskLine queries_of(int j, int query, std::int64_t mask_at, int most) const {
     if (j >= keys) return {0, 0, 0, 0};
-    return {within(j - after - query, most), within(lesser(queries, j + before + 1) - query, most),
+    const RowRange seen = query_ranges ? query_ranges[j] : RowRange{j - after, j + before + 1};
+    return {within(seen.begin - query, most), within(lesser(queries, seen.end) - query, most),
             mask_at + query * mask.row + j * mask.column, mask.row};
   }
 
@@ -127,6 +141,10 @@ struct AttentionProblem {
   }
 
  private:
+  // The keys of query i, perhaps beyond the first or last.
+  PYFAST_HOST_DEVICE RowRange seen_by(int i) const {
+    return key_ranges ? key_ranges[i] : RowRange{i - before, i + after + 1};
+  }
   static PYFAST_HOST_DEVICE int within(int i, int most) { return lesser(most, greater(0, i)); }
 };
 
