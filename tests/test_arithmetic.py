@@ -54,6 +54,23 @@ def test_binary_of_strided_operands() -> None:
         np.testing.assert_array_equal(_core.binary("subtract", b, a), b - a)
 
 
+@pytest.mark.parametrize("shape", [(7, 1), (3, 5, 1), (1, 9, 1, 1), (4, 1, 6, 1), (7,), (1,)])
+def test_strided_operands_whose_last_axes_have_one_element(shape: tuple[int, ...]) -> None:
+    r = np.random.default_rng(0)
+    values = [r.standard_normal(shape).astype(np.float32) for _ in range(2)]
+
+    def layouts(a: Any) -> list[Any]:
+        apart = np.zeros((*shape, 3), np.float32)
+        apart[..., 1] = a
+        backwards = np.ascontiguousarray(a[::-1])[::-1]
+        return [a, apart[..., 1], backwards, np.asfortranarray(a), np.repeat(a, 2, -1)[..., ::2]]
+
+    for a in layouts(values[0]):
+        for b in [*layouts(values[1]), values[1][..., :1], values[1][:1]]:
+            np.testing.assert_array_equal(_core.binary("subtract", a, b), a - b)
+            np.testing.assert_array_equal(_core.binary("subtract", b, a), b - a)
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("name", ELEMENTARY)
 def test_elementary_agrees_with_numpy(name: str, dtype: Any) -> None:

@@ -184,6 +184,26 @@ def test_what_is_not_finite_stays_where_the_kernel_meets_it(value: float) -> Non
     np.testing.assert_array_equal(finite, np.broadcast_to(~met, finite.shape))
 
 
+@pytest.mark.parametrize("groups", [1, 32])
+@pytest.mark.parametrize("kernel", [1, 3])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_a_batch_of_no_images(groups: int, kernel: int, stride: int) -> None:
+    x, w = normal(0, 32, 8, 8), normal(32, 32 // groups, kernel, kernel)
+    for image in (x, channels_last(x)):
+        ours = pf.Tensor(image, requires_grad=True), pf.Tensor(w, requires_grad=True)
+        y = pf.ops.conv2d(*ours, None, stride, groups=groups)
+        assert (
+            y.shape == F.conv2d(*map(torch.from_numpy, (x, w)), None, stride, groups=groups).shape
+        )
+        y.backward(np.ones(y.shape, np.float32))
+        assert ours[0].grad.shape == x.shape
+        assert not ours[1].grad.numpy().any()
+        packed = _core.PackedConvWeight(w, groups)
+        assert _core.conv_packed(image, packed, None, stride, 0, 1, None).shape == y.shape
+        turned = pf.ops.conv_transpose2d(image, w, None, stride, groups=groups)
+        assert turned.shape[0] == 0
+
+
 def test_without_channels_the_bias_is_left() -> None:
     x, w, b = np.zeros((2, 0, 4, 4)), np.zeros((3, 0, 3, 3)), np.arange(3.0)
     want = np.broadcast_to(b[:, None, None], (2, 3, 2, 2))

@@ -155,6 +155,12 @@ class Residual(nn.Module):
             y = y + first
         elif self.again == "sign":
             y = y + pf.where(first > 0, np.float32(1), np.float32(0))
+        elif self.again == "far above":
+            y = y + 1 if (first > 1e3).any() else y
+        elif self.again == "far below":
+            y = y + 1 if (first < -1e3).any() else y
+        elif self.again == "zero":
+            y = y + 1 if (first == 0).all() else y
         elif self.again == "module":
             y = y + self.conv1(y)
         elif self.again == "output":
@@ -257,7 +263,9 @@ def test_a_sum_that_is_not_made_is_an_error() -> None:
     np.testing.assert_allclose((fused.conv(x) + 1).numpy(), expected.numpy(), rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("again", ["value", "sign", "module", "output"])
+@pytest.mark.parametrize(
+    "again", ["value", "sign", "far above", "far below", "zero", "module", "output"]
+)
 def test_an_output_that_somebody_else_uses_is_left_alone(again: str) -> None:
     model = trained(Residual(again))
     fused = pf.fuse(model, image())

@@ -30,6 +30,7 @@ enum class Activation : std::uint8_t {
 
 // "" is none; ValueError listing the names for a stranger.
 Activation activation_from(const char* op, std::string_view name);
+std::string_view name_of(Activation a);
 
 // True where backward needs the activation's input (what `Epilogue::linear` stores), false where
 // its output is enough.

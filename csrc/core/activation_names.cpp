@@ -24,6 +24,8 @@ Activation activation_from(const char* op, std::string_view name) {
   throw ValueError(concat(op, ": activation must be None or one of ", known, ", got '", name, "'"));
 }
 
+std::string_view name_of(Activation a) { return kNames[static_cast<std::size_t>(a)]; }
+
 bool saves_input(Activation a) { return a > Activation::tanh; }
 
 }  // namespace pyfast

@@ -40,6 +40,15 @@ Wrapper = Callable[[Module, Callable[..., Any], tuple[Any, ...], dict[str, Any]]
 Spoil = Callable[[Any], Any]
 Sum = tuple[Module, Module | None]
 
+_NONSENSE: tuple[Spoil, ...] = (
+    lambda a: np.full_like(a, np.nan),
+    # What a comparison with NaN hides shows with other signs, beyond every threshold, or at zero.
+    lambda a: -3 * a - 1,
+    lambda a: np.full_like(a, np.inf),
+    lambda a: np.full_like(a, -np.inf),
+    np.zeros_like,
+)
+
 # In evaluation they return their input itself.
 _TRANSPARENT = (Identity, Dropout, Dropout1d, Dropout2d, AlphaDropout)
 
@@ -217,11 +226,7 @@ def _proven(root: Module, inputs: tuple[Any, ...], pairs: list[Pair], expected: 
 
 def _unmoved(run: Callable[[Spoil], list[Any]], expected: list[Any]) -> bool:
     """Whether the outputs keep their bits whatever nonsense the run is made with."""
-    nonsense: list[Spoil] = [
-        lambda a: np.full_like(a, np.nan),
-        lambda a: -3 * a - 1,  # what a comparison with NaN hides shows with other signs
-    ]
-    for spoil in nonsense:
+    for spoil in _NONSENSE:
         try:
             found = run(spoil)
         except Exception:  # whatever forward raises at nonsense: it has looked at it

@@ -102,7 +102,7 @@ def _on_gpu(function: type[Function], args: tuple[Any, ...], array: Any, op: str
 
 
 def op_name(function: type[Function]) -> str:
-    """The public name of an op: ``_MaxPool2d`` is ``max_pool2d``.
+    """The public name of an op: its attribute `op`, or ``max_pool2d`` of ``_MaxPool2d``.
 
     Parameters
     ----------
@@ -120,6 +120,8 @@ def op_name(function: type[Function]) -> str:
     >>> op_name(_LogSoftmax)
     'log_softmax'
     """
+    if op := getattr(function, "op", ""):
+        return str(op)
     name = function.__name__.lstrip("_")
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from numpy import ndarray
 
@@ -46,6 +46,7 @@ class _BatchNorm(Function):
 
 
 class _BatchNormAdd(Function):
+    op: ClassVar[str] = "batch_norm"
     array_args = 6
 
     @staticmethod

@@ -136,11 +136,12 @@ def batch_norm_bad() -> list[Bad]:
         Bad((x, c, c, None, None, False, 0.1, -1.0), ValueError, "eps .* got -1"),
         Bad((x, c, c, None, None, False, 0.1, np.nan), ValueError, "eps .* got nan"),
         Bad((x, c, c), ValueError, r"residual must have shape \(2, 3, 4\)", {"residual": x[:1]}),
+        Bad((x, c, c), ValueError, "batch_norm: not an array", {"residual": [[1], [2, 3]]}),
         Bad((x, c, c), TypeError, "residual must have the dtype", {"residual": x.astype(float)}),
         Bad(
             (x, c, c),
             ValueError,
-            "None or 'relu' beside a residual",
+            "None or 'relu' beside a residual, got 'tanh'",
             {"residual": x, "activation": "tanh"},
         ),
         Bad((x, c, c, None, None, False, 0.1, "a"), TypeError, "eps must be a number"),

@@ -46,9 +46,12 @@ std::int64_t row_offset(const Dims& shape, const Dims& strides, std::int64_t row
   return offset;
 }
 
-// Rows of elements that are neither neighbours nor all the same are packed first.
+// Whether the elements along the innermost axis, of those longer than one, are neighbours or all
+// the same.
 bool in_rows(const TensorView& x) {
-  return x.rank() == 0 || x.shape.back() == 1 || x.strides.back() == 1 || x.strides.back() == 0;
+  for (int i = x.rank() - 1; i >= 0; --i)
+    if (x.shape[i] != 1) return x.strides[i] == 1 || x.strides[i] == 0;
+  return true;
 }
 
 }  // namespace
@@ -57,8 +60,10 @@ void binary(const BinaryParams& params, const TensorView& a, const TensorView& b
             const TensorView& output) {
   if (output.numel() == 0) return;
   visit(a.dtype, [&]<class T>() {
-    const Contiguous<T> packed_a(in_rows(a) ? TensorView() : a);
-    const Contiguous<T> packed_b(in_rows(b) ? TensorView() : b);
+    const auto unless_in_rows = [&](const TensorView& x) {
+      return in_rows(stretched(x, params.shape)) ? TensorView() : x;
+    };
+    const Contiguous<T> packed_a(unless_in_rows(a)), packed_b(unless_in_rows(b));
     const auto seen = [&](const TensorView& x, const Contiguous<T>& packed) {
       const TensorView view =
           packed.data() ? TensorView(const_cast<T*>(packed.data()), x.dtype, x.shape) : x;

@@ -48,6 +48,13 @@ std::int64_t sample_bytes(const Correlation<T>& c, std::int64_t plane) {
   return c.groups * c.in * plane * static_cast<std::int64_t>(sizeof(T));
 }
 
+// Whether there are samples, of which one fits.
+template <class T>
+bool fits(const Correlation<T>& c, std::int64_t plane) {
+  const std::int64_t bytes = sample_bytes(c, plane);
+  return c.batch > 0 && bytes > 0 && bytes <= kPickedBytes;
+}
+
 // work(correlation) for a few samples after the other, whose source is what was picked.
 template <class T, class Work>
 void each_copy(const Correlation<T>& c, const Picked& y, const Picked& x, Work work) {
@@ -81,9 +88,8 @@ bool prefers_picked(const Correlation<T>& c) {
   const auto inside = [](const AxisPlan& a) {
     return a.offset >= 0 && a.offset + (a.grid - 1) * a.stride < a.source;
   };
-  const std::int64_t sample = sample_bytes(c, c.grid());
   return c.taps() == 1 && c.y.stride * c.x.stride > 1 && inside(c.y) && inside(c.x) &&
-         c.out >= kLeastOut && sample > 0 && sample <= kPickedBytes;
+         c.out >= kLeastOut && fits(c, c.grid());
 }
 
 template <class T>
@@ -101,9 +107,8 @@ void correlate_picked(const Correlation<T>& c) {
 
 template <class T>
 bool prefers_turned(const Correlation<T>& c) {
-  const std::int64_t sample = sample_bytes(c, c.y.source * c.x.source);
   return c.in == 1 && c.groups > 1 && c.source.channel == 1 && c.source.column > 1 &&
-         prefers_direct(c) && sample > 0 && sample <= kPickedBytes;
+         prefers_direct(c) && fits(c, c.y.source * c.x.source);
 }
 
 template <class T>

@@ -119,7 +119,9 @@ void check_batch_norm_add(const BatchNormParams& params, const TensorView& input
   require_same_dtype({params.op, "residual"}, residual, "input", input);
   require_shape({params.op, "residual"}, residual, input.shape);
   if (params.activation != Activation::none && params.activation != Activation::relu)
-    throw ValueError(concat(params.op, ": activation must be None or 'relu' beside a residual"));
+    throw ValueError(concat(params.op,
+                            ": activation must be None or 'relu' beside a residual, got '",
+                            name_of(params.activation), "'"));
 }
 
 GroupNormParams instance_norm_params(const TensorView& input, double momentum, double eps) {
