@@ -38,8 +38,10 @@ template <class T>
 class Workspace {
  public:
   Workspace() = default;
+  // Null where n is 0: threads would meet at the pool's lock for nothing.
   explicit Workspace(std::int64_t n)
-      : data_(static_cast<T*>(pool_allocate(detail::array_bytes(n, sizeof(T))))), size_(n) {}
+      : data_(n == 0 ? nullptr : static_cast<T*>(pool_allocate(detail::array_bytes(n, sizeof(T))))),
+        size_(n) {}
   Workspace(Workspace&& other) noexcept
       : data_(std::exchange(other.data_, nullptr)), size_(other.size_) {}
   Workspace(const Workspace&) = delete;

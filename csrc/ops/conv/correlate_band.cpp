@@ -81,10 +81,11 @@ class Band {
     const std::int64_t cost = std::min(part_, out) * width_ * depth();
     parallel_for(c_.groups * blocks_ * parts, grain_for(cost / 32 + 1),
                  [&](std::int64_t begin, std::int64_t end) {
+                   const Workspace<T> band(band_size() + sums_size());
                    for (std::int64_t i = begin; i < end; ++i) {
                      const std::int64_t at = i % parts * part_, g = i / parts / blocks_;
                      const Item item{g, i / parts % blocks_, o + at, std::min(part_, out - at)};
-                     compute(item, {packed.data() + g * out * depth(), out, at});
+                     compute(item, {packed.data() + g * out * depth(), out, at}, band.data());
                    }
                  });
   }
@@ -129,23 +130,29 @@ class Band {
     return all;
   }
 
-  void compute(const Item& item, const Packed& packed) const {
-    const std::int64_t points = c_.batch * c_.grid(), w = gemm_.width;
+  // Elements of a band, with zeros behind it, and of an item's sums.
+  std::int64_t band_size() const {
+    const std::int64_t channels = deep_ / c_.taps();
+    return round_up((dense_ ? deep_ * pitch_ : channels * plan_.channel_pitch()) + 2 * kMaxTile,
+                    16);
+  }
+  std::int64_t sums_size() const {
+    return deep_ == depth() ? kMaxTile : part_ * round_up(width_, gemm_.width);
+  }
+
+  // `band`: of band_size() and sums_size().
+  void compute(const Item& item, const Packed& packed, T* band) const {
+    const std::int64_t points = c_.batch * c_.grid();
     const std::int64_t width = dense_ ? std::min(width_, points - item.block * width_)
                                       : plan_.width(plan_.block(item.block));
-    const std::int64_t channels = deep_ / c_.taps();
-    const std::int64_t size =
-        round_up((dense_ ? deep_ * pitch_ : channels * plan_.channel_pitch()) + 2 * kMaxTile, 16);
-    const bool one = deep_ == depth();
-    const Workspace<T> band(size + (one ? kMaxTile : item.out * round_up(width, w)));
-    std::fill_n(band.data() + size - 2 * kMaxTile, 2 * kMaxTile, T{0});
+    T* const sums = band + band_size();
+    std::fill_n(sums - 2 * kMaxTile, 2 * kMaxTile, T{0});
     const BandSink<T> sink = sink_of(item);
     for (std::int64_t k = 0; k < depth(); k += deep_) {
       const std::int64_t d = std::min(deep_, depth() - k);
-      fill(item, k, d, width, band.data());
+      fill(item, k, d, width, band);
       const T* a = fresh_ ? nullptr : packed.stretch(k, d);
-      multiply({a, band.data(), k, d, k == 0, k + d == depth()}, item, width, band.data() + size,
-               sink);
+      multiply({a, band, k, d, k == 0, k + d == depth()}, item, width, sums, sink);
     }
   }
 
