@@ -206,8 +206,11 @@ void multiply(const Row& row) {
   alignas(64) std::int32_t sums[2][levels][kAmxTile][16];
   const Target target{b_tiles * 16, row.accumulate};
   const AmxOperand any = AmxOperand::digits(nullptr);
-  const std::int64_t all = b_tiles * row.count * a_tiles * row.steps, tile = row.steps * any.step;
-  std::int64_t done = 0;
+  const std::int64_t tile = row.steps * any.step;
+  const std::int64_t rows = (kAmxTile + row.steps - 1) / row.steps;  // to finish a step
+  const std::int64_t all = b_tiles * row.count * a_tiles * row.steps;
+  const std::int64_t lines = (row.lines + all - 1) / all;  // to fetch a step
+  const char *ahead = row.ahead, *const end = row.ahead + row.lines * 64;
   int turn = 0;
   Finished last{};
   for (int j = 0; j < b_tiles; ++j)
@@ -217,13 +220,13 @@ void multiply(const Row& row) {
         const char* a = digits_of<a_tiles>(panel) + i * tile;
         const char* b = digits_of<b_tiles>(row.b) + j * tile;
         unroll<levels>([](auto c) { tile_zero<c>(); });
-        for (std::int64_t s = 0; s < row.steps; ++s, ++done, a += any.step, b += any.step) {
-          for (std::int64_t at = row.lines * done / all; at < row.lines * (done + 1) / all; ++at)
-            __builtin_prefetch(row.ahead + at * 64, 0, 2);
+        for (std::int64_t s = 0; s < row.steps; ++s, a += any.step, b += any.step) {
+          for (const char* to = std::min(ahead + lines * 64, end); ahead < to; ahead += 64)
+            __builtin_prefetch(ahead, 0, 2);
           amx::digit_products<products>(any, a, any, b);
           if (last.sums)
-            finish<products>(last, target, kAmxTile * s / row.steps,
-                             kAmxTile * (s + 1) / row.steps);
+            finish<products>(last, target, std::min<std::int64_t>(s * rows, kAmxTile),
+                             std::min<std::int64_t>((s + 1) * rows, kAmxTile));
         }
         unroll<levels>([&](auto c) { tile_store<c>(sums[turn][c]); });
         last = {sums[turn], units_of(panel) + i * kAmxTile,
@@ -250,7 +253,7 @@ void look_along_tile(float* units, const float* rows, std::int64_t stride, int c
   for (int r = 0; r < std::min(count, kAmxTile); ++r) {
     Seen seen;
     for (std::int64_t d = 0; d < depth; d += 16) {
-      __builtin_prefetch(rows + (r + 2) * stride + d);
+      __builtin_prefetch(rows + (r + kAmxTile) * stride + d, 0, 2);  // likely the next tile's
       seen.add(_mm512_maskz_loadu_ps(first_lanes(depth - d), rows + r * stride + d));
     }
     all.set(r, seen);
@@ -273,8 +276,10 @@ void look_across(float* units, const float* source, std::int64_t stride, int cou
                  std::int64_t depth, DigitSpread& spread) {
   const __mmask16 lanes = first_lanes(count);
   Seen seen;
-  for (std::int64_t d = 0; d < depth; ++d)
+  for (std::int64_t d = 0; d < depth; ++d) {
+    __builtin_prefetch(source + d * stride + 2 * kAmxTile, 0, 2);  // likely the next panel's
     seen.add(_mm512_maskz_loadu_ps(lanes, source + d * stride));
+  }
   const auto exact_at = [&](__m512 scale) {
     bool exact = true;
     for (std::int64_t d = 0; exact && d < depth; ++d)
