@@ -35,6 +35,7 @@ void spread_plane(const PoolParams& params, const T* g, T* dx, const PoolDivisor
   const auto& kernels = pool_gradient_kernels<T>();
   const std::int64_t width = params.cols.in;
   std::fill(dx, dx + params.input_plane(), T{0});
+  if (params.cols.out == 0) return;  // no column has a divisor
   for (std::int64_t o = 0; o < params.rows.out; ++o) {
     const PoolWindow window = window_at(params.rows, o);
     kernels.spread_row(spread, shares, g + o * params.cols.out, o, params.rows, params.cols,
