@@ -148,7 +148,6 @@ class AmxWeights {
     const std::int64_t end = std::min(begin + step, last);
     const Operands x = operands(item);
     if (round == 0 && begin == end) std::fill_n(sums, block_sums(), 0.0f);
-    std::fill_n(x.left.data(), x.left.size(), std::uint16_t{0});
     for (std::int64_t i = begin; i < end; ++i) {
       const bool accumulate = round > 0 || i > begin;
       if (!(digits_ && add_digits(plan_.block(i), x, accumulate, sums)) &&
@@ -220,6 +219,7 @@ class AmxWeights {
   bool add_parts(const BandBlock& b, const Operands& x, bool accumulate, float* sums) const {
     const std::int64_t part = round_up(x.channels, kAmxTile) * pitch_;
     Magnitudes image_seen, maps_seen;
+    std::fill_n(x.left.data(), x.left.size(), std::uint16_t{0});  // digits may have been there
     rows_.each_image(b, x.c, x.channels, x.plain.data(),
                      [&](std::int64_t c, std::int64_t count, const float* rows, std::int64_t stride,
                          std::int64_t n) {

@@ -42,6 +42,9 @@ class WeightRows {
         use(c, count, from.data + b.n * from.sample + b.x, from.channel, b.cols);
         continue;
       }
+      // A smaller stretch, at an end of the grid, leaves what is there of the last one.
+      if (plan_.width(b) < plan_.widest())
+        std::fill_n(scratch, count * plan_.channel_pitch(), 0.0f);
       conv_kernels<float>().fill_planes(plan_.fill(from, count, b), scratch);
       use(c, count, scratch, plan_.channel_pitch(), plan_.channel_pitch());
     }
