@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
 # All that needs a GPU, in one go, inside ten minutes: build (or take a build that is there), test,
 # benchmark, sanitizers on small cases in the time that is left. Results go to $1 (default:
-# bench/results).
+# bench/results/<the device's name>; see the README there).
 #
 #   bench/gpu_session.sh [folder]          PYTHON=python3 SKIP_BUILD=1 SKIP_SANITIZERS=1 DRY_RUN=1
 #                                          SECONDS_IN_ALL=600
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-results=${1:-bench/results}
+device=$(nvidia-smi --query-gpu=name --format=csv,noheader 2>/dev/null | head -n 1 | tr ' ' '-' || true)
+results=${1:-bench/results/${device:-unknown-device}}
 python=${PYTHON:-python3}
 dry=${DRY_RUN:-}
 whole=${SECONDS_IN_ALL:-600}
