@@ -313,7 +313,7 @@ def attention_pair(
             backward[name] = backward_of(torch, call, operands)
         except RuntimeError as problem:  # a backend that does not take this
             row.failed[name] = str(problem)
-    yield Work(row, backward_of(torch, ours, operands), backward)
+    yield Work(row, backward_of(torch, ours, operands), backward, two_kernels=True)
 
 
 def attention(torch: Any, pf: Any) -> Iterator[Work]:

@@ -1,14 +1,16 @@
 // Backward on sm_90a, as backward.cuh has it: one kernel for the gradient of queries, which owns
 // queries and streams keys and values, one for those of keys and values, which owns these and
 // streams queries and upstream gradients. Both are the same walk: a block owns 128 rows of two
-// operands, 64 a warpgroup, and streams 64 rows of two others at a time,
+// operands, 64 a warpgroup, and streams kStep rows of two others at a time,
 //
 //   scores = own streamed^T           -> weights, by the rows' log-sum-exp
 //   slopes = own' streamed'^T         -> gradients of scores
 //   sums  += slopes streamed          (and sums' += weights streamed', for values)
 //
-// A step's sums run beside the scores of the next. What is in registers at once, 128 sums and 96 of
-// a step for heads of 128, is what keeps steps to 64 rows and heads to 128.
+// A step's sums run beside the scores of the next. Registers bound all this: keys of heads of 128
+// have 128 sums a thread, and with steps of 64 ptxas had no room and made every product wait for
+// the one before; 48 fit. Five products would do instead of seven, but then blocks would add to one
+// another's queries: see backward.cuh.
 #pragma once
 
 #include "cuda/ops/attention/backward.cuh"
@@ -68,22 +70,22 @@ template <int kDepth, bool kOfKeys>
 struct GradientStore {
   using Tile = HopperGradientTile<kDepth, kOfKeys>;
   using Signals = GradientSignals<Tile::kStep>;
-  static constexpr std::uint32_t kOwn = tile_bytes(Tile::kRows, kDepth);
-  static constexpr std::uint32_t kStreamed = tile_bytes(Tile::kStep, kDepth);
+  static constexpr std::uint32_t kOwnBytes = tile_bytes(Tile::kRows, kDepth);
+  static constexpr std::uint32_t kStreamedBytes = tile_bytes(Tile::kStep, kDepth);
   unsigned char* base;
 
   // `which` of the two operands.
   __device__ __forceinline__ unsigned char* own(int which) const {
-    return base + static_cast<std::uint32_t>(which) * kOwn;
+    return base + static_cast<std::uint32_t>(which) * kOwnBytes;
   }
   __device__ __forceinline__ unsigned char* streamed(int stage, int which) const {
-    return base + 2 * kOwn + static_cast<std::uint32_t>(2 * stage + which) * kStreamed;
+    return base + 2 * kOwnBytes + static_cast<std::uint32_t>(2 * stage + which) * kStreamedBytes;
   }
   __device__ __forceinline__ Signals& signals() const {
     return *reinterpret_cast<Signals*>(streamed(Signals::kStages, 0));
   }
   static constexpr std::size_t kBytes =
-      2 * kOwn + 2 * Signals::kStages * kStreamed + sizeof(Signals);
+      2 * kOwnBytes + 2 * Signals::kStages * kStreamedBytes + sizeof(Signals);
   static_assert(kBytes <= 227 << 10);
 };
 
