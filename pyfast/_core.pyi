@@ -58,6 +58,7 @@ __all__: list[str] = [
     "gelu_tanh",
     "gelu_tanh_backward",
     "gemm",
+    "gemm_digits",
     "gemm_plan",
     "glu",
     "glu_backward",
@@ -481,6 +482,9 @@ def gemm(
     residual: typing.Any = None,
     activation: typing.Any = None,
     column_major: bool = False,
+) -> typing.Any: ...
+def gemm_digits(
+    a: typing.Any, b: typing.Any, products: typing.SupportsInt | typing.SupportsIndex
 ) -> typing.Any: ...
 def gemm_plan(
     m: typing.SupportsInt | typing.SupportsIndex,

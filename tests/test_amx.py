@@ -135,3 +135,43 @@ def test_any_number_of_threads(shape: tuple[int, int, int]) -> None:
             results.append(pf.ops.matmul(a, b))
     for result in results[1:]:
         np.testing.assert_array_equal(result, results[0])
+
+
+# ---- digits
+
+
+def digits(a: Array, b: Array, products: int = 8) -> Array:
+    c = _core.gemm_digits(a.astype(np.float32), b.astype(np.float32), products)
+    return c[: a.shape[0], : b.shape[1]]
+
+
+@pytest.mark.parametrize("products", [6, 7, 8])
+@pytest.mark.parametrize("depth", [1, 17, 64, 100, 512])
+def test_digits_multiply_integers_exactly(products: int, depth: int) -> None:
+    r = np.random.default_rng(20)
+    for high in (3, 1 << 7, 1 << 8, 1 << 12):
+        a, b = r.integers(-high, high, (32, depth)), r.integers(-(1 << 4), 1 << 4, (depth, 32))
+        a[5], b[:, 7] = 0, 0
+        a[3, 0] = -high
+        np.testing.assert_array_equal(digits(a, b, products), a @ b)
+
+
+def test_digits_of_one_number() -> None:
+    """Times one: what the digits hold. Numbers of 16 bits, and the largest of 24, are exact."""
+    numbers = np.zeros((32, 64), np.float32)
+    small = 3 * 2.0 ** np.arange(-40, -26)
+    numbers[:, 0] = np.r_[-(2.0 ** np.arange(15)), 32767, 65535, 0, small]
+    one = np.zeros((64, 16), np.float32)
+    one[0] = 1
+    np.testing.assert_array_equal(digits(numbers, one), numbers[:, :1].repeat(16, 1))
+    np.testing.assert_array_equal(digits(one.T, numbers.T), numbers[:, 0][None].repeat(16, 0))
+
+
+def test_digits_are_within_half_a_quantum() -> None:
+    r = np.random.default_rng(21)
+    a = (r.uniform(-1, 1, (32, 64)) * 10.0 ** r.integers(-15, 15, (32, 1))).astype(np.float32)
+    a[:16, 5] = a[16:, 6] = np.abs(a).max(1)[16:] * 1.5
+    a[::2, 5:7] *= -1
+    error = np.abs(digits(a, np.eye(64)[:, :32]) - a[:, :32].astype(np.float64))
+    quantum = np.abs(a).max(1) / 0x7F7F00
+    assert np.all(error <= 0.51 * quantum[:, None] + np.abs(a[:, :32]) * 2.0**-23)

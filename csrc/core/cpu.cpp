@@ -199,7 +199,7 @@ Isa detect_isa() {
     const bool present = has(feature, state);
     if (name == "avx2" || name == "fma" || name == "f16c" || name == "bmi2") avx2 &= present;
     if (name.starts_with("avx512") && !name.starts_with("avx512_")) avx512 &= present;
-    if (name == "amx_tile" || name == "amx_bf16") amx &= present;
+    if (name.starts_with("amx_")) amx &= present;
   }
   if (!avx2) return Isa::scalar;
   if (!avx512) return Isa::avx2;

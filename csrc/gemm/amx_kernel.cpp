@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <iterator>
 
+#include "gemm/amx_kernel_digits.h"
 #include "gemm/amx_tile.h"
 
 namespace pyfast::amx {
@@ -197,10 +198,6 @@ struct Seen {
   }
 };
 
-__mmask16 first_lanes(std::int64_t n) {
-  return static_cast<__mmask16>(n >= 16 ? 0xffff : n <= 0 ? 0 : (1 << n) - 1);
-}
-
 // One step of one tile of A: 16 rows of 32.
 template <int parts>
 PYFAST_AMX_INLINE void split_tile(std::uint16_t* to, std::int64_t part_stride, const float* rows,
@@ -229,33 +226,6 @@ void split_rows(std::uint16_t* panel, const float* rows, std::int64_t row_stride
       split_tile<parts>(panel + t * kAmxDepth, part_stride, rows + t * row_stride + d, row_stride,
                         count - t, depth - d, seen);
   seen.into(magnitudes);
-}
-
-// 16 x 16 floats turned, to[j][i] = from[i][j], zeros beyond what is there.
-PYFAST_AMX_INLINE void transpose(float* to, std::int64_t to_stride, const float* from,
-                                 std::int64_t from_stride, std::int64_t rows, __mmask16 columns) {
-  __m512 x[16], y[16];
-  for (int i = 0; i < 16; ++i)
-    x[i] = _mm512_maskz_loadu_ps(i < rows ? columns : __mmask16{0}, from + i * from_stride);
-  for (int i = 0; i < 16; i += 2) {
-    y[i] = _mm512_unpacklo_ps(x[i], x[i + 1]);
-    y[i + 1] = _mm512_unpackhi_ps(x[i], x[i + 1]);
-  }
-  for (int i = 0; i < 16; i += 4)
-    for (int j = 0; j < 2; ++j) {
-      x[i + 2 * j] = _mm512_shuffle_ps(y[i + j], y[i + 2 + j], 0x44);
-      x[i + 2 * j + 1] = _mm512_shuffle_ps(y[i + j], y[i + 2 + j], 0xee);
-    }
-  for (int i = 0; i < 16; i += 8)
-    for (int j = 0; j < 4; ++j) {
-      y[i + j] = _mm512_shuffle_f32x4(x[i + j], x[i + 4 + j], 0x88);
-      y[i + 4 + j] = _mm512_shuffle_f32x4(x[i + j], x[i + 4 + j], 0xdd);
-    }
-  for (int j = 0; j < 8; ++j) {
-    x[j] = _mm512_shuffle_f32x4(y[j], y[8 + j], 0x88);
-    x[8 + j] = _mm512_shuffle_f32x4(y[j], y[8 + j], 0xdd);
-  }
-  for (int j = 0; j < 16; ++j) _mm512_storeu_ps(to + j * to_stride, x[j]);
 }
 
 template <int parts>
@@ -413,7 +383,15 @@ const AmxKernels& kernels() {
                                     &split_row_any,
                                     &multiply_any,
                                     &multiply_row_any,
-                                    &multiply_into_any};
+                                    &multiply_into_any,
+                                    &look_along,
+                                    &look_across,
+                                    &digits_along,
+                                    &digits_across,
+                                    &multiply_digits,
+                                    &digits_row,
+                                    &digits_turned,
+                                    &multiply_shifted};
   return table;
 }
 

@@ -1,6 +1,7 @@
 // The engine on its own, for tests: every epilogue, and how a shape is cut up.
 #include "core/copy.h"
 #include "core/python.h"
+#include "gemm/amx.h"
 #include "gemm/gemm.h"
 #include "gemm/kernel.h"
 #include "gemm/plan.h"
@@ -63,6 +64,38 @@ py::object epilogue(py::handle left, py::handle right, double alpha, py::handle 
   return py::make_tuple(c.object(), linear.object());
 }
 
+// a b by so many products of digits on the tiles: a (m, k), b (k, n), m and n up to 32, k up to
+// 512.
+py::object digits(py::handle left, py::handle right, int products) {
+  constexpr const char* kName = "gemm_digits";
+  const Input a(left, {kName, "a"}), b(right, {kName, "b"});
+  require_rank({kName, "a"}, a, 2);
+  require_rank({kName, "b"}, b, 2);
+  const std::int64_t m = a->shape[0], n = b->shape[1], k = a->shape[1];
+  require_shape({kName, "b"}, b, {k, n});
+  if (!gemm::amx_ready()) throw ValueError("gemm_digits: AMX is required");
+  if (a->dtype != DType::f32 || b->dtype != DType::f32 || m > 32 || n > 32 || k > 512)
+    throw ValueError("gemm_digits: float32 of up to (32, 512) by (512, 32) is required");
+  const Output c(kName, DType::f32, {32, 32});
+  {
+    const Contiguous<float> rows(a), cols(b);
+    const auto& kernels = amx::kernels();
+    const std::int64_t steps = (k + kAmxDigitDepth - 1) / kAmxDigitDepth;
+    const std::int64_t items = 2 * steps * kAmxDigits * kAmxDigitTile;
+    const Workspace<std::int8_t> x(items), y(items);
+    alignas(64) float x_units[32] = {}, y_units[32] = {};
+    DigitSpread spread;
+    kernels.look_along(x_units, rows.data(), k, static_cast<int>(m), k, spread);
+    kernels.look_across(y_units, cols.data(), n, static_cast<int>(n), k, spread);
+    kernels.digits_along(x.data(), rows.data(), k, static_cast<int>(m), 32, k, x_units, true);
+    kernels.digits_across(y.data(), cols.data(), n, static_cast<int>(n), 32, k, y_units, false);
+    const gemm::AmxTiles tiles;
+    kernels.multiply_digits(steps, x.data(), x_units, 2, 0, y.data(), y_units, 2, products, 1,
+                            c.view().as<float>(), 0, false, nullptr, 0);
+  }
+  return c.object();
+}
+
 py::dict plan(std::int64_t m, std::int64_t n, std::int64_t k, bool float64) {
   const auto plan_of = [&]<class T>() { return gemm::make_plan(m, n, k, gemm::tile_of<T>()); };
   if (m < 1 || n < 1 || k < 0)
@@ -87,6 +120,7 @@ void register_gemm(py::module_& m) {
   m.def("gemm", &epilogue, arg("a"), arg("b"), py::kw_only(), arg("alpha") = 1.0,
         arg("row_scale") = py::none(), arg("row_bias") = py::none(), arg("col_bias") = py::none(),
         arg("residual") = py::none(), arg("activation") = py::none(), arg("column_major") = false);
+  m.def("gemm_digits", &digits, arg("a"), arg("b"), arg("products"));
   m.def("gemm_plan", &plan, arg("m"), arg("n"), arg("k"), arg("float64"));
 }
 
