@@ -301,3 +301,27 @@ def test_a_residual_that_requires_no_gradient_gets_none() -> None:
     residual = pf.Tensor(normal(3, 4, seed=1))
     pf.ops.batch_norm(x, None, None, training=True, residual=residual).sum().backward()
     assert residual.grad is None
+
+
+@pytest.mark.parametrize("n", [1, 7, 10, 33, 65, 128, 129])
+def test_short_rows_together_are_rows_alone(n: int) -> None:
+    """Short rows are reduced a row a lane: what stands in the other lanes must not matter."""
+    x = np.random.default_rng(n).standard_normal((37, n)).astype(np.float32)
+    x[3] *= np.float32(1e25)  # squares leave float32's range
+    x[20, -1] = np.nan
+    labels = np.arange(37) % n
+    ops = [
+        lambda v, _: pf.ops.layer_norm(v, (n,)),
+        lambda v, _: pf.ops.rms_norm(v, (n,)),
+        lambda v, _: pf.ops.softmax(v, -1),
+        lambda v, _: pf.ops.log_softmax(v, -1),
+        lambda v, t: pf.ops.cross_entropy(v, t, reduction="none"),
+    ]
+    for op in ops:
+        together = op(x, labels)
+        for i in range(37):
+            alone = op(x[i : i + 1], labels[i : i + 1])
+            np.testing.assert_array_equal(together[i : i + 1], alone)
+    spread = pf.ops.layer_norm(x, (n,))
+    if n > 1:
+        assert abs(float(np.std(spread[3].astype(np.float64))) - 1) < 1e-5
