@@ -199,7 +199,7 @@ def mixed(layer: tuple[Any, ...]) -> tuple[Array, Array, Any, Any]:
     """An image whose first sample is not for the digits, and its first sample alone."""
     image, weight, *settings = shapes(layer)
     r = np.random.default_rng(3)
-    x = np.concatenate([r.standard_normal(image) for _ in range(4)]).astype(np.float32)
+    x = np.concatenate([r.standard_normal(image) for _ in range(6)]).astype(np.float32)
     x[0] *= 10 ** r.uniform(-15, 15, x[0].shape).astype(np.float32)
     return x, r.standard_normal(weight).astype(np.float32), *settings
 
