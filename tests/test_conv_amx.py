@@ -196,11 +196,11 @@ def test_integers_are_exact(layer: tuple[Any, ...]) -> None:
 
 
 def mixed(layer: tuple[Any, ...]) -> tuple[Array, Array, Any, Any]:
-    """An image whose first sample is not for the digits, and its first sample alone."""
+    """A sample among others that is not for the digits."""
     image, weight, *settings = shapes(layer)
     r = np.random.default_rng(3)
-    x = np.concatenate([r.standard_normal(image) for _ in range(4)]).astype(np.float32)
-    x[0] *= 10 ** r.uniform(-15, 15, x[0].shape).astype(np.float32)
+    x = np.concatenate([r.standard_normal(image) for _ in range(6)]).astype(np.float32)
+    x[2] *= 10 ** r.uniform(-15, 15, x[2].shape).astype(np.float32)
     return x, r.standard_normal(weight).astype(np.float32), *settings
 
 
@@ -218,15 +218,18 @@ def test_threads_and_packed_weights_change_no_bit_of_a_mixture(layer: tuple[Any,
 
 @pytest.mark.parametrize("groups", [1, 2])
 def test_pieces_computed_otherwise_take_bias_residual_and_activation(groups: int) -> None:
-    x, w, stride, padding = mixed((1, 128, 28, 64, 3, 1))
-    w = np.ascontiguousarray(w[:, : 128 // groups])
     r = np.random.default_rng(4)
-    b = r.standard_normal(64).astype(np.float32)
+    x = np.asarray(r.standard_normal((6, 128, 28, 28)), np.float32)
+    x[2, :, :14] *= 1e-6  # too dark for its band's scale; the rest is as large as the residual
+    w = np.asarray(0.03 * r.standard_normal((64, 128 // groups, 3, 3)), np.float32)
+    stride = padding = 1
+    b = np.asarray(r.standard_normal(64), np.float32)
     linear = pf.ops.conv2d(x, w, b, stride, padding, groups=groups)
     residual = r.standard_normal(linear.shape).astype(np.float32)
     packed = _core.PackedConvWeight(w, groups)
     got = _core.conv_packed(x, packed, b, stride, padding, 1, "relu", residual)
     np.testing.assert_array_equal(got, np.maximum(linear + residual, 0))
-    want = torch.conv2d(*(torch.from_numpy(a) for a in (x, w, b)), stride, padding, 1, groups)
-    scale = np.abs(want.numpy()).max((1, 2, 3), keepdims=True)
-    np.testing.assert_allclose(linear / scale, want.numpy() / scale, rtol=1e-4, atol=1e-6)
+    t, u, v = (torch.from_numpy(a) for a in (x, w, b))
+    want = torch.conv2d(t, u, v, stride, padding, 1, groups).numpy()
+    scale = np.abs(want).max((1, 2, 3), keepdims=True)
+    np.testing.assert_allclose(linear / scale, want / scale, rtol=1e-4, atol=1e-6)

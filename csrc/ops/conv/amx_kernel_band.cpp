@@ -392,9 +392,14 @@ void multiply_row(const DigitRow& given) {
   const DigitRow row = given;
   AmxOperand x = row.left, y = row.right;
   Sums sums[2];
+  const std::int8_t *ahead = row.ahead, *const end = ahead + 64 * row.ahead_lines;
+  const std::int64_t share =
+      (row.ahead_lines + row.count * row.steps - 1) / (row.count * row.steps);
   for (std::int64_t t = 0; t < row.count; ++t) {
     unroll<kDigits>([](auto l) PYFAST_AMX_INLINED { tile_zero<l>(); });
     for (std::int64_t s = 0; s < row.steps; ++s) {
+      for (std::int64_t i = 0; i < share && ahead < end; ++i, ahead += 64)
+        __builtin_prefetch(ahead, 0, 2);
       step(x, at_step(x, s), y, at_step(y, s));
       const std::int64_t from = kAmxTile * s / row.steps, to = kAmxTile * (s + 1) / row.steps;
       if (row.accumulate)

@@ -60,6 +60,8 @@ struct DigitRow {
   float* tile;                         // tile t's rows: tile + t next + r ld
   std::int64_t ld, next;
   bool accumulate;
+  const std::int8_t* ahead;  // what will be read next: so many lines are fetched into L2 meanwhile
+  std::int64_t ahead_lines;
 };
 
 struct DigitKernels {

@@ -53,22 +53,37 @@ class BandPixels {
           end(std::min(a.size, a.first + (a.count - 1) * a.stride + a.phases)) {}
     std::int64_t size() const { return std::max<std::int64_t>(end - begin, 0); }
   };
+  // Where coordinate `at` lies on an axis: the phase, and the entry in it; -1 if no tap meets it.
+  struct Place {
+    std::int64_t phase, entry;
+    Place(const BandAxis& a, std::int64_t at) {
+      const std::int64_t from_first = at - a.first;
+      entry = from_first / a.stride;
+      phase = from_first % a.stride;
+      if (phase >= a.phases || entry >= a.count) phase = -1;
+    }
+  };
+
   void place(const BandFill<float>& f, std::int64_t entries) {
+    const Workspace<std::int64_t> across(x_.size());
+    for (std::int64_t x = 0; x < x_.size(); ++x) {
+      const Place p(f.x, x_.begin + x);
+      across[x] = p.phase < 0 ? -1 : p.phase * f.plane + p.entry;
+    }
     const Workspace<bool> filled(entries + 1);
     std::fill_n(filled.data(), entries + 1, false);
     std::int32_t* to = at_.data();
     for (std::int64_t s = 0; s < f.samples; ++s)
-      for (std::int64_t y = y_.begin; y < y_.end; ++y)
-        for (std::int64_t x = x_.begin; x < x_.end; ++x) {
-          const std::int64_t v = y - f.y.first, u = x - f.x.first;
-          const std::int64_t py = v % f.y.stride, px = u % f.x.stride;
-          const bool met = py < f.y.phases && px < f.x.phases && v / f.y.stride < f.y.count &&
-                           u / f.x.stride < f.x.count;
-          const std::int64_t entry = (py * f.x.phases + px) * f.plane + s * f.sample_pitch +
-                                     v / f.y.stride * f.pitch + u / f.x.stride;
-          filled[met ? entry : entries] = true;
-          *to++ = static_cast<std::int32_t>(met ? entry : entries);
+      for (std::int64_t y = y_.begin; y < y_.end; ++y) {
+        const Place p(f.y, y);
+        const std::int64_t row =
+            p.phase * f.x.phases * f.plane + s * f.sample_pitch + p.entry * f.pitch;
+        for (std::int64_t x = 0; x < x_.size(); ++x) {
+          const bool met = p.phase >= 0 && across[x] >= 0;
+          *to = static_cast<std::int32_t>(met ? row + across[x] : entries);
+          filled[*to++] = true;
         }
+      }
     for (std::int64_t i = 0; i < entries; ++i)
       if (!filled[i]) empty_[empty_count_++] = static_cast<std::int32_t>(i);
   }

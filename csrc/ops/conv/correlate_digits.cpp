@@ -1,5 +1,5 @@
-// correlate_band on AMX tiles in fixed point (band_digits.h): the band is taken apart into digits once,
-// and every tap reads its tiles from there. A step of the product is one tap of 64 channels.
+// correlate_band on AMX tiles in fixed point (band_digits.h): the band is taken apart into digits
+// once, and every tap reads its tiles from there. A step of the product is one tap of 64 channels.
 //
 // Of several taps, entries of the band are the left operand: 64 channels side by side, a cache line
 // each, so that a tap's shift leaves every row of a tile one line. They share a scale, since taps
@@ -17,11 +17,11 @@
 #include "core/precision.h"
 #include "gemm/amx.h"
 #include "gemm/kernel.h"
+#include "ops/conv/band_digits.h"
 #include "ops/conv/band_pixels.h"
 #include "ops/conv/band_plan.h"
 #include "ops/conv/band_sink.h"
 #include "ops/conv/correlate.h"
-#include "ops/conv/band_digits.h"
 
 namespace pyfast {
 
@@ -38,7 +38,6 @@ constexpr std::int64_t kSumsBytes = 768 << 10;
 constexpr std::int64_t kItems = 8, kLeastOut = 128;
 constexpr double kMostProducts = 256e6;  // of an item
 constexpr std::int64_t kRow = 8;         // tiles that are computed in a row
-constexpr std::int64_t kLeastRow = 20;   // of grid points, under a stride
 // Of both operands' spreads multiplied: what the digits leave out stays below half of the error of
 // float32 multiply-adds.
 constexpr float kMostSpread = 512.0f * 512.0f;
@@ -106,8 +105,9 @@ class DigitBand {
       const gemm::AmxTiles tiles;
       for (std::int64_t i = begin; i < end; ++i) done[i] = compute(item(i, parts), weights);
     });
-    const bool none = std::count(done.data(), done.data() + items, 1) == 0;
-    if (none) return otherwise(c_);
+    // Each item left would prepare the weights anew.
+    const std::int64_t left = std::count(done.data(), done.data() + items, 0);
+    if (4 * left >= items) return otherwise(c_);
     for (std::int64_t i = 0; i < items; ++i)
       if (!done[i]) otherwise(rest(item(i, parts)));
   }
@@ -386,7 +386,13 @@ class DigitBand {
         const std::int64_t rows = std::min(kTile, item.out - r), c = t * kTile;
         const std::int64_t cols = std::min(count * kTile, width - c);
         if (last) sink.prefetch(r, rows, c, cols);
-        amx::digit_kernels().multiply_row(row(r, t, count, weights, band, slot, stretch > 0));
+        DigitRow now = row(r, t, count, weights, band, slot, stretch > 0);
+        if (r + kTile < item.out) {  // the next panel
+          const std::int64_t lines = panel_bytes() / kLine, from = lines * t / tiles;
+          now.ahead = weights.panels + (r / kTile + 1) * panel_bytes() + from * kLine;
+          now.ahead_lines = lines * (t + count) / tiles - from;
+        }
+        amx::digit_kernels().multiply_row(now);
         if (last && turned_)
           sink.store_turned(slot, kTile, r, static_cast<int>(rows), c, cols);
         else if (last)
@@ -414,7 +420,9 @@ class DigitBand {
               tile,
               kTile,
               kTile * kTile,
-              accumulate};
+              accumulate,
+              nullptr,
+              0};
     return {steps_,
             count,
             panel,
@@ -427,7 +435,9 @@ class DigitBand {
             tile,
             count * kTile,
             kTile,
-            accumulate};
+            accumulate,
+            nullptr,
+            0};
   }
   static AmxOperand panel_at(const std::int8_t* data) {
     return {data, kLine, 0, kDigitStep / kDigits, kDigitStep};
