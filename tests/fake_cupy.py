@@ -62,6 +62,12 @@ class FakeArray(np.lib.mixins.NDArrayOperatorsMixin):
     def __setitem__(self, index: Any, value: Any) -> None:
         self.host[_host(index)] = _host(value)
 
+    def __len__(self) -> int:
+        return len(self.host)
+
+    def __bool__(self) -> bool:
+        return bool(self.host)
+
     def __float__(self) -> float:
         return float(self.host)
 

@@ -272,8 +272,8 @@ class FewRows {
   }
 
  private:
-  static constexpr std::int64_t kMostPanels = 4;  // of A
-  static constexpr std::int64_t kAhead = (1 << 10) / sizeof(T);
+  static constexpr std::int64_t kMostPanels = 4;                 // of A
+  static constexpr std::int64_t kAhead = (1 << 14) / sizeof(T);  // sooner, it comes too late
 
   void run_panel(std::int64_t col) const {
     alignas(64) T sums[kMostPanels * kMaxTile];
