@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from oracle import threads
 
 import pyfast as pf
@@ -175,3 +177,121 @@ def test_digits_are_within_half_a_quantum() -> None:
     error = np.abs(digits(a, np.eye(64)[:, :32]) - a[:, :32].astype(np.float64))
     quantum = np.abs(a).max(1) / 0x7F7F00
     assert np.all(error <= 0.51 * quantum[:, None] + np.abs(a[:, :32]) * 2.0**-23)
+
+
+# ---- which numbers go by digits, and what that does to them
+
+SIZE = 160  # large enough for the tiles
+
+
+def one_outlier_a_row(r: np.random.Generator, shape: tuple[int, int]) -> Array:
+    x = r.standard_normal(shape)
+    x[np.arange(shape[0]), r.integers(0, shape[1], shape[0])] *= 1000
+    return x
+
+
+KINDS: dict[str, Callable[[np.random.Generator, tuple[int, int]], Array]] = {
+    "normal": lambda r, s: r.standard_normal(s),
+    "uniform": lambda r, s: r.uniform(-1, 1, s),
+    "relu": lambda r, s: np.maximum(r.standard_normal(s), 0),
+    "non-negative": lambda r, s: r.uniform(0, 1, s),
+    "heavy-tailed": lambda r, s: r.standard_t(2, s),
+    "one outlier a row": one_outlier_a_row,
+    "rows of 1e-18 to 1e18": lambda r, s: (
+        r.standard_normal(s) * 10.0 ** r.uniform(-18, 18, (s[0], 1))
+    ),
+    "exponential": lambda r, s: r.exponential(size=s),
+    "bfloat16": lambda r, s: np.ldexp(r.integers(-128, 128, s), r.integers(-9, 0, s)),
+    "nearly constant": lambda r, s: 1 + 1e-3 * r.standard_normal(s),
+    "two magnitudes": lambda r, s: r.standard_normal(s) * np.where(np.arange(s[1]) % 2, 1, 1e-6),
+}
+
+
+def error_of(c: Array, exact: Array, scale: Array) -> float:
+    """Of every element in units of its own: no row counts more than another."""
+    return float(np.sqrt(np.mean(np.square((c - exact) / scale))))
+
+
+@pytest.mark.parametrize("depth", [32, 64, 128, 384, 1000, 8192])
+@pytest.mark.parametrize("kind", KINDS)
+def test_as_exact_as_pytorch(kind: str, depth: int) -> None:
+    r = np.random.default_rng(depth)
+    shape = (SIZE, depth)
+    a = KINDS[kind](r, shape).astype(np.float32)
+    for other in {kind, "normal", "uniform"}:
+        b = KINDS[other](r, shape).astype(np.float32)
+        if other == "two magnitudes":  # large ones meet small ones only
+            b = np.ascontiguousarray(b.reshape(SIZE, -1, 2)[:, :, ::-1]).reshape(shape)
+        expected, scale = exact(a, b.T), np.sqrt(exact(a**2, b.T**2) + 1e-80)
+        theirs = (torch.from_numpy(a) @ torch.from_numpy(b).T).numpy()
+        limit = 1.1 * error_of(theirs, expected, scale)
+        assert error_of(pf.ops.matmul(a, b.T), expected, scale) <= limit
+        assert error_of(pf.ops.linear(a, b), expected, scale) <= limit
+
+
+def test_large_meets_small_as_after_training_on_unscaled_features() -> None:
+    """Half of the features are a million times the others, and their weights as much smaller."""
+    r = np.random.default_rng(30)
+    size = np.where(np.arange(256) % 2, 1e6, 1.0)
+    a = (r.standard_normal((SIZE, 256)) * size).astype(np.float32)
+    b = (r.standard_normal((256, SIZE)) / size[:, None]).astype(np.float32)
+    assert_as_exact_as_fma(pf.ops.matmul(a, b), a, b)
+
+
+@pytest.mark.parametrize("depth", [64, 160, 512, 1100])
+def test_integers_stay_exact(depth: int) -> None:
+    r = np.random.default_rng(31)
+    a, b = r.integers(-(1 << 12), 1 << 12, (SIZE, depth)), r.integers(-3, 4, (depth, SIZE))
+    c = pf.ops.matmul(a.astype(np.float32), b.astype(np.float32))
+    np.testing.assert_array_equal(c, a @ b)
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_row_of_another_is_that_row(seed: int) -> None:
+    """Identity, permutation, one-hot rows, and one such row among others."""
+    r = np.random.default_rng(32)
+    b = (r.standard_normal((256, 200)) * 10.0 ** r.uniform(-30, 30, (256, 1))).astype(np.float32)
+    if seed:
+        b = r.standard_normal((256, 200)).astype(np.float32)
+    rows = r.integers(0, 256, 300)
+    for picked in (np.arange(256), r.permutation(256), rows):
+        np.testing.assert_array_equal(
+            pf.ops.matmul(np.eye(256, dtype=np.float32)[picked], b), b[picked]
+        )
+        right = pf.ops.matmul(b.T, np.eye(256, dtype=np.float32)[:, picked])
+        np.testing.assert_array_equal(right, b.T[:, picked])
+    a = r.standard_normal((256, 256)).astype(np.float32)
+    a[77] = np.eye(256)[9]
+    np.testing.assert_array_equal(pf.ops.matmul(a, b)[77], b[9])
+    zeros = np.zeros_like(a)
+    np.testing.assert_array_equal(pf.ops.matmul(zeros, b), zeros[:, :200])
+
+
+@pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan])
+def test_what_is_not_finite_among_digits(value: float) -> None:
+    r = np.random.default_rng(33)
+    a = r.standard_normal((1100, 700)).astype(np.float32)
+    b = r.standard_normal((700, 300)).astype(np.float32)
+    expected = exact(a, b)
+    a[1000, 690] = value
+    c = pf.ops.matmul(a, b)
+    others = np.arange(1100) != 1000
+    assert not np.isfinite(c[1000]).any()
+    np.testing.assert_allclose(c[others], expected[others], rtol=0, atol=2e-4)
+    assert np.isnan(c[1000]).all() == np.isnan(value)
+
+
+def test_unfit_blocks_are_computed_otherwise_for_any_number_of_threads() -> None:
+    """A heavy row here and there: some blocks by digits, some by parts, some by multiply-adds."""
+    a, b = normal((1500, 1100), 34), normal((1100, 330), 35)
+    a[40, 3] = 1e6
+    a[900, 1000] = 1e30
+    a[1300, 500] = np.inf
+    b[1050, 7] = 1e4
+    results = []
+    for count in (1, 2, 3, 7):
+        with threads(count):
+            results.append(pf.ops.matmul(a, b))
+    for result in results[1:]:
+        np.testing.assert_array_equal(result, results[0])
+    assert_as_exact_as_fma(np.delete(results[0], 1300, 0), np.delete(a, 1300, 0), b)

@@ -39,6 +39,7 @@ inline DigitSpread join(DigitSpread a, const DigitSpread& b) {
   a.least = std::min(a.least, b.least);
   a.largest = std::max(a.largest, b.largest);
   a.smallest = std::min(a.smallest, b.smallest);
+  a.brief = a.brief && b.brief;
   a.exact = a.exact && b.exact;
   return a;
 }

@@ -61,7 +61,7 @@ struct DigitFormat {
   using Seen = DigitSpread;
   using Panels = AmxDigits;
 
-  AmxDepths depths() const { return {kAmxDigits, kAmxDigitDepth, 256}; }
+  AmxDepths depths() const { return {kAmxDigits, kAmxDigitDepth, 384}; }
   std::int64_t panel_items(int width, std::int64_t depth) const {
     return amx_digit_panel(width, depth);
   }

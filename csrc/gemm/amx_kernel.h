@@ -49,7 +49,8 @@ struct DigitSpread {
   std::int64_t rows = 0, filled = 0;                  // rows, and their numbers that are not zero
   std::int64_t least = std::int64_t{1} << 62;         // of these in a row
   std::uint32_t largest = 0, smallest = 0xffffffffu;  // bits of the rows' largest magnitudes
-  bool exact = true;                                  // digits are the numbers themselves
+  bool brief = true;  // no number has more than 16 significant bits,
+  bool exact = true;  // and all the last digit is zero
 };
 
 // Where the tiles of an operand lie, distances in bytes: a panel, or anything that has pairs of

@@ -49,7 +49,7 @@ struct SeenRows {  // memory for Seen, row by row
 };
 
 // The units of 16 rows. exact_at(scale) says whether all of the rows' numbers times `scale` are
-// integers; it is asked where none has more than 16 significant bits.
+// integers; it is asked where none has more than 16 significant bits, with that of two digits.
 template <class Exact>
 PYFAST_AMX_INLINE __m512 units_of(const Seen& seen, DigitSpread& spread, Exact exact_at) {
   const __mmask16 some = _mm512_test_epi32_mask(seen.largest, seen.largest);
@@ -74,7 +74,9 @@ PYFAST_AMX_INLINE __m512 units_of(const Seen& seen, DigitSpread& spread, Exact e
     spread.least = std::min(spread.least, least);
     spread.smallest = std::min(spread.smallest, _mm512_mask_reduce_min_epu32(some, seen.largest));
   }
-  spread.exact = spread.exact && brief == 0xffff && exact_at(amx::digit_scale(unit));
+  spread.brief = spread.brief && brief == 0xffff;
+  spread.exact = spread.exact && spread.brief &&
+                 exact_at(_mm512_mul_ps(amx::digit_scale(unit), _mm512_set1_ps(0x1p-8f)));
   return unit;
 }
 
