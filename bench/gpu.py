@@ -5,7 +5,8 @@
 
 Both sides get the same tensors. A time is the median over repetitions of CUDA events around one
 call; the L2 cache is flushed before each repetition. Where PyTorch has several ways (eager,
-torch.compile, a pinned attention backend, channels last), each is a column.
+torch.compile, a pinned attention backend, channels last), each is a column. Where pyfast has a
+kernel for one architecture (wgmma and TMA), its portable one is the column "portable".
 """
 
 from __future__ import annotations
@@ -43,6 +44,30 @@ class Work:
     row: Row
     pyfast: Call
     peers: dict[str, Call]
+    two_kernels: bool = False  # one of them portable
+
+    def columns(self, cuda: Any) -> dict[str, Call]:
+        """All that is timed; `cuda` is pyfast's compiled module."""
+        ours = {"pyfast": self.pyfast}
+        if self.two_kernels and cuda is not None and cuda.hopper_kernels_run():
+            ours[PORTABLE] = portable(cuda, self.pyfast)
+        return {**ours, **self.peers}
+
+
+PORTABLE = "portable"
+
+
+def portable(cuda: Any, call: Call) -> Call:
+    """A call by pyfast's portable kernels."""
+
+    def run() -> Any:
+        cuda.use_portable_kernels(True)
+        try:
+            return call()
+        finally:
+            cuda.use_portable_kernels(False)
+
+    return run
 
 
 def time_call(torch: Any, call: Call, flush: Any, repetitions: int = 15) -> float:
@@ -280,7 +305,7 @@ def attention_pair(
     products = 2 * pairs * q.shape[-1]
     dtype = str(q.dtype)[6:]
     peers = {b.removesuffix("_ATTENTION").lower(): pinned(torch, b, theirs) for b in backends}
-    yield Work(Row("attention", shape, dtype, flops=2 * products), ours, peers)
+    yield Work(Row("attention", shape, dtype, flops=2 * products), ours, peers, two_kernels=True)
     row = Row("attention backward", shape, dtype, flops=5 * products)
     backward: dict[str, Call] = {}
     for name, call in peers.items():
@@ -354,9 +379,18 @@ def everything(torch: Any, pf: Any) -> Iterator[Work]:
     yield from memory_bound(torch, pf)
 
 
+def compiled_module() -> Any:
+    """The CUDA kernels of pyfast, or None."""
+    try:
+        from pyfast import _cuda
+    except ImportError:
+        return None
+    return _cuda
+
+
 def measure(torch: Any, work: Work, flush: Any) -> Row:
     """Times of every column; what fails says why instead."""
-    for name, call in {"pyfast": work.pyfast, **work.peers}.items():
+    for name, call in work.columns(compiled_module()).items():
         try:
             work.row.times[name] = time_call(torch, call, flush)
         except Exception as problem:  # one op that fails must not cost the others
@@ -367,13 +401,17 @@ def measure(torch: Any, work: Work, flush: Any) -> Row:
 
 def against_best(row: Row) -> float | None:
     """Times PyTorch's best; None where either side has no time."""
-    others = [t for name, t in row.times.items() if name != "pyfast"]
+    others = [t for name, t in row.times.items() if name not in ("pyfast", PORTABLE)]
     ours = row.times.get("pyfast")
     return min(others) / ours if ours and others else None
 
 
 def table(rows: list[Row], found: dict[str, float]) -> str:
-    """The rows as text: time, share of what bounds them, times PyTorch's best; geometric means."""
+    """The rows as text: time, share of what bounds them, times PyTorch's best; geometric means.
+
+    Where there are operations to count, their rate; where the portable kernel was timed, too, how
+    many times its speed.
+    """
     lines = [f"{'op':28} {'shape':26} {'dtype':9} {'us':>9} {'of limit':>8} {'x best':>7}"]
     for row in rows:
         start = f"{row.op:28} {row.shape:26} {row.dtype:9}"
@@ -384,7 +422,10 @@ def table(rows: list[Row], found: dict[str, float]) -> str:
         least = max(row.moved / found["copy_bytes_per_s"], row.flops / found["bf16_flops"])
         best = against_best(row)
         ratio = f"{'-':>7}" if best is None else f"{best:7.2f}"
-        lines.append(f"{start} {ours * 1e6:9.1f} {least / ours:8.1%} {ratio}")
+        rate = f" {row.flops / ours / 1e12:6.0f} TFLOP/s" if row.flops else ""
+        if PORTABLE in row.times:
+            rate += f" {row.times[PORTABLE] / ours:6.2f} x portable"
+        lines.append(f"{start} {ours * 1e6:9.1f} {least / ours:8.1%} {ratio}{rate}")
     lines.append("")
     for op in dict.fromkeys(row.op for row in rows):
         ratios = [r for row in rows if row.op == op and (r := against_best(row)) is not None]

@@ -318,6 +318,10 @@ class Tensor(Variable):
 
     # -- operators -------------------------------------------------------------------------------
 
+    def _takes(self, other: Any) -> bool:
+        """Whether `other` is an operand: an array, a number, or beside a GPU's array another."""
+        return isinstance(other, _OPERANDS) or type(other) is type(self._data)
+
     def _binary(self, function: type[Function], other: Any) -> Any:
         if isinstance(other, Variable) and other._data.dtype is self._data.dtype:
             return operate(function, self, other) if function.plain else function.apply(self, other)
@@ -325,12 +329,12 @@ class Tensor(Variable):
             dtype = self._data.dtype
             if dtype.kind == "f":  # as ar.fit has it
                 return operate(function, self, wrap(np.asarray(other, dtype)))
-        if not isinstance(other, _OPERANDS):
+        if not self._takes(other):
             return NotImplemented
         return ar.binary(function, self, other)
 
     def _reflected(self, function: type[Function], other: Any) -> Any:
-        if not isinstance(other, _OPERANDS):
+        if not self._takes(other):
             return NotImplemented
         return ar.binary(function, other, self)
 
@@ -387,10 +391,10 @@ class Tensor(Variable):
 
     def _plain(self, function: Any, other: Any, reflected: Flag = False) -> Any:
         """An operator without a gradient."""
-        if not isinstance(other, _OPERANDS):
+        if not self._takes(other):
             return NotImplemented
         pair = (_raw(other), self._data) if reflected else (self._data, _raw(other))
-        return wrap(np.asarray(function(*pair)))
+        return wrap(as_data(function(*pair)))
 
     def __floordiv__(self, other: Any) -> Tensor:
         return self._plain(operator.floordiv, other)
@@ -433,7 +437,7 @@ class Tensor(Variable):
     # -- in place: on the memory itself where no gradient is at stake -----------------------------
 
     def _in_place(self, function: Any, other: Any, recorded: Any) -> Tensor:
-        if not isinstance(other, _OPERANDS):
+        if not self._takes(other):
             return NotImplemented
         if autograd.is_grad_enabled():
             if self._requires_grad and self._node is None:
@@ -480,7 +484,10 @@ class Tensor(Variable):
 
     def copy_(self, source: Any) -> Tensor:
         """Take the values of `source`, broadcast; only where nothing is recorded."""
-        self._writable("copy_", source)[...] = _raw(source)
+        from .cuda.frameworks import device_of, move
+
+        data = self._writable("copy_", source)
+        data[...] = move(_raw(source), device_of(data))
         return self
 
     # -- elementwise -----------------------------------------------------------------------------
@@ -625,19 +632,19 @@ class Tensor(Variable):
 
     def argmax(self, axis: int | None = None, keepdims: Flag = False) -> Tensor:
         """Index of the largest element, the first one of equals."""
-        return wrap(np.asarray(np.argmax(self._data, axis, keepdims=keepdims)))
+        return wrap(as_data(np.argmax(self._data, axis, keepdims=keepdims)))
 
     def argmin(self, axis: int | None = None, keepdims: Flag = False) -> Tensor:
         """Index of the smallest element, the first one of equals."""
-        return wrap(np.asarray(np.argmin(self._data, axis, keepdims=keepdims)))
+        return wrap(as_data(np.argmin(self._data, axis, keepdims=keepdims)))
 
     def all(self, axis: Axis = None, keepdims: Flag = False) -> Tensor:
         """Whether all elements are true."""
-        return wrap(np.asarray(np.all(self._data, axis, keepdims=keepdims)))
+        return wrap(as_data(np.all(self._data, axis, keepdims=keepdims)))
 
     def any(self, axis: Axis = None, keepdims: Flag = False) -> Tensor:
         """Whether any element is true."""
-        return wrap(np.asarray(np.any(self._data, axis, keepdims=keepdims)))
+        return wrap(as_data(np.any(self._data, axis, keepdims=keepdims)))
 
     # -- shape -----------------------------------------------------------------------------------
 

@@ -646,7 +646,7 @@ def _accumulate(leaf: Variable, total: _Sum) -> None:
     elif getattr(leaf._grad._data.flags, "writeable", True):  # CuPy's arrays always are
         leaf._grad._data += total.value
     else:
-        leaf._grad = wrap(np.asarray(leaf._grad._data + total.value))
+        leaf._grad = wrap(as_data(leaf._grad._data + total.value))
 
 
 def _seed(output: Variable, gradient: Any) -> Array:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from pyfast import _core, ops
+from pyfast.ops.embedding import _scale_rows
 
 
 def _host(value: Any) -> Any:
@@ -60,6 +61,12 @@ class FakeArray(np.lib.mixins.NDArrayOperatorsMixin):
 
     def __setitem__(self, index: Any, value: Any) -> None:
         self.host[_host(index)] = _host(value)
+
+    def __len__(self) -> int:
+        return len(self.host)
+
+    def __bool__(self) -> bool:
+        return bool(self.host)
 
     def __float__(self) -> float:
         return float(self.host)
@@ -126,8 +133,11 @@ def module() -> Any:
     return fake
 
 
+NUMPYS = {"one_hot": ops.one_hot, "embedding_renorm": _scale_rows}  # on the CPU
+
+
 def _kernel(name: str) -> Any:
-    return ops.one_hot if name == "one_hot" else getattr(_core, name)  # NumPy's on the CPU
+    return NUMPYS.get(name) or getattr(_core, name)
 
 
 class HostKernels:

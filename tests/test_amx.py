@@ -159,9 +159,8 @@ def test_digits_multiply_integers_exactly(products: int, depth: int) -> None:
 def test_digits_of_one_number() -> None:
     """Times one: what the digits hold. Numbers of 16 bits, and the largest of 24, are exact."""
     numbers = np.zeros((32, 64), np.float32)
-    numbers[:, 0] = np.r_[
-        -(2.0 ** np.arange(0, 15)), 32767, 65535, 0, 3 * 2.0 ** np.arange(-40, -26)
-    ]
+    small = 3 * 2.0 ** np.arange(-40, -26)
+    numbers[:, 0] = np.r_[-(2.0 ** np.arange(15)), 32767, 65535, 0, small]
     one = np.zeros((64, 16), np.float32)
     one[0] = 1
     np.testing.assert_array_equal(digits(numbers, one), numbers[:, :1].repeat(16, 1))

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from oracle import reference_mode, threads
 
 import pyfast as pf
@@ -350,3 +351,68 @@ def test_depthwise_infinity_stays_where_the_kernel_meets_it() -> None:
         np.isfinite(np.maximum(pf.ops.conv2d(x, w, padding=1, groups=3), 0)),
     )
     np.testing.assert_array_equal(np.isfinite(pf.ops.conv2d(x, w, padding=1, groups=3)), ~met)
+
+
+@pytest.mark.parametrize("stride", [3, 4, (2, 5)])
+@pytest.mark.parametrize("padding", [0, 1])
+def test_a_single_column_of_outputs_under_a_long_stride(stride: Any, padding: int) -> None:
+    x, w = normal(3, 30, 29, 3), normal(21, 30, 2, 2)
+    got = pf.ops.conv2d(x, w, None, stride, padding)
+    want = F.conv2d(torch.from_numpy(x), torch.from_numpy(w), None, stride, padding)
+    np.testing.assert_allclose(got, want.numpy(), rtol=1e-4, atol=1e-4)
+
+
+def test_points_that_no_window_meets() -> None:
+    """An image shorter than the stride, whose every output reads padding: no gradient, no junk."""
+    for channels, stride in ((8, (2, 1)), (38, (2, 1)), (8, (1, 2)), (8, (3, 3))):
+        shape = (2, channels, 1, 9) if stride[0] > 1 else (2, channels, 9, 1)
+        x, w = normal(*shape), normal(6, channels, 1, 1)
+        t = pf.Tensor(x, requires_grad=True)
+        y = pf.ops.conv2d(t, w, None, stride, 1)
+        y.backward(np.ones(y.shape, np.float32))
+        theirs = torch.from_numpy(x).requires_grad_()
+        F.conv2d(theirs, torch.from_numpy(w), None, stride, 1).sum().backward()
+        np.testing.assert_allclose(t.grad.numpy(), theirs.grad.numpy(), rtol=1e-4, atol=1e-4)
+    x, w, bias = normal(2, 4, 2, 5), normal(4, 3, 1, 1), normal(3)
+    got = pf.ops.conv_transpose2d(x, w, bias, (2, 1), (1, 0))
+    want = F.conv_transpose2d(*map(torch.from_numpy, (x, w, bias)), (2, 1), (1, 0))
+    np.testing.assert_allclose(got, want.numpy(), rtol=1e-5, atol=1e-5)
+
+
+def random_case(rng: np.random.Generator) -> tuple[Array, Array, tuple[Any, ...]]:
+    """Sizes that reach every way a convolution is computed; few of them are round."""
+    if rng.random() < 0.25:  # depthwise
+        groups, inputs, outputs = int(rng.integers(1, 50)), 1, int(rng.integers(1, 3))
+    else:
+        groups = int(rng.choice([1, 1, 2, 4]))
+        inputs, outputs = map(int, rng.integers(1, 40, 2))
+    kernel, stride, padding = rng.integers(1, 4, 2), rng.integers(1, 5, 2), rng.integers(0, 3, 2)
+    size = np.maximum(rng.integers(1, 40, 2), kernel - 2 * padding)
+    x = rng.standard_normal((int(rng.integers(1, 5)), groups * inputs, *size))
+    w = rng.standard_normal((groups * outputs, inputs, *kernel))
+    return x, w, (tuple(stride.tolist()), tuple(padding.tolist()), 1, groups)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_random_convolutions_agree_with_torch(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    for i in range(60):
+        exact_x, exact_w, settings = random_case(rng)
+        x, w = exact_x.astype(np.float32), exact_w.astype(np.float32)
+        image = channels_last(x) if i % 2 else x
+        ours = pf.Tensor(image, requires_grad=True), pf.Tensor(w, requires_grad=True)
+        theirs = [torch.from_numpy(a.astype(np.float64)).requires_grad_() for a in (x, w)]
+        y, z = pf.ops.conv2d(*ours, None, *settings), F.conv2d(*theirs, None, *settings)
+        grad = rng.standard_normal(y.shape).astype(np.float32)
+        y.backward(grad)
+        z.backward(torch.from_numpy(grad.astype(np.float64)))
+        wanted = (z.detach(), theirs[0].grad, theirs[1].grad)
+        for got, want in zip((y, ours[0].grad, ours[1].grad), wanted, strict=True):
+            limit = 3e-6 * float(want.abs().max())
+            np.testing.assert_allclose(
+                got.numpy(),
+                want.numpy(),
+                rtol=0,
+                atol=limit,
+                err_msg=str((x.shape, w.shape, settings)),
+            )

@@ -68,6 +68,32 @@ def test_arguments_are_checked_as_on_the_cpu(cupy: Any) -> None:
 
 
 @needs_module
+def test_a_head_too_wide_is_refused_before_anything_is_made(cupy: Any) -> None:
+    x = FakeArray(np.zeros((1, 2, 300), np.float32))
+    message = "scaled_dot_product_attention: query must have at most 256 features on a GPU .* 300"
+    with pytest.raises(ValueError, match=message):
+        pf.ops.scaled_dot_product_attention(x, x, x)
+    assert cupy.made == []
+
+
+@needs_module
+def test_the_frameworks_memory_ends(cupy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its own error comes through, and the next call is as good as any."""
+    x = FakeArray(np.zeros((2, 3), np.float32))
+
+    def full(shape: tuple[int, ...], dtype: str) -> Any:
+        raise MemoryError(f"Out of memory allocating {shape}")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(cupy, "empty", full)
+        for _ in range(2):
+            with pytest.raises(MemoryError, match="Out of memory allocating"):
+                pf.ops.softmax(x)
+    with pytest.raises(IndexError, match=r"softmax: dim must be in \[-2, 1\], got 2"):
+        pf.ops.softmax(x, 2)
+
+
+@needs_module
 def test_arrays_of_two_devices(cupy: Any) -> None:
     from pyfast.cuda.frameworks import cupy_kernels
 
@@ -148,6 +174,32 @@ def test_training_is_the_same_on_both_sides_of_the_tape(
         np.testing.assert_array_equal(a.numpy(), b.numpy())
 
 
+@pytest.mark.parametrize("kept_on", ["cpu", "cuda"])
+def test_a_run_goes_on_from_what_was_kept(host_kernels: HostKernels, kept_on: str) -> None:
+    def step(model: Any, optimizer: Any) -> float:
+        optimizer.zero_grad()
+        loss = model(FakeArray(np.ones((5, 2, 6, 6), np.float32))).square().mean()
+        loss.backward()
+        optimizer.step()
+        return float(loss.cpu().item())
+
+    first = small_model().to("cuda")
+    optimizer = pf.optim.AdamW(first.parameters(), lr=0.01)
+    step(first, optimizer)
+    model = {k: v.to(kept_on).clone() for k, v in first.state_dict().items()}
+    kept = optimizer.state_dict()
+    if kept_on == "cpu":
+        for state in kept["state"].values():
+            state.update({k: v.get() for k, v in state.items() if isinstance(v, FakeArray)})
+    second = small_model().to("cuda")
+    second.load_state_dict(model)
+    again = pf.optim.AdamW(second.parameters(), lr=0.01)
+    again.load_state_dict(kept)
+    want = step(first, optimizer)
+    assert step(second, again) == want
+    assert step(first, optimizer) == step(second, again) != want
+
+
 def test_a_fused_model_goes_the_usual_way_on_a_gpu(host_kernels: HostKernels) -> None:
     x = np.random.default_rng(5).standard_normal((2, 2, 6, 6)).astype(np.float32)
     want = small_model().eval()(x).numpy()
@@ -156,6 +208,33 @@ def test_a_fused_model_goes_the_usual_way_on_a_gpu(host_kernels: HostKernels) ->
     got = fused.to("cuda")(FakeArray(x))
     assert "conv2d" in host_kernels.called
     np.testing.assert_allclose(got.data.host, want, rtol=1e-5, atol=1e-6)
+
+
+def test_an_embeddings_rows_are_scaled_where_they_lie(host_kernels: HostKernels) -> None:
+    pf.manual_seed(4)
+    ours = pf.nn.Embedding(7, 3, max_norm=1.0)
+    theirs = pf.nn.Embedding(7, 3, max_norm=1.0).to("cuda")
+    theirs.load_state_dict({k: v * 5 for k, v in ours.state_dict().items()})
+    ours.load_state_dict({k: v * 5 for k, v in ours.state_dict().items()})
+    picked = np.array([[1, 2, 1], [6, 0, 6]])
+    want, got = ours(picked), theirs(FakeArray(picked))
+    np.testing.assert_array_equal(got.data.host, want.numpy())
+    np.testing.assert_array_equal(theirs.weight.data.host, ours.weight.numpy())
+    assert host_kernels.called == ["embedding_renorm", "embedding"]
+
+
+@needs_module
+def test_rows_to_scale_are_checked_before_anything_is_written(cupy: Any) -> None:
+    table, picked = np.ones((4, 6), np.float32), np.zeros(3, np.int64)
+    for bad, error, message in (
+        (table[:, ::2], ValueError, "embedding: weight must be C-contiguous on a GPU, got strides"),
+        (table.astype(np.float64), TypeError, "embedding: weight must be float32, float16"),
+        (table[0], ValueError, "embedding: weight must have 2 dimensions"),
+    ):
+        with pytest.raises(error, match=message):
+            pf.ops.embedding(FakeArray(picked), FakeArray(bad), max_norm=1.0)
+    with pytest.raises(TypeError, match="embedding: input must lie on the GPU"):
+        pf.ops.embedding(picked, FakeArray(table), max_norm=1.0)
 
 
 def test_a_tensor_on_a_gpu(host_kernels: HostKernels) -> None:

@@ -49,8 +49,13 @@ def units(dtype: str, q: Any, k: Any, scale: float | None) -> float:
     if dtype != "float32" or q.size == 0 or k.size == 0:
         return 3.0
     factor = q.shape[-1] ** -0.5 if scale is None else abs(scale)
-    largest = factor * np.linalg.norm(q, axis=-1).max() * np.linalg.norm(k, axis=-1).max()
-    return float(3 + largest / 2)
+    norms = [largest(np.linalg.norm(x, axis=-1)) for x in (q, k)]
+    return float(3 + factor * norms[0] * norms[1] / 2)
+
+
+def largest(x: Any) -> float:
+    """Magnitude, infinities and NaN aside."""
+    return float(np.abs(x[np.isfinite(x)]).max(initial=0))
 
 
 def draw(*shape: int, seed: int = 0) -> Any:
@@ -74,7 +79,7 @@ def check_forward(
     got = host.scaled_dot_product_attention(dtype, *coded, mask, *options)
     wants = pf._core.scaled_dot_product_attention(*exact, wide, *options)
     output = decode(got[0], dtype)
-    bound = SPACING[dtype] * (1 + np.abs(wants[0]).max(initial=0))
+    bound = SPACING[dtype] * (1 + largest(wants[0]))
     np.testing.assert_allclose(
         output, wants[0], rtol=0, atol=units(dtype, q, k, named.get("scale")) * bound
     )
@@ -112,10 +117,13 @@ def masks(rows: int, columns: int) -> dict[str, Any]:
     }
 
 
-def check_backward(dtype: str, q: Any, k: Any, v: Any, mask: Any = None, **named: Any) -> None:
+def check_backward(
+    dtype: str, q: Any, k: Any, v: Any, mask: Any = None, grad: Any = None, **named: Any
+) -> list[Any]:
+    """Against the reference as check_forward; the output and the gradients."""
     output, top, total = check_forward(dtype, q, k, v, mask, **named)
     *options, window = {**SETTINGS, **named}.values()
-    grad = draw(*output.shape, seed=9)
+    grad = draw(*output.shape, seed=9) if grad is None else grad
     coded = [encode(x, dtype) for x in (grad, q, k, v)]
     exact = [decode(x, dtype) for x in coded]
     terms = mask is not None and mask.dtype != bool
@@ -131,13 +139,14 @@ def check_backward(dtype: str, q: Any, k: Any, v: Any, mask: Any = None, **named
         if want is None:
             assert ours is None
             continue
-        bound = SPACING[dtype] * (2 + np.abs(want).max(initial=0))
+        bound = SPACING[dtype] * (2 + largest(want))
         np.testing.assert_allclose(
             decode(ours, dtype),
             want,
             rtol=0,
             atol=(1 + units(dtype, q, k, named.get("scale"))) * bound,
         )
+    return [decode(x, dtype) for x in (output, *got) if x is not None]
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -225,6 +234,88 @@ def test_the_same_bits_again() -> None:
 
 
 def test_a_head_too_wide() -> None:
-    x = np.zeros((2, 257), np.float32)
-    with pytest.raises(ValueError, match="at most 256 features on a GPU, got 257"):
-        host.scaled_dot_product_attention("float32", x, x, x, None, *SETTINGS.values())
+    wide, narrow = np.zeros((2, 257), np.float32), np.zeros((2, 5), np.float32)
+    for argument, arrays in (("query", (wide, wide, narrow)), ("value", (narrow, narrow, wide))):
+        message = f"scaled_dot_product_attention: {argument} must have at most 256 features .* 257"
+        with pytest.raises(ValueError, match=message):
+            host.scaled_dot_product_attention("float32", *arrays, None, *SETTINGS.values())
+
+
+def broken_operands(junk: float) -> tuple[Any, ...]:
+    """Beside a mask that forbids some keys to all queries, and others to some."""
+    q, k, v = draw(1, 34, 24), draw(1, 80, 24, seed=1), draw(1, 80, 16, seed=2)
+    mask = np.random.default_rng(4).random((34, 80)) < 0.5
+    mask[:, [3, 66]] = False
+    mask[5] = False  # sees nothing
+    k[:, 3, 1] = v[:, 3, 0] = v[:, 66, 9] = junk
+    return q, k, v, mask
+
+
+@pytest.mark.parametrize("junk", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_forbidden_keys_leave_no_trace(dtype: str, junk: float) -> None:
+    q, k, v, mask = broken_operands(junk)
+    terms = np.where(mask, draw(34, 80, seed=6), -np.inf)
+    for m, dropout_p in ((mask, 0.0), (terms, 0.4)):
+        got = check_backward(dtype, q, k, v, m, dropout_p=dropout_p)
+        assert all(np.isfinite(x).all() for x in got)
+
+
+def test_forbidden_terms_leave_no_trace() -> None:
+    """A mask's own NaN where the window forbids."""
+    q, k, v, _ = broken_operands(0.0)
+    terms = draw(34, 80, seed=6)
+    terms[:, 70:] = np.nan
+    terms[3, 20:] = np.inf
+    got = check_backward("float32", q, k, v, terms, window_size=(-1, 9))
+    assert all(np.isfinite(x).all() for x in got)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("named", [{"is_causal": True}, {"window_size": (9, 4)}], ids=str)
+def test_the_band_keeps_broken_keys_to_those_who_see_them(
+    dtype: str, named: dict[str, Any]
+) -> None:
+    q, k, v = draw(1, 50, 16), draw(1, 50, 16, seed=1), draw(1, 50, 16, seed=2)
+    k[:, 40:, 2], v[:, 41:, 3] = np.nan, np.inf
+    output, dq, *_ = check_backward(dtype, q, k, v, **named)
+    for x in (output, dq):
+        assert np.isfinite(x[:, :36]).all()
+        assert np.isnan(x[:, 40:]).any(axis=-1).all()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_broken_queries_and_gradients_stay_within_the_keys_they_see(dtype: str) -> None:
+    q, k, v = draw(2, 30, 32), draw(2, 70, 32, seed=1), draw(2, 70, 32, seed=2)
+    grad = draw(2, 30, 32, seed=9)
+    mask = np.ones((30, 70), bool)
+    mask[1] = np.arange(70) < 4
+    q[0, 1, 5] = np.nan
+    grad[1, 1, 0] = np.inf
+    _, _, dk, dv = check_backward(dtype, q, k, v, mask, grad=grad)
+    for x in (dk, dv):
+        assert np.isfinite(x[:, 4:]).all()
+        assert not np.isfinite(x[:, :4]).all()
+    terms = np.where(mask, 0.5, -np.inf)
+    *_, dm = check_backward(dtype, q, k, v, terms, grad=grad)
+    assert np.isfinite(dm[~mask]).all()
+
+
+@pytest.mark.parametrize("shared", [1, 6])
+def test_broken_keys_among_few_queries_in_splits(shared: int) -> None:
+    """As in generation: heads that share keys, what lies beyond a cache's end is anything."""
+    q, k, v = draw(1, shared, 1, 32), draw(1, 1, 900, 32, seed=1), draw(1, 1, 900, 32, seed=2)
+    mask = np.arange(900) < 510
+    k[..., 510:, :], v[..., 510:, :] = np.nan, -np.inf
+    for dtype in DTYPES:
+        output = check_forward(dtype, q, k, v, mask, enable_gqa=True)[0]
+        assert np.isfinite(decode(output, dtype)).all()
+
+
+def test_broken_pairs_that_are_allowed_stay_broken() -> None:
+    q, k, v, mask = broken_operands(np.nan)
+    mask[1, 3] = True
+    output, dq, *_ = check_backward("float16", q, k, v, mask)
+    for x in (output, dq):
+        assert np.isnan(x[:, 1]).all()
+        assert np.isfinite(np.delete(x, 1, axis=1)).all()

@@ -100,6 +100,54 @@ def test_small_cases_give_the_same_bits_again(case: OpCase) -> None:
             np.testing.assert_array_equal(a.numpy(), b.numpy())
 
 
+def attention_errors(tensors: list[Any], mask: Any, named: dict[str, Any]) -> list[float]:
+    """Of the output and the gradients against float64, relative to their size."""
+    exact = [t.detach().cpu().double().requires_grad_() for t in tensors]
+    wanted = torch.nn.functional.scaled_dot_product_attention(
+        *exact, None if mask is None else mask.cpu(), **named
+    )
+    way = torch.from_numpy(cotangent(tuple(wanted.shape), np.float64))
+    wants = [wanted.detach(), *torch.autograd.grad(wanted, exact, way)]
+    got = pf.ops.scaled_dot_product_attention(*tensors, mask, **named)
+    gots = [got.detach(), *torch.autograd.grad(got, tensors, way.to(got.device, got.dtype))]
+    return [
+        ((a.cpu().double() - want).abs().max() / (1 + want.abs().max())).item()
+        for a, want in zip(gots, wants, strict=True)
+    ]
+
+
+@pytest.mark.parametrize("dtype", DTYPES[1:], ids=str)
+@pytest.mark.parametrize("width", [64, 128, 256])
+@pytest.mark.parametrize("kind", ["full", "causal", "grouped", "boolean", "lengths"])
+def test_small_attention_by_both_kernels(dtype: Any, width: int, kind: str) -> None:
+    """The kernels of sm_90a and the portable ones, which other devices and small calls take."""
+    from pyfast import _cuda
+
+    if not _cuda.hopper_kernels_run():
+        pytest.skip("no device of compute capability 9.0")
+    torch.manual_seed(0)
+    heads = {"grouped": (8, 2)}.get(kind, (8, 8))
+    shapes = ((8, heads[0], 300, width), *((8, heads[1], 333, width),) * 2)
+    tensors = [torch.randn(s, dtype=dtype, device="cuda", requires_grad=True) for s in shapes]
+    mask = None
+    if kind == "boolean":
+        mask = torch.rand(300, 333, device="cuda") < 0.4
+        mask[:, 0] = True
+    elif kind == "lengths":
+        ends = torch.arange(40, 360, 40, device="cuda")[:, None, None, None]
+        mask = torch.arange(333, device="cuda") < ends
+    named = {"is_causal": kind == "causal", "enable_gqa": kind == "grouped"}
+    ours = attention_errors(tensors, mask, named)
+    _cuda.use_portable_kernels(True)
+    try:
+        portable = attention_errors(tensors, mask, named)
+    finally:
+        _cuda.use_portable_kernels(False)
+    spacing = torch.finfo(dtype).eps
+    for one, other in zip(ours, portable, strict=True):
+        assert one <= 2 * other + spacing / 2
+
+
 def test_the_callers_stream_is_used() -> None:
     stream = torch.cuda.Stream()
     x = torch.zeros(1 << 24, device="cuda")

@@ -208,7 +208,8 @@ def test_unfold_and_fold_are_the_cpus(
         (100, "no CUDA device was found", "nvidia-smi"),
         (101, "device does not exist", ""),
         (209, "no code for this GPU, only for sm", "PYFAST_CUDA_ARCHITECTURES"),
-        (9, "cudaErrorInvalidConfiguration", "CUDA_LAUNCH_BLOCKING=1"),
+        (1, "cudaErrorInvalidValue", "CUDA_LAUNCH_BLOCKING=1"),
+        (9, "more blocks of threads than one launch takes", "split the batch"),
         (700, "illegal memory access", "restart it with CUDA_LAUNCH_BLOCKING=1"),
     ],
 )
@@ -217,3 +218,20 @@ def test_errors_say_what_and_how_to_mend_it(status: int, cause: str, remedy: str
     assert cause in text
     assert remedy in text
     assert "\n" not in text
+
+
+@pytest.mark.parametrize("norm_type", [2.0, 1.0, 3.5, 0.0, np.inf, -np.inf])
+def test_rows_of_a_table_are_scaled_down_once(norm_type: float) -> None:
+    random = np.random.default_rng(3)
+    table = random.standard_normal((9, 37)).astype(np.float32)
+    table[2] *= 1e25  # whose squares float32 does not hold
+    table[7, 5] = np.nan
+    picked = np.array([4, 2, 4, 7, 0, 4, 12, -1])
+    want, limit = table.astype(np.float64), 1.5
+    rows = np.array([0, 2, 4, 7])
+    norms = np.linalg.norm(want[rows], norm_type, axis=1)
+    want[rows] *= np.where(norms > limit, limit / (norms + 1e-7), 1)[:, None]
+    got = table.copy()
+    host.embedding_renorm(got, picked, np.argsort(picked, kind="stable"), norm_type, limit)
+    np.testing.assert_allclose(got, want, rtol=1e-6)
+    assert norm_type in (0.0, -np.inf) or not np.array_equal(got[rows], table[rows])

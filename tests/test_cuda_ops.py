@@ -187,6 +187,22 @@ def test_bad_calls_are_refused_as_on_the_cpu(
                 raise
 
 
+@pytest.mark.skipif(not BUILT, reason="built without CUDA")
+@pytest.mark.parametrize("case", CASES)
+def test_float64_is_refused_in_words(
+    case: OpCase, cupy: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By op, argument and dtype, and what to do instead."""
+    kernels = frameworks.cupy_kernels(cupy)
+    monkeypatch.setattr(frameworks, "kernels_of", lambda value, op: kernels)
+    for sample in case.samples()[:3]:
+        moved = map_sample(sample.cast(np.float64), FakeArray)
+        if not any(isinstance(a, FakeArray) and a.dtype == np.float64 for a in moved.args):
+            continue
+        with pytest.raises(TypeError, match=r"^\w+: \w+ must be .* on a GPU, got float64; convert"):
+            function(case)(*moved.args, **moved.kwargs)
+
+
 def single(a: Any) -> Any:
     return a.astype(np.float32) if a.dtype == np.float64 else a
 

@@ -179,7 +179,14 @@ def test_bad_input(kwargs: dict[str, Any], error: type[Exception], match: str) -
 def test_packed_weight_gives_the_same_bits(dtype: Any) -> None:
     r = np.random.default_rng(3)
     shapes = ((1, 70, 20), (3, 5, 9), (40, 33, 700), (300, 50, 64), (60, 40, 5000))
-    few = ((1, 300, 700), (8, 130, 1500), (14, 65, 600), (23, 500, 1100), (56, 40, 300))
+    few = (
+        (1, 300, 700),
+        (8, 130, 1500),
+        (14, 65, 600),
+        (23, 500, 1100),
+        (56, 40, 300),
+        (20, 30, 40000),
+    )
     on_tiles = ((300, 200, 700), (90, 400, 700), (200, 150, 2500))  # where there are any
     for m, n, k in (*shapes, *few, *on_tiles):
         x, w = r.standard_normal((m, k)).astype(dtype), r.standard_normal((n, k)).astype(dtype)

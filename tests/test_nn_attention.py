@@ -311,7 +311,7 @@ def test_a_window_without_a_cache_builds_no_mask(
     want = pf.Tensor(x, requires_grad=True)
     masked = layer(want, is_causal=causal)
     masked.backward(g)
-    monkeypatch.setattr("pyfast.nn.attention.band", None)
+    monkeypatch.setattr("pyfast.nn.attention.band_beside", None)
     got = pf.Tensor(x, requires_grad=True)
     windowed = grouped(num_kv_heads=2, bias=True, window_size=7)(got, is_causal=causal)
     windowed.backward(g)

@@ -119,26 +119,45 @@ def test_set_num_threads_of_another_type(n: Any) -> None:
         pf.set_num_threads(n)
 
 
-@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no affinity on this system")
-def test_helpers_stay_on_the_cores_that_they_are_given() -> None:
-    """The pool keeps helpers off their caller's core; where others pin them, that counts."""
-    code = """
-before = os.sched_getaffinity(0)
-pf.set_num_threads(3)
+def cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
+
+
+HELPERS = """
+allowed = os.sched_getaffinity(0)
+first, second = sorted(allowed)[:2]
+pf.set_num_threads(2)
 ours = {int(task) for task in os.listdir("/proc/self/task")}
 check()
-helpers = [t for t in map(int, os.listdir("/proc/self/task")) if t not in ours]
-for helper in helpers:
-    assert os.sched_getaffinity(helper) <= before
-    os.sched_setaffinity(helper, {max(before)})
-for core in sorted(before) * 2:
+(helper,) = {int(task) for task in os.listdir("/proc/self/task")} - ours
+
+def after_a_call_from(core):
     os.sched_setaffinity(0, {core})
     time.sleep(0.01)
     check()
-    assert all(os.sched_getaffinity(helper) == {max(before)} for helper in helpers)
-print(len(helpers))
+    return os.sched_getaffinity(helper)
 """
-    assert child(code) == "2"
+
+
+@pytest.mark.skipif(cores() < 2, reason="needs two cores, and affinity")
+def test_helpers_keep_off_their_callers_core() -> None:
+    code = """
+for core in (first, second, first):
+    assert after_a_call_from(core) == allowed - {core}
+"""
+    child(HELPERS + code)
+
+
+@pytest.mark.skipif(cores() < 2, reason="needs two cores, and affinity")
+def test_helpers_stay_on_the_cores_that_they_are_given() -> None:
+    code = """
+for pinned in (first, second):
+    after_a_call_from(pinned)
+    os.sched_setaffinity(helper, {pinned})
+    for core in (first, second, first):
+        assert after_a_call_from(core) == {pinned}
+"""
+    child(HELPERS + code)
 
 
 def softmax_rows(x: Array) -> Array:

@@ -19,7 +19,7 @@ class Placement {
  public:
   explicit Placement(std::thread& thread);
   // From now on the thread runs where it was allowed to, save on this core, unless it is the only
-  // one.
+  // one. Cores that others give it stand; that they gave it those it has already cannot be seen.
   void avoid(int core);
 
 #ifdef __linux__

@@ -371,18 +371,6 @@ bool amx_ready() {
 
 int amx_parts() { return 3 - static_cast<int>(matmul_precision()); }
 
-// What suits the tiles: no infinity or NaN, no sum of products beyond float32 at 2^80 times its
-// size, no pair of factors whose product the split would lose bits of (they are gone below 2^-126).
-bool amx_fits(const Magnitudes& a, const Magnitudes& b, std::int64_t depth) {
-  const auto exponent = [](std::uint32_t bits) { return static_cast<int>(bits >> 23) - 127; };
-  const int high_a = exponent(a.largest), high_b = exponent(b.largest);
-  if (a.largest == 0 || b.largest == 0) return std::max(high_a, high_b) < 128;
-  const int low_a = exponent(a.smallest + 1), low_b = exponent(b.smallest + 1);
-  const int depth_bits = std::ilogb(static_cast<double>(depth)) + 1;
-  return std::max(high_a, high_b) <= 85 && high_a + high_b + depth_bits <= 43 &&
-         std::min(low_a, low_b) >= -126 && low_a + low_b >= -172;
-}
-
 // What an element costs to split must be earned back by the products it takes part in: at 128^3, 64
 // of them, the FMAs were still 10 % faster.
 bool amx_pays(std::int64_t m, std::int64_t n, std::int64_t k) {

@@ -388,7 +388,10 @@ const AmxKernels& kernels() {
                                     &look_across,
                                     &digits_along,
                                     &digits_across,
-                                    &multiply_digits};
+                                    &multiply_digits,
+                                    &digits_row,
+                                    &digits_turned,
+                                    &multiply_shifted};
   return table;
 }
 

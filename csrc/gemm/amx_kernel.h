@@ -65,6 +65,13 @@ struct AmxOperand {
   }
 };
 
+// 16 rows of a left operand of digits that begin anywhere, their units, and their tile of C.
+struct AmxShifted {
+  const std::int8_t* data;
+  const float* units;
+  float* tile;
+};
+
 struct AmxKernels {
   // Around any use of the others, on each thread.
   void (*begin)();
@@ -129,6 +136,19 @@ struct AmxKernels {
                           const float* b_units, int b_tiles, int products, std::int64_t count,
                           float* tile, std::int64_t next, bool accumulate, const void* ahead,
                           std::int64_t bytes);
+
+  // items[k * digit + i] = digit k of row[i], i < n; zeros up to a multiple of 64.
+  void (*digits_row)(std::int8_t* items, std::int64_t digit, const float* row, std::int64_t n,
+                     float unit);
+  // 16 columns of a B, of which `count` are there, each along the depth in memory as in
+  // digits_row(): steps of 64 in depth, in a step digit after digit.
+  void (*digits_turned)(std::int8_t* panel, const float* rows, std::int64_t stride, int count,
+                        std::int64_t depth, const float* units);
+  // tile[r * ld + c] (+)= A B for each of `count` left operands by the 16 columns of B. Rows of A
+  // lie `row` bytes apart, digits `digit` bytes.
+  void (*multiply_shifted)(std::int64_t steps, const AmxShifted* lefts, std::int64_t count,
+                           std::int64_t row, std::int64_t digit, const std::int8_t* b,
+                           const float* b_units, int products, std::int64_t ld, bool accumulate);
 };
 
 namespace gemm {
@@ -137,6 +157,10 @@ bool amx_fits(const Magnitudes& a, const Magnitudes& b, std::int64_t depth);
 // How many products of digits, 6 to 8, it takes to be as exact as multiply-adds over this depth; 0
 // if none is.
 int amx_digit_products(const DigitSpread& a, const DigitSpread& b, std::int64_t depth);
+// The same beside multiply-adds that add up `summed` products in a row; as a rule as many as this.
+inline constexpr std::int64_t kAmxSummed = 256;
+int amx_digit_products(const DigitSpread& a, const DigitSpread& b, std::int64_t depth,
+                       std::int64_t summed);
 }  // namespace gemm
 
 namespace amx {

@@ -251,10 +251,10 @@ class FewRows {
   static bool suits(const Problem<T>& problem) {
     return problem.b.panels && problem.k > 0 && problem.m <= kMostPanels * tile_of<T>().rows;
   }
-  explicit FewRows(const Problem<T>& problem)
+  FewRows(const Problem<T>& problem, const Plan& plan)
       : kernels_(gemm_kernels<T>()),
         problem_(problem),
-        plan_(make_plan(problem.m, problem.n, problem.k, tile_of<T>())),
+        plan_(plan),
         a_{problem.a, problem.m, plan_.rows, 1},
         b_{problem.b, problem.n, plan_.cols, kernels_.width},
         panels_((problem.m + plan_.rows - 1) / plan_.rows),
@@ -272,8 +272,8 @@ class FewRows {
   }
 
  private:
-  static constexpr std::int64_t kMostPanels = 4;  // of A
-  static constexpr std::int64_t kAhead = (1 << 10) / sizeof(T);
+  static constexpr std::int64_t kMostPanels = 4;                 // of A
+  static constexpr std::int64_t kAhead = (1 << 14) / sizeof(T);  // sooner, it comes too late
 
   void run_panel(std::int64_t col) const {
     alignas(64) T sums[kMostPanels * kMaxTile];
@@ -343,10 +343,11 @@ void gemm(const Problem<T>& problem) {
 template <class T>
 void fma_gemm(const Problem<T>& problem) {
   if (problem.m == 0 || problem.n == 0) return;
-  if (FewRows<T>::suits(problem)) return FewRows<T>(problem).run();
   const Plan plan = make_plan(problem.m, problem.n, problem.k, tile_of<T>());
   if (plan.splits > 1)
     run_split(problem, plan.splits);
+  else if (FewRows<T>::suits(problem))
+    FewRows<T>(problem, plan).run();
   else
     Engine<T>(problem, plan).run({0, problem.k});
 }

@@ -32,7 +32,10 @@ class PackedMatrix {
   const AmxPanels* split() const
     requires std::is_same_v<T, float>
   {
-    std::call_once(once_, [&] { split_ = amx_split(source<float>(*this), rows_, depth_); });
+    std::call_once(once_, [&] {
+      if constexpr (std::is_same_v<T, float>)  // Clang before 16 instantiates it for double, too
+        split_ = amx_split(source<T>(*this), rows_, depth_);
+    });
     return split_.get();
   }
 

@@ -28,27 +28,28 @@ inline std::optional<std::int64_t> even_row_stride(const TensorView& view, int l
 template <class T>
 class Rows {
  public:
-  explicit Rows(const TensorView& view) : cols_(view.shape.back()) {
-    const int last = view.rank() - 1;
-    rows_ = 1;
-    for (int i = 0; i < last; ++i) rows_ *= view.shape[i];
-    if (const auto stride = even_row_stride(view, last)) {
-      matrix_ = {view.as<T>(), *stride, view.strides[last]};
-      return;
-    }
-    copy_.emplace(view.numel());
-    copy_contiguous(copy_->data(), view);
-    matrix_ = {copy_->data(), cols_, 1};
-  }
+  explicit Rows(const TensorView& view) : Rows(view, even_row_stride(view, view.rank() - 1)) {}
   std::int64_t rows() const { return rows_; }
   std::int64_t cols() const { return cols_; }
   const Matrix<T>& matrix() const { return matrix_; }
   Matrix<T> transposed() const { return {matrix_.data, matrix_.col_stride, matrix_.row_stride}; }
 
  private:
+  Rows(const TensorView& view, std::optional<std::int64_t> stride)
+      : rows_(1), cols_(view.shape.back()), copy_(stride ? 0 : view.numel()) {
+    const int last = view.rank() - 1;
+    for (int i = 0; i < last; ++i) rows_ *= view.shape[i];
+    if (stride) {
+      matrix_ = {view.as<T>(), *stride, view.strides[last]};
+      return;
+    }
+    copy_contiguous(copy_.data(), view);
+    matrix_ = {copy_.data(), cols_, 1};
+  }
+
   std::int64_t rows_, cols_;
   Matrix<T> matrix_;
-  std::optional<Workspace<T>> copy_;
+  Workspace<T> copy_;
 };
 
 }  // namespace pyfast::gemm

@@ -13,7 +13,7 @@ import numpy as np
 
 from .. import ops
 from ..ops.arithmetic import where
-from .masks import as_one, band, merge_masks
+from .masks import as_one, band_beside, merge_masks, untaped
 
 __all__ = ["NORMALIZERS", "Normalizer", "attend", "attention_weights", "check_normalizer"]
 
@@ -94,16 +94,16 @@ def attention_weights(
     scores = (query * (1 / np.sqrt(query.shape[-1]))) @ _shared(key, query.shape[1]).mT
     if bias is not None:
         scores = scores + bias
-        keep = merge_masks((keep, None), (~np.isneginf(np.asarray(bias)), None))[0]
+        keep = merge_masks((keep, None), (~np.isneginf(untaped(bias)), None))[0]
     return normalise(scores, keep, normalizer)
 
 
 def normalise(scores: Any, keep: Any, normalizer: Normalizer) -> Any:
     """Weights from scores (..., L, S); 0 where not kept, whatever the score was."""
     if keep is None:
-        count: Any = np.asarray(scores.shape[-1], scores.dtype)
+        count: Any = scores.dtype.type(scores.shape[-1])
     else:
-        scores = where(keep, scores, np.asarray(-np.inf, scores.dtype))
+        scores = where(keep, scores, -np.inf)
         count = np.maximum(keep.sum(-1, keepdims=True), 1).astype(scores.dtype)
     if callable(normalizer):
         weights = normalizer(scores)
@@ -114,7 +114,7 @@ def normalise(scores: Any, keep: Any, normalizer: Normalizer) -> Any:
             )
     else:
         weights = NORMALIZERS[normalizer](scores, count)
-    return weights if keep is None else where(keep, weights, np.asarray(0, scores.dtype))
+    return weights if keep is None else where(keep, weights, 0.0)
 
 
 def attend(
@@ -159,7 +159,9 @@ def attend(
     masked = need_weights or not fused or keep is not None or bias is not None
     if causal and masked:
         causal = False
-        keep = merge_masks((keep, None), (band(query.shape[-2], key.shape[-2]), None))[0]
+        keep = merge_masks(
+            (keep, None), (band_beside(query, query.shape[-2], key.shape[-2]), None)
+        )[0]
     weights = None
     if need_weights or not fused:
         weights = attention_weights(query, key, keep, bias, normalizer)
@@ -179,4 +181,4 @@ def _visible(value: Any, keep: Any, heads: int) -> Any:
     if keep is None or keep.ndim < 2:
         return value
     seen = keep.any(-2)[..., None]
-    return where(seen, value, np.asarray(0, value.dtype))
+    return where(seen, value, 0.0)

@@ -14,7 +14,7 @@ from ..ops.shape import cat
 from . import init
 from .attend import Normalizer, attend, check_normalizer, normalise
 from .linear import Linear
-from .masks import band, checked_mask, merge_masks, split_mask, widen
+from .masks import band_beside, checked_mask, merge_masks, split_mask, untaped, widen
 from .module import Module
 from .parameter import Parameter
 from .position import RotaryPositionalEmbedding
@@ -208,7 +208,7 @@ class MultiheadAttention(Module):
         keep, bias = self._masks(attn_mask, key_padding_mask, sizes, batched, q.dtype)
         causal = is_causal and attn_mask is None
         if causal and (start or extra):
-            keep, bias = merge_masks((keep, bias), (band(*sizes[1:], start), None))
+            keep, bias = merge_masks((keep, bias), (band_beside(q, *sizes[1:], start), None))
             causal = False
         keep, bias = widen(keep, bias, extra)
         output, weights = attend(
@@ -313,7 +313,7 @@ class MultiheadAttention(Module):
             k, v = (cat([x, b], 2) for x, b in zip((k, v), both, strict=True))
             extra += 1
         if self.add_zero_attn:
-            zeros = np.zeros((batch, heads, 1, width), k.dtype)
+            zeros = np.zeros_like(untaped(k), shape=(batch, heads, 1, width))
             k, v = cat([k, zeros], 2), cat([v, zeros], 2)
             extra += 1
         return k, v, extra
@@ -503,14 +503,14 @@ class GroupedQueryAttention(Module):
         if padding is not None:
             where = f"{type(self).__name__}: key_padding_mask"
             padding = checked_mask(padding, where, ((len(q), keys),), np.dtype(bool))
-            keep = ~np.asarray(padding)[:, None, None, :]
+            keep = ~untaped(padding)[:, None, None, :]
         window = self.window_size if self.window_size and self.window_size < keys else None
         if window is None and is_causal and not start and keep is None:
             return None, {"is_causal": True}
         if window is not None and not start:  # positions are places: the kernel skips the rest
             return keep, {"window_size": (window - 1, 0 if is_causal else window - 1)}
         if window is not None or (is_causal and queries > 1):
-            near = band(queries, keys, start, is_causal, window)
+            near = band_beside(q, queries, keys, start, causal=is_causal, window=window)
             keep = near if keep is None else keep & near
         return keep, {}
 
@@ -623,7 +623,7 @@ class AdditiveAttention(Module):
         ]
         for mask, what, shapes in masks:
             if mask is not None:
-                mask = np.asarray(checked_mask(mask, f"{name}: {what}", shapes, np.dtype(bool)))
+                mask = untaped(checked_mask(mask, f"{name}: {what}", shapes, np.dtype(bool)))
                 mask = mask[:, None, :] if what == "key_padding_mask" else mask
                 keep = ~mask if keep is None else keep & ~mask
         weights = normalise(scores, keep, self.normalizer)

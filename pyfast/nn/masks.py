@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from .._tensor import Tensor
-from ..autograd import Variable
+from ..autograd import Variable, as_data
 from ..ops.arithmetic import where
 from ..ops.shape import cat
 
@@ -48,6 +48,14 @@ def band(
     distance = np.arange(start, start + queries)[:, None] - np.arange(keys)
     keep: Array = distance >= 0 if causal else np.ones(distance.shape, bool)
     return keep if window is None else keep & (np.abs(distance) < window)
+
+
+def band_beside(like: Any, queries: int, keys: int, start: int = 0, **order: Any) -> Array:
+    """:func:`band` where another array lies."""
+    from ..cuda.frameworks import device_of, move
+
+    keep: Array = move(band(queries, keys, start, **order), device_of(untaped(like)))
+    return keep
 
 
 def causal_mask(length: int) -> Array:
@@ -161,7 +169,7 @@ def checked_mask(mask: Any, name: str, shapes: tuple[tuple[int, ...], ...], dtyp
     TypeError, ValueError
         For another dtype or shape.
     """
-    mask = mask if isinstance(mask, Variable) else np.asarray(mask)
+    mask = mask if isinstance(mask, Variable) else as_data(mask)
     if mask.dtype != bool and mask.dtype != dtype:
         raise TypeError(f"{name} must be bool or {dtype}, got {mask.dtype}")
     if mask.shape not in shapes:
@@ -176,7 +184,12 @@ def split_mask(mask: Any) -> tuple[Any, Any]:
         return None, None
     if mask.dtype != bool:
         return None, mask
-    return ~(mask._data if isinstance(mask, Variable) else mask), None
+    return ~untaped(mask), None
+
+
+def untaped(mask: Any) -> Any:
+    """A mask's array, wherever it lies."""
+    return mask._data if isinstance(mask, Variable) else as_data(mask)
 
 
 def merge_masks(*masks: tuple[Any, Any]) -> tuple[Any, Any]:
@@ -208,13 +221,14 @@ def as_one(keep: Any, bias: Any) -> Any:
     """The mask that the kernel takes: boolean, or floating with -inf where nothing is kept."""
     if bias is None or keep is None:
         return keep if bias is None else bias
-    return where(keep, bias, np.asarray(-np.inf, bias.dtype))
+    return where(keep, bias, -np.inf)
 
 
 def widen(keep: Any, bias: Any, columns: int) -> tuple[Any, Any]:
     """Masks with `columns` more keys at the end, which everybody may attend to."""
     if columns and keep is not None:
-        keep = np.concatenate([keep, np.ones((*keep.shape[:-1], columns), bool)], -1)
+        keep = np.concatenate([keep, np.ones_like(keep, shape=(*keep.shape[:-1], columns))], -1)
     if columns and bias is not None:
-        bias = cat([bias, np.zeros((*bias.shape[:-1], columns), bias.dtype)], -1)
+        zeros = np.zeros_like(untaped(bias), shape=(*bias.shape[:-1], columns))
+        bias = cat([bias, zeros], -1)
     return keep, bias

@@ -482,8 +482,11 @@ class Module:
         unexpected = [k for k in state_dict if k not in own]
         keys = (missing, unexpected) if strict else ([], [])
         check_keys(type(self).__name__, *keys, own, values)
+        from ..cuda.frameworks import device_of, move
+
         for name, value in values.items():
-            own[name].data[...] = value
+            data = own[name].data
+            data[...] = move(value, device_of(data))
         return IncompatibleKeys(missing, unexpected)
 
     # -- switching -------------------------------------------------------------------------------

@@ -91,7 +91,7 @@ def relu(input: ArrayT) -> ArrayT:
     Parameters
     ----------
     input : array of any shape, float32 or float64
-        Any strides.
+        Any strides. On a GPU: float32, float16 or bfloat16.
 
     Returns
     -------
@@ -101,7 +101,7 @@ def relu(input: ArrayT) -> ArrayT:
     Raises
     ------
     TypeError
-        If `input` is not float32 or float64.
+        If `input` is of another dtype.
 
     Examples
     --------
@@ -125,7 +125,7 @@ def relu6(input: ArrayT) -> ArrayT:
     Parameters
     ----------
     input : array of any shape, float32 or float64
-        Any strides.
+        Any strides. On a GPU: float32, float16 or bfloat16.
 
     Returns
     -------
@@ -135,7 +135,7 @@ def relu6(input: ArrayT) -> ArrayT:
     Raises
     ------
     TypeError
-        If `input` is not float32 or float64.
+        If `input` is of another dtype.
 
     Examples
     --------
@@ -159,7 +159,7 @@ def leaky_relu(input: ArrayT, negative_slope: float = 0.01) -> ArrayT:
     Parameters
     ----------
     input : array of any shape, float32 or float64
-        Any strides.
+        Any strides. On a GPU: float32, float16 or bfloat16.
     negative_slope : float
         The slope s. Default: 0.01.
 
@@ -171,7 +171,7 @@ def leaky_relu(input: ArrayT, negative_slope: float = 0.01) -> ArrayT:
     Raises
     ------
     TypeError
-        If `input` is not float32 or float64, or `negative_slope` is not a number.
+        If `input` is of another dtype, or `negative_slope` is not a number.
 
     Examples
     --------
@@ -195,7 +195,7 @@ def elu(input: ArrayT, alpha: float = 1.0) -> ArrayT:
     Parameters
     ----------
     input : array of any shape, float32 or float64
-        Any strides.
+        Any strides. On a GPU: float32, float16 or bfloat16.
     alpha : float
         What y tends to, negated, where x falls. Default: 1.0.
 
@@ -207,7 +207,7 @@ def elu(input: ArrayT, alpha: float = 1.0) -> ArrayT:
     Raises
     ------
     TypeError
-        If `input` is not float32 or float64, or `alpha` is not a number.
+        If `input` is of another dtype, or `alpha` is not a number.
 
     Examples
     --------
@@ -231,7 +231,7 @@ def selu(input: ArrayT) -> ArrayT:
     Parameters
     ----------
     input : array of any shape, float32 or float64
-        Any strides.
+        Any strides. On a GPU: float32, float16 or bfloat16.
 
     Returns
     -------
@@ -241,7 +241,7 @@ def selu(input: ArrayT) -> ArrayT:
     Raises
     ------
     TypeError
-        If `input` is not float32 or float64.
+        If `input` is of another dtype.
 
     Examples
     --------
@@ -265,7 +265,7 @@ def celu(input: ArrayT, alpha: float = 1.0) -> ArrayT:
     Parameters
     ----------
     input : array of any shape, float32 or float64
-        Any strides.
+        Any strides. On a GPU: float32, float16 or bfloat16.
     alpha : float
         What y tends to, negated, where x falls; not 0. Default: 1.0.
 
@@ -277,7 +277,7 @@ def celu(input: ArrayT, alpha: float = 1.0) -> ArrayT:
     Raises
     ------
     TypeError
-        If `input` is not float32 or float64, or `alpha` is not a number.
+        If `input` is of another dtype, or `alpha` is not a number.
     ValueError
         If `alpha` is 0.
 
@@ -304,7 +304,7 @@ def gelu(input: ArrayT, approximate: str = "none") -> ArrayT:
     Parameters
     ----------
     input : array of any shape, float32 or float64
-        Any strides.
+        Any strides. On a GPU: float32, float16 or bfloat16.
     approximate : str
         `'none'`: exact. `'tanh'`: the approximation above.
 
@@ -316,7 +316,7 @@ def gelu(input: ArrayT, approximate: str = "none") -> ArrayT:
     Raises
     ------
     TypeError
-        If `input` is not float32 or float64.
+        If `input` is of another dtype.
     ValueError
         If `approximate` is neither.
 
@@ -344,7 +344,7 @@ def silu(input: ArrayT) -> ArrayT:
     Parameters
     ----------
     input : array of any shape, float32 or float64
-        Any strides.
+        Any strides. On a GPU: float32, float16 or bfloat16.
 
     Returns
     -------
@@ -354,7 +354,7 @@ def silu(input: ArrayT) -> ArrayT:
     Raises
     ------
     TypeError
-        If `input` is not float32 or float64.
+        If `input` is of another dtype.
 
     Examples
     --------
@@ -378,7 +378,7 @@ def mish(input: ArrayT) -> ArrayT:
     Parameters
     ----------
     input : array of any shape, float32 or float64
-        Any strides.
+        Any strides. On a GPU: float32, float16 or bfloat16.
 
     Returns
     -------
@@ -388,7 +388,7 @@ def mish(input: ArrayT) -> ArrayT:
     Raises
     ------
     TypeError
-        If `input` is not float32 or float64.
+        If `input` is of another dtype.
 
     Examples
     --------
@@ -412,7 +412,7 @@ def sigmoid(input: ArrayT) -> ArrayT:
     Parameters
     ----------
     input : array of any shape, float32 or float64
-        Any strides.
+        Any strides. On a GPU: float32, float16 or bfloat16.
 
     Returns
     -------
@@ -422,7 +422,7 @@ def sigmoid(input: ArrayT) -> ArrayT:
     Raises
     ------
     TypeError
-        If `input` is not float32 or float64.
+        If `input` is of another dtype.
 
     Examples
     --------
@@ -446,7 +446,7 @@ def logsigmoid(input: ArrayT) -> ArrayT:
     Parameters
     ----------
     input : array of any shape, float32 or float64
-        Any strides.
+        Any strides. On a GPU: float32, float16 or bfloat16.
 
     Returns
     -------
@@ -456,7 +456,7 @@ def logsigmoid(input: ArrayT) -> ArrayT:
     Raises
     ------
     TypeError
-        If `input` is not float32 or float64.
+        If `input` is of another dtype.
 
     Examples
     --------
@@ -480,7 +480,7 @@ def tanh(input: ArrayT) -> ArrayT:
     Parameters
     ----------
     input : array of any shape, float32 or float64
-        Any strides.
+        Any strides. On a GPU: float32, float16 or bfloat16.
 
     Returns
     -------
@@ -490,7 +490,7 @@ def tanh(input: ArrayT) -> ArrayT:
     Raises
     ------
     TypeError
-        If `input` is not float32 or float64.
+        If `input` is of another dtype.
 
     Examples
     --------
@@ -514,7 +514,7 @@ def softplus(input: ArrayT, beta: float = 1.0, threshold: float = 20.0) -> Array
     Parameters
     ----------
     input : array of any shape, float32 or float64
-        Any strides.
+        Any strides. On a GPU: float32, float16 or bfloat16.
     beta : float
         How sharp the bend is; not 0. Default: 1.0.
     threshold : float
@@ -528,7 +528,7 @@ def softplus(input: ArrayT, beta: float = 1.0, threshold: float = 20.0) -> Array
     Raises
     ------
     TypeError
-        If `input` is not float32 or float64, or an argument is not a number.
+        If `input` is of another dtype, or an argument is not a number.
     ValueError
         If `beta` is 0.
 
@@ -554,7 +554,7 @@ def softsign(input: ArrayT) -> ArrayT:
     Parameters
     ----------
     input : array of any shape, float32 or float64
-        Any strides.
+        Any strides. On a GPU: float32, float16 or bfloat16.
 
     Returns
     -------
@@ -564,7 +564,7 @@ def softsign(input: ArrayT) -> ArrayT:
     Raises
     ------
     TypeError
-        If `input` is not float32 or float64.
+        If `input` is of another dtype.
 
     Examples
     --------
@@ -588,7 +588,7 @@ def hardswish(input: ArrayT) -> ArrayT:
     Parameters
     ----------
     input : array of any shape, float32 or float64
-        Any strides.
+        Any strides. On a GPU: float32, float16 or bfloat16.
 
     Returns
     -------
@@ -598,7 +598,7 @@ def hardswish(input: ArrayT) -> ArrayT:
     Raises
     ------
     TypeError
-        If `input` is not float32 or float64.
+        If `input` is of another dtype.
 
     Examples
     --------
@@ -622,7 +622,7 @@ def hardsigmoid(input: ArrayT) -> ArrayT:
     Parameters
     ----------
     input : array of any shape, float32 or float64
-        Any strides.
+        Any strides. On a GPU: float32, float16 or bfloat16.
 
     Returns
     -------
@@ -632,7 +632,7 @@ def hardsigmoid(input: ArrayT) -> ArrayT:
     Raises
     ------
     TypeError
-        If `input` is not float32 or float64.
+        If `input` is of another dtype.
 
     Examples
     --------
@@ -656,7 +656,7 @@ def hardtanh(input: ArrayT, min_val: float = -1.0, max_val: float = 1.0) -> Arra
     Parameters
     ----------
     input : array of any shape, float32 or float64
-        Any strides.
+        Any strides. On a GPU: float32, float16 or bfloat16.
     min_val : float
         The lower bound. Default: -1.0.
     max_val : float
@@ -670,7 +670,7 @@ def hardtanh(input: ArrayT, min_val: float = -1.0, max_val: float = 1.0) -> Arra
     Raises
     ------
     TypeError
-        If `input` is not float32 or float64, or an argument is not a number.
+        If `input` is of another dtype, or an argument is not a number.
     ValueError
         If `min_val` exceeds `max_val`.
 
@@ -696,7 +696,7 @@ def hardshrink(input: ArrayT, lambd: float = 0.5) -> ArrayT:
     Parameters
     ----------
     input : array of any shape, float32 or float64
-        Any strides.
+        Any strides. On a GPU: float32, float16 or bfloat16.
     lambd : float
         The largest magnitude that is cut. Default: 0.5.
 
@@ -708,7 +708,7 @@ def hardshrink(input: ArrayT, lambd: float = 0.5) -> ArrayT:
     Raises
     ------
     TypeError
-        If `input` is not float32 or float64, or `lambd` is not a number.
+        If `input` is of another dtype, or `lambd` is not a number.
 
     Examples
     --------
@@ -732,7 +732,7 @@ def softshrink(input: ArrayT, lambd: float = 0.5) -> ArrayT:
     Parameters
     ----------
     input : array of any shape, float32 or float64
-        Any strides.
+        Any strides. On a GPU: float32, float16 or bfloat16.
     lambd : float
         By how much, at least 0. Default: 0.5.
 
@@ -744,7 +744,7 @@ def softshrink(input: ArrayT, lambd: float = 0.5) -> ArrayT:
     Raises
     ------
     TypeError
-        If `input` is not float32 or float64, or `lambd` is not a number.
+        If `input` is of another dtype, or `lambd` is not a number.
     ValueError
         If `lambd` is negative.
 
@@ -770,7 +770,7 @@ def tanhshrink(input: ArrayT) -> ArrayT:
     Parameters
     ----------
     input : array of any shape, float32 or float64
-        Any strides.
+        Any strides. On a GPU: float32, float16 or bfloat16.
 
     Returns
     -------
@@ -780,7 +780,7 @@ def tanhshrink(input: ArrayT) -> ArrayT:
     Raises
     ------
     TypeError
-        If `input` is not float32 or float64.
+        If `input` is of another dtype.
 
     Examples
     --------
@@ -804,7 +804,7 @@ def threshold(input: ArrayT, threshold: float, value: float) -> ArrayT:
     Parameters
     ----------
     input : array of any shape, float32 or float64
-        Any strides.
+        Any strides. On a GPU: float32, float16 or bfloat16.
     threshold : float
         The largest x that is replaced.
     value : float
@@ -818,7 +818,7 @@ def threshold(input: ArrayT, threshold: float, value: float) -> ArrayT:
     Raises
     ------
     TypeError
-        If `input` is not float32 or float64, or an argument is not a number.
+        If `input` is of another dtype, or an argument is not a number.
 
     Examples
     --------

@@ -345,7 +345,7 @@ class Clip(Function):
         """Through where nothing was clipped, bounds included."""
         (x,) = ctx.saved_tensors
         low, high = ctx.bounds
-        inside = np.ones(x.shape, bool) if low is None else x >= low
+        inside = np.ones_like(x, bool) if low is None else x >= low
         if high is not None:
             inside = inside & (x <= high)
         return np.where(inside, grad, 0), None, None

@@ -61,6 +61,7 @@ def scaled_dot_product_attention(
     Parameters
     ----------
     query : array of shape (..., L, E), float32 or float64
+        On a GPU: float32, float16 or bfloat16.
         L queries of E features. Any strides, here and below; leading dimensions broadcast.
     key, value : array of shape (..., S, E) and (..., S, Ev)
     attn_mask : array that broadcasts to (..., L, S), bool or the dtype of `query`, optional

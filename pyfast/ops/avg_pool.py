@@ -66,6 +66,7 @@ def avg_pool1d(
     Parameters
     ----------
     input : array of shape (N, C, L) or (C, L), float32 or float64
+        On a GPU: float32, float16 or bfloat16.
         Any strides, channels-last included.
     kernel_size : int
         Elements in a window.
@@ -88,7 +89,7 @@ def avg_pool1d(
     ValueError
         If `input` has the wrong rank or is empty but for its batch, or a size is out of range.
     TypeError
-        If `input` is not float32 or float64, or a size is not an int.
+        If `input` is of another dtype, or a size is not an int.
 
     Examples
     --------
@@ -122,6 +123,7 @@ def avg_pool2d(
     Parameters
     ----------
     input : array of shape (N, C, H, W) or (C, H, W), float32 or float64
+        On a GPU: float32, float16 or bfloat16.
         Any strides, channels-last included.
     kernel_size : int or (int, int)
         Elements in a window.
@@ -146,7 +148,7 @@ def avg_pool2d(
     ValueError
         If `input` has the wrong rank or is empty but for its batch, or a size is out of range.
     TypeError
-        If `input` is not float32 or float64, or a size is not an int.
+        If `input` is of another dtype, or a size is not an int.
 
     Examples
     --------
@@ -178,6 +180,7 @@ def adaptive_avg_pool1d(input: ArrayT, output_size: Size) -> ArrayT:
     Parameters
     ----------
     input : array of shape (N, C, L) or (C, L), float32 or float64
+        On a GPU: float32, float16 or bfloat16.
         Any strides, channels-last included.
     output_size : int
         Elements of the output.
@@ -192,7 +195,7 @@ def adaptive_avg_pool1d(input: ArrayT, output_size: Size) -> ArrayT:
         If the input has the wrong rank or an empty axis that is pooled, or `output_size` is
         negative.
     TypeError
-        If `input` is not float32 or float64, or `output_size` is not an int.
+        If `input` is of another dtype, or `output_size` is not an int.
 
     Examples
     --------
@@ -220,6 +223,7 @@ def adaptive_avg_pool2d(input: ArrayT, output_size: OutputSize) -> ArrayT:
     Parameters
     ----------
     input : array of shape (N, C, H, W) or (C, H, W), float32 or float64
+        On a GPU: float32, float16 or bfloat16.
         Any strides, channels-last included.
     output_size : int, None, or a pair of them
         (H_out, W_out), or one number for both; None keeps the size of the input.
@@ -234,7 +238,7 @@ def adaptive_avg_pool2d(input: ArrayT, output_size: OutputSize) -> ArrayT:
         If the input has the wrong rank or an empty axis that is pooled, or `output_size` is
         negative.
     TypeError
-        If `input` is not float32 or float64, or `output_size` is not an int.
+        If `input` is of another dtype, or `output_size` is not an int.
 
     Examples
     --------

@@ -120,7 +120,7 @@ def conv1d(
     Parameters
     ----------
     input : array of shape (N, C, L) or (C, L), float32 or float64
-        Any strides.
+        Any strides. On a GPU: float32, float16 or bfloat16.
     weight : array of shape (O, C / groups, K)
     bias : array of shape (O,), optional
     stride, dilation : int or (int,)
@@ -142,7 +142,7 @@ def conv1d(
     ValueError
         If shapes do not fit together, the kernel not into the padded input, or for a bad setting.
     TypeError
-        If the arrays are not all float32 or all float64, or a setting is not an int.
+        If the arrays are not all of one such dtype, or a setting is not an int.
 
     Examples
     --------
@@ -180,6 +180,7 @@ def conv2d(
     Parameters
     ----------
     input : array of shape (N, C, H, W) or (C, H, W), float32 or float64
+        On a GPU: float32, float16 or bfloat16.
         Any strides: images stored channels-last are read as they are.
     weight : array of shape (O, C / groups, KH, KW)
     bias : array of shape (O,), optional
@@ -204,7 +205,7 @@ def conv2d(
     ValueError
         If shapes do not fit together, the kernel not into the padded input, or for a bad setting.
     TypeError
-        If the arrays are not all float32 or all float64, or a setting is not an int.
+        If the arrays are not all of one such dtype, or a setting is not an int.
 
     Examples
     --------
@@ -244,7 +245,7 @@ def conv_transpose1d(
     Parameters
     ----------
     input : array of shape (N, C, L) or (C, L), float32 or float64
-        Any strides.
+        Any strides. On a GPU: float32, float16 or bfloat16.
     weight : array of shape (C, O / groups, K)
     bias : array of shape (O,), optional
     stride, dilation : int or (int,)
@@ -268,7 +269,7 @@ def conv_transpose1d(
     ValueError
         If shapes do not fit together, padding leaves no output, or a setting is out of range.
     TypeError
-        If the arrays are not all float32 or all float64, or a setting is not an int.
+        If the arrays are not all of one such dtype, or a setting is not an int.
 
     Examples
     --------
@@ -308,6 +309,7 @@ def conv_transpose2d(
     Parameters
     ----------
     input : array of shape (N, C, H, W) or (C, H, W), float32 or float64
+        On a GPU: float32, float16 or bfloat16.
         Any strides: images stored channels-last are read as they are.
     weight : array of shape (C, O / groups, KH, KW)
     bias : array of shape (O,), optional
@@ -332,7 +334,7 @@ def conv_transpose2d(
     ValueError
         If shapes do not fit together, padding leaves no output, or a setting is out of range.
     TypeError
-        If the arrays are not all float32 or all float64, or a setting is not an int.
+        If the arrays are not all of one such dtype, or a setting is not an int.
 
     Examples
     --------
@@ -366,7 +368,7 @@ def unfold(
     Parameters
     ----------
     input : array of shape (N, C, H, W) or (C, H, W), float32 or float64
-        Any strides.
+        Any strides. On a GPU: float32, float16 or bfloat16.
     kernel_size, dilation, padding, stride : int or (int, int)
         As in :func:`conv2d`.
 
@@ -381,7 +383,7 @@ def unfold(
         If a setting is out of range, the kernel does not fit into the padded input, or `input` has
         another rank.
     TypeError
-        If `input` is not float32 or float64, or a setting is not an int.
+        If `input` is of another dtype, or a setting is not an int.
 
     Examples
     --------
@@ -418,7 +420,7 @@ def fold(
     Parameters
     ----------
     input : array of shape (N, C KH KW, L) or (C KH KW, L), float32 or float64
-        Any strides.
+        Any strides. On a GPU: float32, float16 or bfloat16.
     output_size : int or (int, int)
         Height and width of the images.
     kernel_size, dilation, padding, stride : int or (int, int)
@@ -433,7 +435,7 @@ def fold(
     ValueError
         If `input` does not have the shape the settings ask for, or a setting is out of range.
     TypeError
-        If `input` is not float32 or float64, or a setting is not an int.
+        If `input` is of another dtype, or a setting is not an int.
 
     Examples
     --------

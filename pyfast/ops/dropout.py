@@ -60,6 +60,7 @@ def dropout(input: ArrayT, p: float = 0.5, training: bool = True) -> ArrayT:
     Parameters
     ----------
     input : array of any shape, float32 or float64
+        On a GPU: float32, float16 or bfloat16.
     p : float in [0, 1]
     training : bool
         False: a plain copy.
@@ -73,7 +74,7 @@ def dropout(input: ArrayT, p: float = 0.5, training: bool = True) -> ArrayT:
     ValueError
         If `p` is outside [0, 1].
     TypeError
-        If `input` is not float32 or float64.
+        If `input` is of another dtype.
 
     Examples
     --------
@@ -94,6 +95,7 @@ def dropout1d(input: ArrayT, p: float = 0.5, training: bool = True) -> ArrayT:
     Parameters
     ----------
     input : array of shape (N, C, L) or (C, L), float32 or float64
+        On a GPU: float32, float16 or bfloat16.
     p : float in [0, 1]
     training : bool
         False: a plain copy.
@@ -107,7 +109,7 @@ def dropout1d(input: ArrayT, p: float = 0.5, training: bool = True) -> ArrayT:
     ValueError
         If `p` is outside [0, 1] or `input` is not 2-D or 3-D.
     TypeError
-        If `input` is not float32 or float64.
+        If `input` is of another dtype.
 
     Examples
     --------
@@ -128,6 +130,7 @@ def dropout2d(input: ArrayT, p: float = 0.5, training: bool = True) -> ArrayT:
     Parameters
     ----------
     input : array of shape (N, C, H, W) or (C, H, W), float32 or float64
+        On a GPU: float32, float16 or bfloat16.
     p : float in [0, 1]
     training : bool
         False: a plain copy.
@@ -141,7 +144,7 @@ def dropout2d(input: ArrayT, p: float = 0.5, training: bool = True) -> ArrayT:
     ValueError
         If `p` is outside [0, 1] or `input` is not 3-D or 4-D.
     TypeError
-        If `input` is not float32 or float64.
+        If `input` is of another dtype.
 
     Examples
     --------
@@ -163,6 +166,7 @@ def alpha_dropout(input: ArrayT, p: float = 0.5, training: bool = False) -> Arra
     Parameters
     ----------
     input : array of any shape, float32 or float64
+        On a GPU: float32, float16 or bfloat16.
     p : float in [0, 1]
     training : bool
         False (PyTorch's default here): a plain copy.
@@ -176,7 +180,7 @@ def alpha_dropout(input: ArrayT, p: float = 0.5, training: bool = False) -> Arra
     ValueError
         If `p` is outside [0, 1].
     TypeError
-        If `input` is not float32 or float64.
+        If `input` is of another dtype.
 
     Examples
     --------

@@ -61,6 +61,7 @@ def embedding(
     input : array of any shape, integers
         Row numbers in [0, rows).
     weight : array of shape (rows, width), float32 or float64
+        On a GPU: float32, float16 or bfloat16.
     padding_idx : int, optional
         This row gets no gradient; negative counts from the end.
     max_norm : float, optional
@@ -81,7 +82,7 @@ def embedding(
     IndexError
         If an index is outside [0, rows).
     TypeError
-        If `input` is not of integers or `weight` is not float32 or float64.
+        If `input` is not of integers or `weight` is of another dtype.
     ValueError
         If `weight` is not 2-D, `padding_idx` is outside [-rows, rows), or `sparse` is true.
 
@@ -117,13 +118,19 @@ def _renormalise(input: Any, weight: Any, max_norm: float, norm_type: float) -> 
     """Scale the picked rows of `weight` down to `max_norm`, in place."""
     if not max_norm > 0:
         raise ValueError(f"embedding: max_norm must be positive, got {max_norm}")
-    for array in (weight, input):
-        raw = array._data if isinstance(array, Variable) else array
-        if backend_for(raw, "embedding") == "cuda":
-            raise NotImplementedError("embedding: not on CUDA yet: max_norm")
-    table = weight._data if isinstance(weight, Variable) else as_array(weight, "embedding")
-    picked = input._data if isinstance(input, Variable) else as_array(input, "embedding")
+    table, picked = (a._data if isinstance(a, Variable) else a for a in (weight, input))
+    for array in (table, picked):
+        if backend_for(array, "embedding") == "cuda":
+            from ..cuda.frameworks import kernels_of
+
+            renorm = kernels_of(array, "embedding").embedding_renorm
+            return renorm(picked, table, float(max_norm), float(norm_type))
+    table, picked = as_array(table, "embedding"), as_array(picked, "embedding")
     _core.embedding(picked, table)  # the checks, before anything is written
+    return _scale_rows(picked, table, max_norm, norm_type)
+
+
+def _scale_rows(picked: Any, table: Any, max_norm: float, norm_type: float) -> None:
     rows = np.unique(picked)
     norms = np.linalg.norm(table[rows], norm_type, axis=1)
     scale = np.where(norms > max_norm, max_norm / (norms + 1e-7), 1.0)

@@ -56,7 +56,7 @@ def glu(input: ArrayT, dim: int = -1) -> ArrayT:
     Parameters
     ----------
     input : array of shape (..., 2n, ...), float32 or float64
-        Any strides.
+        Any strides. On a GPU: float32, float16 or bfloat16.
     dim : int
         The axis of length 2n that is halved. Default: the last.
 
@@ -70,7 +70,7 @@ def glu(input: ArrayT, dim: int = -1) -> ArrayT:
     IndexError
         If `dim` is not an axis of `input`.
     TypeError
-        If `input` is not float32 or float64, or `dim` is not an int.
+        If `input` is of another dtype, or `dim` is not an int.
     ValueError
         If the axis has an odd length, or `input` has no axis.
 
@@ -97,7 +97,7 @@ def prelu(input: ArrayT, weight: ArrayT) -> ArrayT:
     Parameters
     ----------
     input : array of shape (batch, channels, ...) or (n,), float32 or float64
-        Any strides.
+        Any strides. On a GPU: float32, float16 or bfloat16.
     weight : array of shape (channels,), (1,) or (), dtype of `input`
         A slope for each channel, or one for all.
 
@@ -109,7 +109,7 @@ def prelu(input: ArrayT, weight: ArrayT) -> ArrayT:
     Raises
     ------
     TypeError
-        If `input` is not float32 or float64, or `weight` has another dtype.
+        If `input` is of another dtype, or `weight` has another dtype.
     ValueError
         If `weight` holds neither one value nor one a channel, or `input` has no axis.
 
@@ -135,7 +135,7 @@ def softmin(input: ArrayT, dim: int = -1) -> ArrayT:
     Parameters
     ----------
     input : array of shape (..., n, ...), float32 or float64
-        Any strides.
+        Any strides. On a GPU: float32, float16 or bfloat16.
     dim : int
         The axis of length n that is normalised. Default: the last.
 
@@ -149,7 +149,7 @@ def softmin(input: ArrayT, dim: int = -1) -> ArrayT:
     IndexError
         If `dim` is not an axis of `input`.
     TypeError
-        If `input` is not float32 or float64, or `dim` is not an int.
+        If `input` is of another dtype, or `dim` is not an int.
 
     Examples
     --------

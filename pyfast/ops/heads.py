@@ -40,7 +40,7 @@ class SplitHeads(Function):
     def backward(ctx: Any, *grads: Any) -> Any:
         """Each gradient is copied once, to where its heads came from."""
         shape, groups, batch_first = ctx.how
-        full = np.empty(shape, grads[0].dtype)
+        full = np.empty_like(grads[0], order="C", shape=shape)
         apart = _apart(full, sum(groups)).transpose(_head_axes(batch_first))
         for grad, n, end in zip(grads, groups, itertools.accumulate(groups), strict=True):
             apart[:, end - n : end] = grad
@@ -98,7 +98,7 @@ def _rotated(x: Any, cos: Any, sin: Any, interleaved: bool) -> Any:
     if not interleaved:
         parts = [np.s_[..., :half], np.s_[..., half:]]
     first, second = (x[part] for part in parts)
-    turned = np.empty(x.shape, x.dtype)
+    turned = np.empty_like(x, order="C")
     turned[parts[0]] = first * cos - second * sin
     turned[parts[1]] = second * cos + first * sin
     return turned

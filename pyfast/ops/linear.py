@@ -62,7 +62,7 @@ def linear(
     Parameters
     ----------
     input : array of shape (..., in), float32 or float64
-        Any strides.
+        Any strides. On a GPU: float32, float16 or bfloat16.
     weight : array of shape (out, in), or (in,) for a single output without an axis
     bias : array of shape (out,), or () beside a weight of shape (in,), optional
     activation : str, optional
@@ -78,7 +78,7 @@ def linear(
     Raises
     ------
     TypeError
-        If the arrays are not all float32 or all float64, or `activation` is no string.
+        If the arrays are not all of one such dtype, or `activation` is no string.
     ValueError
         If the shapes do not fit, or for an unknown `activation`.
 
@@ -111,7 +111,7 @@ def matmul(input: ArrayT, other: ArrayT) -> ArrayT:
     Parameters
     ----------
     input : array of shape (..., n, k) or (k,), float32 or float64
-        Any strides.
+        Any strides. On a GPU: float32, float16 or bfloat16.
     other : array of shape (..., k, m) or (k,), dtype of `input`
         The axes before the matrices' broadcast.
 
@@ -123,7 +123,7 @@ def matmul(input: ArrayT, other: ArrayT) -> ArrayT:
     Raises
     ------
     TypeError
-        If the arrays are not both float32 or both float64.
+        If the arrays are not both of one such dtype.
     ValueError
         If the shapes do not fit or an operand has no axis.
 

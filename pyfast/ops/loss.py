@@ -178,6 +178,7 @@ def cross_entropy(
     Parameters
     ----------
     input : array of shape (N, C, d1, ...) or (C,), float32 or float64
+        On a GPU: float32, float16 or bfloat16.
         Scores (logits), classes along the second axis.
     target : array of shape (N, d1, ...) or (), integers; or of the shape and dtype of `input`
         Class indices in [0, C), or a probability for each class.
@@ -229,6 +230,7 @@ def nll_loss(
     Parameters
     ----------
     input : array of shape (N, C, d1, ...) or (C,), float32 or float64
+        On a GPU: float32, float16 or bfloat16.
         Log-probabilities, classes along the second axis.
     target : array of shape (N, d1, ...) or (), integers
         Class indices in [0, C).
@@ -266,6 +268,7 @@ def mse_loss(input: ArrayT, target: Any, *, reduction: str = "mean", weight: Any
     Parameters
     ----------
     input : array of any shape, float32 or float64
+        On a GPU: float32, float16 or bfloat16.
     target : array that broadcasts with `input`, same dtype
     reduction : {"mean", "sum", "none"}
     weight : array that broadcasts to the result, optional
@@ -295,6 +298,7 @@ def l1_loss(input: ArrayT, target: Any, *, reduction: str = "mean", weight: Any 
     Parameters
     ----------
     input : array of any shape, float32 or float64
+        On a GPU: float32, float16 or bfloat16.
     target : array that broadcasts with `input`, same dtype
     reduction : {"mean", "sum", "none"}
     weight : array that broadcasts to the result, optional
@@ -329,6 +333,7 @@ def smooth_l1_loss(
     Parameters
     ----------
     input : array of any shape, float32 or float64
+        On a GPU: float32, float16 or bfloat16.
     target : array that broadcasts with `input`, same dtype
     reduction : {"mean", "sum", "none"}
     beta : float, at least 0
@@ -369,6 +374,7 @@ def huber_loss(
     Parameters
     ----------
     input : array of any shape, float32 or float64
+        On a GPU: float32, float16 or bfloat16.
     target : array that broadcasts with `input`, same dtype
     reduction : {"mean", "sum", "none"}
     delta : float, positive
@@ -405,6 +411,7 @@ def binary_cross_entropy(
     Parameters
     ----------
     input : array of any shape, float32 or float64
+        On a GPU: float32, float16 or bfloat16.
         Probabilities in [0, 1].
     target : array of the shape and dtype of `input`
         Usually 0 or 1.
@@ -445,6 +452,7 @@ def binary_cross_entropy_with_logits(
     Parameters
     ----------
     input : array of any shape, float32 or float64
+        On a GPU: float32, float16 or bfloat16.
         Scores (logits).
     target : array of the shape and dtype of `input`
         Usually 0 or 1.
@@ -486,6 +494,7 @@ def kl_div(
     Parameters
     ----------
     input : array of any shape, float32 or float64
+        On a GPU: float32, float16 or bfloat16.
         Log-probabilities x.
     target : array that broadcasts with `input`, same dtype
         Probabilities t, or their logarithms with `log_target`.

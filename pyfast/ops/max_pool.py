@@ -97,6 +97,7 @@ def max_pool1d(
     Parameters
     ----------
     input : array of shape (N, C, L) or (C, L), float32 or float64
+        On a GPU: float32, float16 or bfloat16.
         Any strides, channels-last included.
     kernel_size : int
         Elements in a window.
@@ -123,7 +124,7 @@ def max_pool1d(
     ValueError
         If `input` has the wrong rank or is empty but for its batch, or a size is out of range.
     TypeError
-        If `input` is not float32 or float64, or a size is not an int.
+        If `input` is of another dtype, or a size is not an int.
 
     Examples
     --------
@@ -158,6 +159,7 @@ def max_pool2d(
     Parameters
     ----------
     input : array of shape (N, C, H, W) or (C, H, W), float32 or float64
+        On a GPU: float32, float16 or bfloat16.
         Any strides, channels-last included.
     kernel_size : int or (int, int)
         Elements in a window.
@@ -184,7 +186,7 @@ def max_pool2d(
     ValueError
         If `input` has the wrong rank or is empty but for its batch, or a size is out of range.
     TypeError
-        If `input` is not float32 or float64, or a size is not an int.
+        If `input` is of another dtype, or a size is not an int.
 
     Examples
     --------
@@ -214,6 +216,7 @@ def adaptive_max_pool1d(input: ArrayT, output_size: Size, return_indices: bool =
     Parameters
     ----------
     input : array of shape (N, C, L) or (C, L), float32 or float64
+        On a GPU: float32, float16 or bfloat16.
         Any strides, channels-last included.
     output_size : int
         Elements of the output.
@@ -232,7 +235,7 @@ def adaptive_max_pool1d(input: ArrayT, output_size: Size, return_indices: bool =
         If the input has the wrong rank or is empty in more than its batch, or `output_size` is
         negative.
     TypeError
-        If `input` is not float32 or float64, or `output_size` is not an int.
+        If `input` is of another dtype, or `output_size` is not an int.
 
     Examples
     --------
@@ -261,6 +264,7 @@ def adaptive_max_pool2d(
     Parameters
     ----------
     input : array of shape (N, C, H, W) or (C, H, W), float32 or float64
+        On a GPU: float32, float16 or bfloat16.
         Any strides, channels-last included.
     output_size : int, None, or a pair of them
         (H_out, W_out), or one number for both; None keeps the size of the input.
@@ -279,7 +283,7 @@ def adaptive_max_pool2d(
         If the input has the wrong rank or is empty in more than its batch, or `output_size` is
         negative.
     TypeError
-        If `input` is not float32 or float64, or `output_size` is not an int.
+        If `input` is of another dtype, or `output_size` is not an int.
 
     Examples
     --------

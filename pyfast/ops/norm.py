@@ -183,7 +183,8 @@ def batch_norm(
     Parameters
     ----------
     input : array of shape (batch, channels, ...), float32 or float64
-        Any strides; channels-last images are read in place.
+        Any strides; channels-last images are read in place. On a GPU: float32, float16 or
+        bfloat16; the other arrays may be float32 beside 16 bits.
     running_mean, running_var : array of shape (channels,), optional
         Updated in place when `training`; required otherwise.
     weight, bias : array of shape (channels,), optional
@@ -210,7 +211,7 @@ def batch_norm(
         If a shape does not fit, running arrays are read-only or missing, one value must train, or
         `activation` is no name of one, or not "relu" beside a residual.
     TypeError
-        If `input` is not float32 or float64, or the dtypes differ.
+        If `input` is of another dtype, or the dtypes differ.
 
     Examples
     --------
@@ -250,7 +251,8 @@ def instance_norm(
     Parameters
     ----------
     input : array of shape (batch, channels, ...), float32 or float64
-        Any strides.
+        Any strides. On a GPU: float32, float16 or bfloat16; the other
+        arrays may be float32 beside 16 bits.
     running_mean, running_var : array of shape (channels,), optional
         Updated in place when `use_input_stats`; required otherwise.
     weight, bias : array of shape (channels,), optional
@@ -273,7 +275,7 @@ def instance_norm(
         If a shape does not fit `input`, a running array is read-only or missing, or
         `use_input_stats` with a single position.
     TypeError
-        If `input` is not float32 or float64, or the dtypes differ.
+        If `input` is of another dtype, or the dtypes differ.
 
     Examples
     --------
@@ -302,7 +304,8 @@ def group_norm(
     Parameters
     ----------
     input : array of shape (batch, channels, ...), float32 or float64
-        Any strides.
+        Any strides. On a GPU: float32, float16 or bfloat16; the other
+        arrays may be float32 beside 16 bits.
     num_groups : int
         Must divide channels.
     weight, bias : array of shape (channels,), optional
@@ -321,7 +324,7 @@ def group_norm(
         If `num_groups` does not divide channels, a shape does not fit, or the only sample has one
         value per group.
     TypeError
-        If `input` is not float32 or float64, or the dtypes differ.
+        If `input` is of another dtype, or the dtypes differ.
 
     Examples
     --------
@@ -353,7 +356,8 @@ def layer_norm(
     Parameters
     ----------
     input : array of shape (..., *normalized_shape), float32 or float64
-        Any strides.
+        Any strides. On a GPU: float32, float16 or bfloat16; the other
+        arrays may be float32 beside 16 bits.
     normalized_shape : int or sequence of ints
         The last sizes of `input`; an int is one size.
     weight, bias : array of shape normalized_shape, optional
@@ -371,7 +375,7 @@ def layer_norm(
     ValueError
         If `normalized_shape` is not how the shape of `input` ends, or a weight's shape differs.
     TypeError
-        If `input` is not float32 or float64, or the dtypes differ.
+        If `input` is of another dtype, or the dtypes differ.
 
     Examples
     --------
@@ -401,7 +405,8 @@ def rms_norm(
     Parameters
     ----------
     input : array of shape (..., *normalized_shape), float32 or float64
-        Any strides.
+        Any strides. On a GPU: float32, float16 or bfloat16; the other
+        arrays may be float32 beside 16 bits.
     normalized_shape : int or sequence of ints
         The last sizes of `input`; an int is one size.
     weight : array of shape normalized_shape, optional
@@ -419,7 +424,7 @@ def rms_norm(
     ValueError
         If `normalized_shape` is not how the shape of `input` ends, or the weight's shape differs.
     TypeError
-        If `input` is not float32 or float64, or the dtypes differ.
+        If `input` is of another dtype, or the dtypes differ.
 
     Examples
     --------

@@ -48,7 +48,7 @@ def pad(
     Parameters
     ----------
     input : array of any shape, float32 or float64
-        Any strides.
+        Any strides. On a GPU: float32, float16 or bfloat16.
     pad : sequence of 2 k ints
         (before, after) of the last axis, then of the one before it, and so on for k axes. All modes
         but constant need k in {1, 2, 3} and an input of k + 1 or k + 2 axes.
@@ -68,7 +68,7 @@ def pad(
         than the axis (reflect) or longer than it (circular); if `mode` is none of the four; or if
         `value` is given to another mode than constant.
     TypeError
-        If `input` is not float32 or float64, or an amount is not an int.
+        If `input` is of another dtype, or an amount is not an int.
 
     Examples
     --------

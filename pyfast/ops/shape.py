@@ -98,7 +98,7 @@ class Clone(Function):
     @staticmethod
     def forward(ctx: Any, x: Any) -> Any:
         """The copy."""
-        return np.array(x, order="C")
+        return x.copy(order="C")
 
     @staticmethod
     def backward(ctx: Any, grad: Any) -> Any:
@@ -164,7 +164,7 @@ class Cat(Function):
     def forward(ctx: Any, axis: int, *arrays: Any) -> Any:
         """The joined array."""
         ctx.axis = axis
-        ctx.ends = np.cumsum([a.shape[axis] for a in arrays if a.ndim])[:-1]
+        ctx.ends = np.cumsum([a.shape[axis] for a in arrays if a.ndim])[:-1].tolist()
         return np.concatenate(arrays, axis=axis)
 
     @staticmethod

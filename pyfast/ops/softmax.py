@@ -53,7 +53,7 @@ def softmax(input: ArrayT, dim: int = -1) -> ArrayT:
     Parameters
     ----------
     input : array of shape (..., n, ...), float32 or float64
-        Any strides.
+        Any strides. On a GPU: float32, float16 or bfloat16.
     dim : int
         The axis of length n that is normalised. Default: the last.
 
@@ -67,7 +67,7 @@ def softmax(input: ArrayT, dim: int = -1) -> ArrayT:
     IndexError
         If `dim` is not an axis of `input`.
     TypeError
-        If `input` is not float32 or float64, or `dim` is not an int.
+        If `input` is of another dtype, or `dim` is not an int.
 
     Examples
     --------
@@ -91,7 +91,7 @@ def log_softmax(input: ArrayT, dim: int = -1) -> ArrayT:
     Parameters
     ----------
     input : array of shape (..., n, ...), float32 or float64
-        Any strides.
+        Any strides. On a GPU: float32, float16 or bfloat16.
     dim : int
         The axis of length n that is normalised. Default: the last.
 
@@ -105,7 +105,7 @@ def log_softmax(input: ArrayT, dim: int = -1) -> ArrayT:
     IndexError
         If `dim` is not an axis of `input`.
     TypeError
-        If `input` is not float32 or float64, or `dim` is not an int.
+        If `input` is of another dtype, or `dim` is not an int.
 
     Examples
     --------

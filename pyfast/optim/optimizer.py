@@ -308,13 +308,15 @@ class Optimizer:
             return _SCALARS[key](value)
         if value is None:
             return None
-        array = np.array(np.asarray(value), parameter.data.dtype, order="C")
+        from ..cuda.frameworks import device_of, move
+
+        array = np.array(np.asarray(move(value, "cpu")), parameter.data.dtype, order="C")
         if array.shape != parameter.data.shape:
             raise ValueError(
                 f"{self._name}: {key} of shape {array.shape} in the state_dict belongs to a "
                 f"parameter of shape {parameter.data.shape}"
             )
-        return array
+        return move(array, device_of(parameter.data))
 
     def __repr__(self) -> str:
         lines = [f"{self._name} ("]

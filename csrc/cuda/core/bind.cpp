@@ -1,5 +1,6 @@
 #include "cuda/core/call.h"
 #include "cuda/core/device.h"
+#include "cuda/hopper/device.h"
 
 namespace pyfast::cuda {
 
@@ -35,6 +36,8 @@ void register_core(py::module_& m) {
   m.def("why_not", &why_not);
   m.def("device_count", &device_count);
   m.def("device_info", &device_info, py::arg("device") = 0);
+  m.def("hopper_kernels_run", &hopper_kernels_run, py::arg("device") = 0);
+  m.def("use_portable_kernels", &use_portable_kernels);
   m.attr("architectures") = PYFAST_CUDA_ARCHITECTURES;
 }
 

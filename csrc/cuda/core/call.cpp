@@ -49,13 +49,19 @@ const char* wanted(Kind kind) {
   return "";
 }
 
+const char* remedy(Kind kind, std::string_view dtype) {
+  if (dtype != "float64" || (kind != Kind::floating && kind != Kind::mask)) return "";
+  return "; convert it to float32, or move the arrays to the CPU, which takes float64";
+}
+
 // What framework.view(array) answers: (pointer, shape, strides in elements, dtype, device).
 TensorView view_of(Call& call, py::handle array, const char* argument, Kind kind) {
   const Where where{call.op(), argument};
   const py::tuple seen = call.framework().attr("view")(array, call.op(), argument);
   const auto dtype = py::cast<std::string>(seen[3]);
   const Name* name = find(dtype);
-  if (!name || !matches(kind, name->dtype)) throw TypeError(concat(where, wanted(kind), dtype));
+  if (!name || !matches(kind, name->dtype))
+    throw TypeError(concat(where, wanted(kind), dtype, remedy(kind, dtype)));
   call.join(argument, py::cast<int>(seen[4]));
   auto* pointer = reinterpret_cast<void*>(py::cast<std::uintptr_t>(seen[0]));
   return {pointer, name->dtype, to_shape(seen[1], where), to_shape(seen[2], where)};
@@ -90,6 +96,15 @@ Input::Input(Call& call, py::handle array, const char* argument, Kind kind, bool
 Input Input::optional(Call& call, py::handle array, const char* argument, Kind kind,
                       bool contiguous) {
   return array.is_none() ? Input() : Input(call, array, argument, kind, contiguous);
+}
+
+Input Input::written(Call& call, py::handle array, const char* argument) {
+  Input x = optional(call, array, argument, Kind::floating, false);
+  if (x->defined && !x->contiguous())
+    throw ValueError(concat(call.op(), ": ", argument,
+                            " must be C-contiguous on a GPU, got strides ", x->strides,
+                            " for shape ", x->shape));
+  return x;
 }
 
 Output::Output(const Call& call, DType dtype, const Dims& shape) {

@@ -52,6 +52,9 @@ class Input {
   // None gives a view with defined == false.
   static Input optional(Call& call, py::handle array, const char* argument,
                         Kind kind = Kind::floating, bool contiguous = true);
+  // An array that the op writes where it lies: ValueError for one that is not C-contiguous, since
+  // what is written to a copy would be lost.
+  static Input written(Call& call, py::handle array, const char* argument);
 
   operator const TensorView&() const { return view_; }
   const TensorView* operator->() const { return &view_; }

@@ -24,6 +24,7 @@ template <class T, class Map>
 __device__ __forceinline__ void fetch(T (&share)[kSlabShare], const T* data, const Map& map,
                                       std::int64_t batch, std::int64_t row, std::int64_t rows,
                                       std::int64_t k, std::int64_t end) {
+  asm volatile("" : "+l"(row));  // else 32 rows' places wait in registers for the next slab
 #pragma unroll
   for (int i = 0; i < kSlabShare; ++i) {
     const SlabSlot s(static_cast<int>(threadIdx.x) + i * kContractThreads, map.rows_adjacent);
@@ -118,9 +119,8 @@ void contract(const Contraction& c, const void* a, const A& a_map, const void* b
               const Finish& finish, float* parts, cudaStream_t stream) {
   if (c.batch * c.rows * c.columns == 0) return;
   const auto launch = [&](const auto& put) {
-    detail::
-        contract_kernel<<<static_cast<unsigned>(c.tiles()), detail::kContractThreads, 0, stream>>>(
-            c, static_cast<const T*>(a), a_map, static_cast<const T*>(b), b_map, put);
+    detail::contract_kernel<<<grid_size(c.tiles()), detail::kContractThreads, 0, stream>>>(
+        c, static_cast<const T*>(a), a_map, static_cast<const T*>(b), b_map, put);
   };
   if (c.splits == 1) return launch(detail::PutFinished<Finish>{finish});
   launch(detail::PutPartial{parts, c.splits, c.rows, c.columns});

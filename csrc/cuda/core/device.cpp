@@ -29,6 +29,8 @@ std::string describe(cudaError_t status) {
     case cudaErrorNoKernelImageForDevice:
       return "this build has no code for this GPU, only for sm " PYFAST_CUDA_ARCHITECTURES
              "; rebuild with PYFAST_CUDA_ARCHITECTURES naming it";
+    case cudaErrorInvalidConfiguration:
+      return "the arrays need more blocks of threads than one launch takes; split the batch";
     case cudaErrorMemoryAllocation:
       return "the GPU's memory ended; use smaller batches or free arrays";
     case cudaErrorIllegalAddress:

@@ -4,7 +4,8 @@
 //
 // What it finds beside wrong numbers: shared memory that was never written (it begins as NaN), a
 // copy that nobody waited for (it lands only when waited for, or at once: both are tried), a
-// barrier that not every thread reaches. Compiled by the host compiler only.
+// barrier that not every thread reaches. hopper/emulator.h adds what sm_90a has. Compiled by the
+// host compiler only.
 #pragma once
 
 #include <ucontext.h>
@@ -30,6 +31,7 @@ class Emulator {
     return emulator;
   }
   bool late_copies = true;  // a copy lands when it is waited for, not when it begins
+  bool last_first = false;  // threads take turns from the last to the first
 
   void run(unsigned grid, int threads, std::size_t bytes, const std::function<void()>& body) {
     for (unsigned block = 0; block < grid; ++block) {
@@ -52,6 +54,15 @@ class Emulator {
     sync_block();
     return any;
   }
+
+  // For waits that are loops: others go on until something has happened.
+  void yield() { swapcontext(&threads_[threadIdx.x].context, &scheduler_); }
+  void note_progress() { progress_ = true; }
+  // What happens by itself, but as late as it may: when no thread can go on without it.
+  void at_last(std::function<void()> event) { events_.push_back(std::move(event)); }
+  // A kernel that does what the machine forbids; the run ends with an exception.
+  void fail(const char* why) { failure_ = why; }
+  long blocks_begun() const { return blocks_begun_; }
 
   // Every lane of the warp gives a value; all of them are seen afterwards.
   template <class V>
@@ -125,6 +136,8 @@ class Emulator {
     threads_ = std::vector<Lane>(static_cast<std::size_t>(threads));
     warps_ = std::vector<Warp>(static_cast<std::size_t>(threads / kWarp));
     block_barrier_ = {};
+    events_.clear();
+    ++blocks_begun_;
     for (Lane& lane : threads_) {
       lane.stack.resize(1 << 17);
       getcontext(&lane.context);
@@ -135,11 +148,17 @@ class Emulator {
     }
     for (progress_ = true; progress_;) {
       progress_ = false;
-      for (std::size_t t = 0; t < threads_.size(); ++t) {
+      for (std::size_t i = 0; i < threads_.size(); ++i) {
+        const std::size_t t = last_first ? threads_.size() - 1 - i : i;
         if (threads_[t].done) continue;
         threadIdx.x = static_cast<unsigned>(t);
         swapcontext(&scheduler_, &threads_[t].context);
       }
+      if (failure_) throw std::logic_error(std::exchange(failure_, nullptr));
+      if (progress_ || events_.empty()) continue;
+      events_.front()();
+      events_.pop_front();
+      progress_ = true;
     }
     for (const Lane& lane : threads_)
       if (!lane.done) throw std::logic_error("emulator: a barrier that not every thread reaches");
@@ -160,10 +179,13 @@ class Emulator {
   const std::function<void()>* body_ = nullptr;
   std::vector<Lane> threads_;
   std::vector<Warp> warps_;
+  std::deque<std::function<void()>> events_;
+  long blocks_begun_ = 0;
+  const char* failure_ = nullptr;
   Barrier block_barrier_;
   ucontext_t scheduler_{};
   bool progress_ = false, any_ = false;
-  alignas(128) unsigned char shared_[232448];  // what a block may have on sm_90
+  alignas(1024) unsigned char shared_[232448];  // what a block may have on sm_90
 };
 
 }  // namespace pyfast::cuda

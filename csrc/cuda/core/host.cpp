@@ -17,6 +17,8 @@ namespace pyfast::cuda {
 
 void register_attention_host(py::module_& host);
 void register_conv_host(py::module_& host);
+void register_embedding_host(py::module_& host);
+void register_hopper_host(py::module_& host);
 void register_loss_host(py::module_& host);
 void register_matmul_host(py::module_& host);
 void register_pad_host(py::module_& host);
@@ -126,6 +128,8 @@ void register_host(py::module_& m) {
   host.def("unary_backward", &unary_backward);
   register_attention_host(host);
   register_conv_host(host);
+  register_embedding_host(host);
+  register_hopper_host(host);
   register_loss_host(host);
   register_matmul_host(host);
   register_pad_host(host);

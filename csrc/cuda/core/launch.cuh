@@ -2,6 +2,7 @@
 // the fibres of core/emulator.h.
 #pragma once
 
+#include "cuda/core/grid.h"
 #include "cuda/core/machine.cuh"
 
 namespace pyfast::cuda {
@@ -20,8 +21,7 @@ struct Launch {
         cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
                              static_cast<int>(bytes)) != cudaSuccess)
       return;  // run() raises what cudaGetLastError says
-    kernel<<<static_cast<unsigned>(blocks), static_cast<unsigned>(threads), bytes, stream>>>(
-        args...);
+    kernel<<<grid_size(blocks), static_cast<unsigned>(threads), bytes, stream>>>(args...);
   }
 };
 

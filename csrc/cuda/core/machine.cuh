@@ -3,16 +3,19 @@
 // compiler reads this, core/emulator.h plays them for tests.
 #pragma once
 
+#include <algorithm>
 #include <bit>
 #include <cstdint>
 
 #if defined(__CUDACC__)
 #define PYFAST_KERNEL(...) __global__ void __launch_bounds__(__VA_ARGS__)
 #define PYFAST_GRID_CONSTANT __grid_constant__
+#define PYFAST_NOINLINE __noinline__
 #else
 #include "cuda/core/emulator.h"
 #define PYFAST_KERNEL(...) static void  // nvcc makes a function of the same name, which launches
 #define PYFAST_GRID_CONSTANT
+#define PYFAST_NOINLINE __attribute__((noinline))
 #endif
 
 #include "cuda/core/warp_tile.cuh"
@@ -74,12 +77,16 @@ __device__ __forceinline__ void wait_copies() {
   asm volatile("cp.async.wait_group %0;" ::"n"(kPending) : "memory");
 }
 
-__device__ __forceinline__ float from_lane(float x, int lane) {
+template <class V>
+__device__ __forceinline__ V from_lane(V x, int lane) {
   return __shfl_sync(0xffffffffu, x, lane);
 }
-__device__ __forceinline__ float from_lane_xor(float x, int bits) {
+template <class V>
+__device__ __forceinline__ V from_lane_xor(V x, int bits) {
   return __shfl_xor_sync(0xffffffffu, x, bits);
 }
+
+__device__ __forceinline__ bool any_of_warp(bool x) { return __any_sync(0xffffffffu, x) != 0; }
 
 __device__ __forceinline__ float power_of_two(float x) {
   float y;
@@ -153,9 +160,17 @@ template <int kPending>
 void wait_copies() {
   Emulator::self().wait_copies(kPending);
 }
-inline float from_lane(float x, int lane) { return Emulator::self().exchange(x)[lane]; }
-inline float from_lane_xor(float x, int bits) {
+template <class V>
+V from_lane(V x, int lane) {
+  return Emulator::self().exchange(x)[lane];
+}
+template <class V>
+V from_lane_xor(V x, int bits) {
   return Emulator::self().exchange(x)[static_cast<int>(threadIdx.x % 32) ^ bits];
+}
+inline bool any_of_warp(bool x) {
+  const bool* lanes = Emulator::self().exchange(x);
+  return std::any_of(lanes, lanes + Emulator::kWarp, [](bool any) { return any; });
 }
 inline float power_of_two(float x) { return std::exp2(x); }
 

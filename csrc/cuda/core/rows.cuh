@@ -4,14 +4,14 @@
 #include <cmath>
 #include <cstdint>
 
+#include "cuda/core/grid.h"
 #include "cuda/core/numeric.cuh"
 
 namespace pyfast::cuda {
 
-// ceil(n / per) as a grid size; 2^31 - 1 blocks are the most a launch takes, and no array that fits
-// a GPU's memory needs more.
+// ceil(n / per) as a grid size.
 inline unsigned blocks_for(std::int64_t n, std::int64_t per) {
-  return static_cast<unsigned>((n + per - 1) / per);
+  return grid_size((n + per - 1) / per);
 }
 
 // kThreads threads a row (32: a warp, and four of them a block), each holding kPacks vectors of

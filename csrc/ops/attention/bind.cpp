@@ -1,42 +1,22 @@
-#include <algorithm>
-
 #include "core/python.h"
-#include "ops/attention/attention.h"
+#include "ops/attention/arguments.h"
 
 namespace pyfast {
 
 namespace {
 
 // What forward and backward are both called with.
-struct Call {
+struct Call : AttentionSettings {
   Input query, key, value, mask;
-  AttentionParams params;
-  bool scale_given;
 
   Call(const char* op, py::handle q, py::handle k, py::handle v, py::handle attn_mask,
        py::handle dropout_p, bool is_causal, py::handle scale, bool enable_gqa, std::uint64_t seed,
        std::uint64_t offset, py::handle window_size)
-      : query(q, {op, "query"}),
+      : AttentionSettings(op, dropout_p, is_causal, scale, enable_gqa, seed, offset, window_size),
+        query(q, {op, "query"}),
         key(k, {op, "key"}),
         value(v, {op, "value"}),
-        mask(Input::optional(attn_mask, {op, "attn_mask"}, Kind::mask)),
-        scale_given(!scale.is_none()) {
-    params.dropout_p = to_double(dropout_p, {op, "dropout_p"});
-    params.is_causal = is_causal;
-    if (scale_given) params.scale = to_double(scale, {op, "scale"});
-    params.enable_gqa = enable_gqa;
-    params.seed = seed;
-    params.offset = offset;
-    if (!window_size.is_none()) set_window(op, window_size);
-  }
-  void set_window(const char* op, py::handle window_size) {
-    const Dims sides = to_dims(window_size, {op, "window_size"}, 2);
-    const auto bound = [](std::int64_t side) {
-      return side == -1 ? kUnboundedWindow : std::min(side, kUnboundedWindow);
-    };
-    params.window_left = bound(sides[0]);
-    params.window_right = bound(sides[1]);
-  }
+        mask(Input::optional(attn_mask, {op, "attn_mask"}, Kind::mask)) {}
   AttentionInputs inputs() const { return {query, key, value, mask}; }
 };
 

@@ -1,6 +1,7 @@
 // correlate_band with output channels in the lanes (kernel_lanes.h): blocks of the source are
 // copied into a band, a stretch of the sum at a time, and every panel of weights passes over it.
-// Tiles come out point by point and are turned on their way to the target.
+// Tiles come out point by point and are turned on their way to the target, a panel of a block at a
+// time where their points may be any.
 #include "core/parallel.h"
 #include "gemm/gemm.h"
 #include "gemm/kernel.h"
@@ -38,7 +39,8 @@ class Lanes {
                                     1, (c.taps() == 1 ? kDepthOfOne : kDepth) / c.taps()))),
         offsets_(deep_) {
     for (std::int64_t i = 0; i < deep_; ++i) offsets_[i] = plan_.offset(i / c.taps(), i % c.taps());
-    tile_size_ = plan_.tile_rows() * plan_.tile_cols() * panel_;
+    tile_size_ =
+        (kernels_.lanes_anywhere ? gemm_.rows : plan_.tile_rows() * plan_.tile_cols()) * panel_;
     cut_output();
   }
 
@@ -127,9 +129,12 @@ class Lanes {
   // `weights`: packed panels of `out` output channels, of which the item's begin at `at`; null
   // where they are packed here.
   void compute(const Item& item, const T* weights, std::int64_t out, std::int64_t at) const {
-    const bool one = deep_ == depth();
-    const std::int64_t step = one ? 0 : tile_size_, panel_sums = plan_.tiles() * step;
-    const Workspace<T> sums(one ? tile_size_ : ceil_div(item.out, panel_) * panel_sums);
+    const bool one = deep_ == depth(), anywhere = kernels_.lanes_anywhere;
+    const std::int64_t step = one ? 0 : tile_size_, all = sums_of_panel();
+    const std::int64_t panel_sums = one ? 0 : all, panels = ceil_div(item.out, panel_);
+    const Workspace<T> sums(!one ? panels * all : anywhere ? all : tile_size_);
+    const Workspace<std::int64_t> points(anywhere ? plan_.points() : 0);
+    if (anywhere) locate_points(item.block, points);
     const Workspace<T> band(plan_.in_place() ? 0 : deep_ / c_.taps() * plan_.channel_pitch());
     std::fill_n(band.data(), band.size(), T{0});
     const Workspace<T> fresh(weights ? 0 : panel_ * deep_);
@@ -143,9 +148,27 @@ class Lanes {
           source.pack(fresh.data(), item.first + r,
                       static_cast<int>(std::min(panel_, item.out - r)), width(r, item.out), k,
                       s.depth);
-        multiply(item, s, r, panel, data, sums.data() + r / panel_ * panel_sums, step);
+        T* const to = sums.data() + r / panel_ * panel_sums;
+        if (anywhere)
+          multiply_anywhere(item, s, r, panel, data, points, to);
+        else
+          multiply(item, s, r, panel, data, to, step);
       }
     }
+  }
+
+  // Elements of a panel's sums over a block.
+  std::int64_t sums_of_panel() const {
+    if (!kernels_.lanes_anywhere) return plan_.tiles() * tile_size_;
+    return plan_.points() * panel_;
+  }
+
+  // Where a block's points lie, one after the other.
+  void locate_points(const BandBlock& b, const Workspace<std::int64_t>& points) const {
+    std::int64_t* to = points.data();
+    for (std::int64_t n = 0; n < b.samples; ++n)
+      for (std::int64_t y = 0; y < b.rows; ++y)
+        for (std::int64_t x = 0; x < b.cols; ++x) *to++ = plan_.point(n, y, x);
   }
 
   // A block's source, from depth s.begin on: where it lies, or copied into the band.
@@ -180,6 +203,25 @@ class Lanes {
         }
   }
 
+  // The same where a tile's points may be any: rows and samples follow each other in the sums.
+  void multiply_anywhere(const Item& item, const Stretch& s, std::int64_t r, const T* panel,
+                         const T* data, const Workspace<std::int64_t>& points, T* sums) const {
+    const BandBlock& b = item.block;
+    const std::int64_t count = b.samples * b.rows * b.cols;
+    const int lanes = width(r, item.out), vectors = lanes / gemm_.width;
+    LanesSource<T> source{data, offsets_.data(), 0, 2 * gemm_.rows * plan_.col_step()};
+    for (std::int64_t p = 0; p < count; p += gemm_.rows) {
+      source.points = points.data() + p;
+      const std::int64_t n = std::min<std::int64_t>(gemm_.rows, count - p);
+      kernels_.lanes_micro[(n - 1) * gemm_.vectors + vectors - 1](s.depth, source, panel,
+                                                                  sums + p * lanes, !s.first);
+    }
+    if (!s.last) return;
+    const int rows = static_cast<int>(std::min<std::int64_t>(lanes, item.out - r));
+    const std::int64_t channel = item.group * c_.out + item.first;
+    band_sink(c_, b, channel, b.cols, b.rows * b.cols).store_turned(sums, lanes, r, rows, 0, count);
+  }
+
   // Of row y of a tile, in the target, of channel 0.
   std::int64_t target(const Item& item, const Tile& t, std::int64_t y) const {
     return c_.target_offset(item.block.n + t.n, item.block.y + t.y + y, item.block.x + t.x);
@@ -210,6 +252,11 @@ class Lanes {
 
 template <class T>
 bool prefers_lanes(const Correlation<T>& c) {
+  // Turning what comes out costs as much as it saves where a point's sum is short and tiles are
+  // small.
+  constexpr std::int64_t kLongRow = 400;
+  const bool shallow = c.taps() == 1 && c.grid() >= kLongRow && 2 * c.out >= c.in;
+  if (shallow && conv_kernels<T>().lanes_anywhere) return false;
   return prefers_band(c) && c.out >= gemm_kernels<T>().width && (c.x.stride <= 2 || c.x.grid == 1);
 }
 

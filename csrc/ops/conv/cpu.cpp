@@ -40,7 +40,7 @@ void scatter(const ConvGeometry& g, Image<const T> maps, const T* weight, Image<
   std::swap(c.weight_in, c.weight_out);
   settings(c);
   const std::int64_t phases_y = scatter_phases(g.y), phases_x = scatter_phases(g.x);
-  if (phases_y < std::min(g.y.stride, g.y.image) || phases_x < std::min(g.x.stride, g.x.image)) {
+  if (leaves_points(g.y) || leaves_points(g.x)) {
     c.y = untouched_axis(g.y);
     c.x = untouched_axis(g.x);
     correlate(c);

@@ -82,8 +82,9 @@ template <class T>
 struct LanesSource {
   const T* data;
   const std::int64_t* offsets;
-  std::int64_t row_step;  // between rows of points
-  std::int64_t ahead;     // what will be read next, fetched into L2
+  std::int64_t row_step;                 // between rows of points
+  std::int64_t ahead;                    // what will be read next, fetched into L2
+  const std::int64_t* points = nullptr;  // where each is, if they are anywhere
 };
 
 // tile[p * lanes + l] (+)= sum over d of point p of step d * weights[d * lanes + l]
@@ -98,7 +99,9 @@ struct ConvKernels {
   // For points s = 1 or 2 apart, r rows of c of them (of two rows up to half a tile's) and v
   // vectors of lanes, with R = GemmKernels::rows:
   //   lanes_micro[((s - 1) * (R + R / 2) + (r - 1) * R + c - 1) * vectors + v - 1]
+  // Where `lanes_anywhere`, for p points anywhere: lanes_micro[(p - 1) * vectors + v - 1]
   const LanesMicro<T>* lanes_micro;
+  bool lanes_anywhere;
   // C(r, p) = epilogue(tile[p * lanes + r]), r < rows
   void (*lanes_store)(const gemm::Epilogue<T>& e, const T* tile, int lanes, int points, int rows);
   void (*fill_inside)(const BandFill<T>& fill, T* band);

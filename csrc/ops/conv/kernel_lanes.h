@@ -4,7 +4,9 @@
 // A step loads a vector or two of weights and broadcasts each point's element from the band, where
 // it lies; a tap of the kernel is an offset. Points are broadcast one by one, so that rows of any
 // length, 7 and 14 above all, fill the tile, and no load crosses a cache line. Where a row is no
-// longer than half a tile, two of them share it. Included by kernel.cpp only.
+// longer than half a tile, two of them share it. Where a tile has so few points that each has a
+// pointer in a register, they may be any: those of 56 fill nine tiles of six and two a tenth that
+// waits for its own sums. Included by kernel.cpp only.
 #pragma once
 
 #include "gemm/kernel_micro.h"
@@ -17,39 +19,71 @@ namespace pyfast::PYFAST_ISA {
 
 namespace {
 
-template <class T, int stride, int rows, int cols, int vectors>
-PYFAST_INLINE void lanes_step(typename vec<T>::native (&sums)[rows * cols * vectors], const T* a,
-                              const LanesSource<T>& s, const T* b) {
-  __builtin_prefetch(a + s.ahead);
+constexpr bool kAnywhere = kRows <= 6;
+
+// One step of `points` points, point(r) being r's element.
+template <class T, int points, int vectors, class Point>
+PYFAST_INLINE void lanes_step(typename vec<T>::native (&sums)[points * vectors], const T* weights,
+                              Point point) {
   typename vec<T>::native right[vectors];
-  unroll<vectors>([&](auto j) PYFAST_INLINED { right[j] = vec<T>::load(b + j * vec<T>::size).v; });
-  unroll<rows * cols>([&](auto r) PYFAST_INLINED {
-    const auto left = vec<T>(a[r / cols * s.row_step + r % cols * stride]).v;
+  unroll<vectors>([&](auto j)
+                      PYFAST_INLINED { right[j] = vec<T>::load(weights + j * vec<T>::size).v; });
+  unroll<points>([&](auto r) PYFAST_INLINED {
+    const auto left = vec<T>(point(r)).v;
     unroll<vectors>([&](auto j) PYFAST_INLINED {
       sums[r * vectors + j] = backend::fma(left, right[j], sums[r * vectors + j]);
     });
   });
 }
 
-template <class T, int stride, int rows, int cols, int vectors>
-void lanes_micro(std::int64_t depth, const LanesSource<T>& source, const T* weights, T* tile,
-                 bool accumulate) {
-  const LanesSource<T> s = source;
-  constexpr int w = vec<T>::size, all = rows * cols * vectors;
+// step(sums, offset, weights) for every depth; sums of short stretches are added up.
+template <class T, int points, int vectors, class Step>
+PYFAST_INLINE void lanes_sums(std::int64_t depth, const std::int64_t* offsets, const T* weights,
+                              T* tile, bool accumulate, Step step) {
+  constexpr int w = vec<T>::size, all = points * vectors, line = 64 / static_cast<int>(sizeof(T));
   if (accumulate)
-    for (int i = 0; i < all; ++i) __builtin_prefetch(tile + i * w);
+    for (int i = 0; i < all * w; i += line) __builtin_prefetch(tile + i);
   typename vec<T>::native sums[all] = {};
   std::int64_t d = 0;
   for (; d + 2 <= depth; d += 2, weights += 2 * vectors * w) {
-    lanes_step<T, stride, rows, cols, vectors>(sums, s.data + s.offsets[d], s, weights);
-    lanes_step<T, stride, rows, cols, vectors>(sums, s.data + s.offsets[d + 1], s,
-                                               weights + vectors * w);
+    step(sums, offsets[d], weights);
+    step(sums, offsets[d + 1], weights + vectors * w);
   }
-  if (d < depth)
-    lanes_step<T, stride, rows, cols, vectors>(sums, s.data + s.offsets[d], s, weights);
+  if (d < depth) step(sums, offsets[d], weights);
   if (accumulate)
     unroll<all>([&](auto i) PYFAST_INLINED { sums[i] += vec<T>::load(tile + i * w).v; });
   unroll<all>([&](auto i) PYFAST_INLINED { vec<T>(sums[i]).store(tile + i * w); });
+}
+
+template <class T, int stride, int rows, int cols, int vectors>
+void lanes_micro(std::int64_t depth, const LanesSource<T>& source, const T* weights, T* tile,
+                 bool accumulate) {
+  constexpr int points = rows * cols;
+  const LanesSource<T> s = source;
+  lanes_sums<T, points, vectors>(depth, s.offsets, weights, tile, accumulate,
+                                 [&](auto& sums, std::int64_t offset, const T* b) PYFAST_INLINED {
+                                   const T* a = s.data + offset;
+                                   __builtin_prefetch(a + s.ahead);
+                                   lanes_step<T, points, vectors>(
+                                       sums, b, [&](auto r) PYFAST_INLINED {
+                                         return a[r / cols * s.row_step + r % cols * stride];
+                                       });
+                                 });
+}
+
+template <class T, int points, int vectors>
+void lanes_micro_anywhere(std::int64_t depth, const LanesSource<T>& source, const T* weights,
+                          T* tile, bool accumulate) {
+  const T* point[points];
+  unroll<points>([&](auto r) PYFAST_INLINED { point[r] = source.data + source.points[r]; });
+  const T* const ahead = point[0] + source.ahead;
+  lanes_sums<T, points, vectors>(depth, source.offsets, weights, tile, accumulate,
+                                 [&](auto& sums, std::int64_t offset, const T* b) PYFAST_INLINED {
+                                   __builtin_prefetch(ahead + offset);
+                                   lanes_step<T, points, vectors>(
+                                       sums, b,
+                                       [&](auto r) PYFAST_INLINED { return point[r][offset]; });
+                                 });
 }
 
 // Stride 1, then 2: one row of 1 ... kRows points, then two of 1 ... kRows / 2.
@@ -65,10 +99,21 @@ struct LanesTable<T, std::integer_sequence<int, i...>> {
       &lanes_micro<T, stride(i), rows(i), cols(i), i % kVectors + 1>...};
 };
 
+template <class T, class Indices>
+struct AnywhereTable;
+template <class T, int... i>
+struct AnywhereTable<T, std::integer_sequence<int, i...>> {
+  static constexpr LanesMicro<T> entries[] = {
+      &lanes_micro_anywhere<T, i / kVectors + 1, i % kVectors + 1>...};
+};
+
 template <class T>
 constexpr const LanesMicro<T>* lanes_table() {
-  return LanesTable<T,
-                    std::make_integer_sequence<int, 2 * (kRows + kRows / 2) * kVectors>>::entries;
+  if constexpr (kAnywhere)
+    return AnywhereTable<T, std::make_integer_sequence<int, kRows * kVectors>>::entries;
+  else
+    return LanesTable<T,
+                      std::make_integer_sequence<int, 2 * (kRows + kRows / 2) * kVectors>>::entries;
 }
 
 // Points are turned into the rows of their channels a quad of lanes at a time.

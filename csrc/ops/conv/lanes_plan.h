@@ -11,14 +11,15 @@
 namespace pyfast {
 
 // One axis of the source under a block: rows with their padding, one after the other, where a tap
-// is an offset and neighbouring grid points are `stride` apart.
+// is an offset and neighbouring grid points are `stride` apart. A single point has no neighbour:
+// whatever stride it was given, its kernels are those of stride 1.
 struct LanesReach {
   std::int64_t lowest, stride, span;
   std::int64_t skip = 1;  // source coordinates from one entry to the next
 
   explicit LanesReach(const AxisPlan& a)
       : lowest(a.offset + (a.step < 0 ? (a.taps - 1) * a.step : 0)),
-        stride(a.stride),
+        stride(a.grid == 1 ? 1 : a.stride),
         span((a.taps - 1) * std::abs(a.step)) {}
 
   // A copy for a single tap holds the points alone.

@@ -42,6 +42,13 @@ inline AxisPlan scatter_axis(const ConvAxis& a, std::int64_t first) {
           first,  tap_step, phase, a.stride};
 }
 
+// Whether some image point meets no tap. A phase may lie beyond an image shorter than the stride.
+inline bool leaves_points(const ConvAxis& a) {
+  std::int64_t met = 0;
+  for (std::int64_t t = 0; t < scatter_phases(a); ++t) met += scatter_axis(a, t).grid > 0;
+  return met < std::min(a.stride, a.image);
+}
+
 // Every image point, with no tap.
 inline AxisPlan untouched_axis(const ConvAxis& a) {
   return {a.maps, a.image, 1, 0, 0, 1, 0, 1, 0, 1};

@@ -1,22 +1,29 @@
 // The gradient of a convolution's weight on AMX tiles. Depth runs over the pixels of a stretch of
-// the grid, laid out as a band (band_plan.h): the image's rows, split into bfloat16 parts once,
-// serve every tap, as the left operand may begin at any element; the maps' gradient, split once as
-// the right operand, has zeros where the band has what lies between rows.
+// the grid, laid out as a band (band_plan.h): the image's rows, split once, serve every tap, as the
+// left operand may begin at any element; the maps' gradient, split once as the right operand, has
+// zeros where the band has what lies between rows.
+//
+// At the highest precision both are split into digits (gemm/amx_digits.h), each channel and each
+// map of a stretch in units of its own. A stretch that digits would not suit, and any at less than
+// the highest precision, is split into bfloat16 parts.
 #include <algorithm>
 #include <atomic>
 
 #include "core/parallel.h"
 #include "gemm/amx.h"
 #include "gemm/kernel.h"
-#include "ops/conv/band_plan.h"
 #include "ops/conv/weight_gradient.h"
+#include "ops/conv/weight_rows.h"
 
 namespace pyfast {
 
 namespace {
 
-constexpr std::int64_t kTile = 2 * kAmxTile;
-constexpr std::int64_t kPoints = 400;            // of a stretch: no longer sum on the tiles
+constexpr std::int64_t kTile = WeightRows::kRows;
+// Of a stretch: no longer sum of parts on the tiles. Sums of digits are exact, but 16 columns of
+// maps should lie in L1 beside the rows of 16 channels.
+constexpr std::int64_t kPoints = 400, kDigitPoints = 512;
+constexpr std::int64_t kLongestSum = 1024;  // that digits are held against (amx_digit_products)
 constexpr std::int64_t kItemBytes = 1536 << 10;  // operands and sums, in L2
 constexpr std::int64_t kMostPanels = 24;         // of an item's channels, or maps
 constexpr std::int64_t kItems = 8;               // that keep several threads busy
@@ -24,31 +31,20 @@ constexpr double kMostProducts = 1e9;            // of an item, before signals a
 
 std::int64_t round_up(std::int64_t n, std::int64_t unit) { return ceil_div(n, unit) * unit; }
 
-// A 1 x 1 kernel over whole planes without gaps sees each as one row.
-bool is_flat(const ConvGeometry& g, const Image<const float>& image) {
-  const auto whole = [](const ConvAxis& a) {
-    return a.kernel == 1 && a.stride == 1 && a.padding == 0 && a.maps == a.image;
-  };
-  return whole(g.y) && whole(g.x) && image.row == g.x.image * image.column;
-}
-
-AxisPlan line(std::int64_t points) { return {points, points, 1, 1, 0, 1, 0, 1, 0, 1}; }
-
 class AmxWeights {
  public:
   AmxWeights(const ConvGeometry& g, const Image<const float>& image, const Image<const float>& maps)
       : g_(g),
-        image_(image),
-        maps_(maps),
         kernels_(amx::kernels()),
         parts_(gemm::amx_parts()),
-        flat_(is_flat(g, image)),
-        y_(flat_ ? line(1) : gather_axis(g.y)),
-        x_(flat_ ? line(g.pixels()) : gather_axis(g.x)),
-        plan_(y_, x_, g.batch, kPoints, false),
-        depth_(round_up(plan_.widest(), kAmxDepth)),
-        pitch_((ceil_div(plan_.channel_pitch() + kAmxDepth, kAmxDepth) | 1) * kAmxDepth),
-        map_pitch_(round_up(std::max(depth_, plan_.samples() * plan_.sample_pitch()), 16)) {
+        digits_(parts_ == kMostParts),
+        rows_(g, image, maps, digits_ ? kDigitPoints : kPoints,
+              digits_ ? kAmxDigitDepth : kAmxDepth),
+        plan_(rows_.plan()),
+        depth_(round_up(plan_.widest(), digits_ ? kAmxDigitDepth : kAmxDepth)),
+        pitch_(pitch_of(kAmxDepth)),
+        digit_pitch_(pitch_of(kAmxDigitDepth)),
+        summed_(std::min(g.batch * g.pixels(), g.taps() > 1 ? kLongestSum : gemm::kAmxSummed)) {
     cut();
   }
 
@@ -73,6 +69,8 @@ class AmxWeights {
   }
 
  private:
+  static constexpr int kMostParts = 3;  // at the highest precision
+
   struct Item {
     std::int64_t group, c, o, split;  // first channel and map, of the group
   };
@@ -83,16 +81,23 @@ class AmxWeights {
   }
   std::int64_t block_sums() const { return block_c_ * block_o_ * g_.taps(); }
 
+  // Between the rows of the image's parts: an odd number of cache lines of so many elements.
+  std::int64_t pitch_of(std::int64_t line) const {
+    return (ceil_div(plan_.channel_pitch() + line, line) | 1) * line;
+  }
+
   // Channels and maps of an item: operands and sums within L2, and as little as possible split more
   // than once.
   void cut() {
     const std::int64_t c = ceil_div(g_.channels, kTile), o = ceil_div(g_.maps, kTile);
+    const std::int64_t bytes_c = digits_ ? kAmxDigits * digit_pitch_ : 2 * parts_ * pitch_;
+    const std::int64_t bytes_o = digits_ ? kAmxDigits * depth_ : 2 * parts_ * depth_;
     std::int64_t best = -1;
     for (std::int64_t most_c = 1; most_c <= std::min(c, kMostPanels); ++most_c)
       for (std::int64_t most_o = 1; most_o <= std::min(o, kMostPanels); ++most_o) {
         const std::int64_t cs = even_pieces(c, most_c), os = even_pieces(o, most_o);
-        const std::int64_t bytes = 2 * parts_ * kTile * (cs * pitch_ + os * depth_) +
-                                   4 * kTile * kTile * cs * os * g_.taps();
+        const std::int64_t bytes =
+            kTile * (cs * bytes_c + os * bytes_o) + 4 * kTile * kTile * cs * os * g_.taps();
         const std::int64_t cost = ceil_div(o, os) * c * pitch_ + ceil_div(c, cs) * o * depth_;
         if (best >= 0 && (bytes > kItemBytes || cost >= best)) continue;
         best = cost;
@@ -108,115 +113,168 @@ class AmxWeights {
 
   // ---- one item's share of a round
 
+  // What a thread needs for it.
+  struct Operands {
+    std::int64_t c, o, channels, maps;  // first of all, and how many
+    Workspace<float> plain;
+    Workspace<std::uint16_t> left, right;  // parts, or digits
+    Workspace<float> left_units, right_units;
+    Workspace<AmxShifted> lefts;  // every tap of every 16 channels
+    std::int8_t* left_digits() const { return reinterpret_cast<std::int8_t*>(left.data()); }
+    std::int8_t* right_digits() const { return reinterpret_cast<std::int8_t*>(right.data()); }
+  };
+  Operands operands(const Item& item) const {
+    const std::int64_t channels = std::min(block_c_, g_.channels - item.c);
+    const std::int64_t maps = std::min(block_o_, g_.maps - item.o);
+    return {item.group * g_.channels + item.c,
+            item.group * g_.maps + item.o,
+            channels,
+            maps,
+            Workspace<float>(rows_.scratch()),
+            Workspace<std::uint16_t>(
+                round_up(channels, kAmxTile) *
+                std::max(parts_ * pitch_, digits_ ? kAmxDigits * digit_pitch_ / 2 : 0)),
+            Workspace<std::uint16_t>(round_up(maps, kTile) * parts_ * depth_),
+            Workspace<float>(round_up(channels, kTile)),
+            Workspace<float>(round_up(maps, kTile)),
+            Workspace<AmxShifted>(ceil_div(channels, kAmxTile) * g_.taps())};
+  }
+
   bool add(const Item& item, std::int64_t round, float* sums) const {
     const std::int64_t share = ceil_div(plan_.blocks(), splits_), step = ceil_div(share, rounds_);
     const std::int64_t first = item.split * share;
     const std::int64_t last = std::min(first + share, plan_.blocks());
     const std::int64_t begin = std::min(first + round * step, last);
     const std::int64_t end = std::min(begin + step, last);
-    const std::int64_t channels = std::min(block_c_, g_.channels - item.c);
-    const std::int64_t maps = std::min(block_o_, g_.maps - item.o);
-    const Workspace<std::uint16_t> left(round_up(channels, kAmxTile) * parts_ * pitch_);
-    const Workspace<std::uint16_t> right(round_up(maps, kTile) * parts_ * depth_);
-    const Workspace<float> plain(kTile * std::max(plan_.channel_pitch(), map_pitch_));
+    const Operands x = operands(item);
     if (round == 0 && begin == end) std::fill_n(sums, block_sums(), 0.0f);
-    std::fill_n(left.data(), left.size(), std::uint16_t{0});
+    std::fill_n(x.left.data(), x.left.size(), std::uint16_t{0});
     for (std::int64_t i = begin; i < end; ++i) {
-      const BandBlock block = plan_.block(i);
-      Magnitudes image_seen, maps_seen;
-      split_image(item, block, channels, plain.data(), left.data(), image_seen);
-      split_maps(item, block, maps, plain.data(), right.data(), maps_seen);
-      if (!gemm::amx_fits(image_seen, maps_seen, kPoints)) return false;
-      multiply(block, channels, maps, left.data(), right.data(), round > 0 || i > begin, sums);
+      const bool accumulate = round > 0 || i > begin;
+      if (!(digits_ && add_digits(plan_.block(i), x, accumulate, sums)) &&
+          !add_parts(plan_.block(i), x, accumulate, sums))
+        return false;
     }
     return true;
   }
 
-  bool lies_flat(const BandBlock& b, std::int64_t column) const {
-    return flat_ && b.samples == 1 && column == 1;
+  // ---- in digits
+
+  // False, and nothing written, where these would lose precision.
+  bool add_digits(const BandBlock& b, const Operands& x, bool accumulate, float* sums) const {
+    const std::int64_t steps = ceil_div(plan_.width(b), kAmxDigitDepth);
+    DigitSpread image_seen, maps_seen;
+    split_image(b, x, image_seen);
+    split_maps(b, x, maps_seen);
+    const int products = gemm::amx_digit_products(image_seen, maps_seen, plan_.width(b), summed_);
+    if (products == 0) return false;
+    for (std::int64_t o = 0; o < x.maps; o += kAmxTile) {
+      AmxShifted* left = x.lefts.data();
+      for (std::int64_t c = 0; c < x.channels; c += kAmxTile)
+        for (std::int64_t t = 0; t < g_.taps(); ++t)
+          *left++ = {x.left_digits() + c * digit_pitch_ + plan_.offset(0, t),
+                     x.left_units.data() + c, tile(sums, c, t, o, x.maps)};
+      kernels_.multiply_shifted(steps, x.lefts.data(), left - x.lefts.data(), digit_pitch_,
+                                left_digit(x), x.right_digits() + o * kAmxDigits * depth_,
+                                x.right_units.data() + o, products,
+                                map_width(x.maps - o / kTile * kTile), accumulate);
+    }
+    return true;
+  }
+  std::int64_t left_digit(const Operands& x) const {
+    return round_up(x.channels, kAmxTile) * digit_pitch_;
+  }
+  void split_image(const BandBlock& b, const Operands& x, DigitSpread& seen) const {
+    std::int64_t length = 1;
+    rows_.each_image(b, x.c, x.channels, x.plain.data(),
+                     [&](std::int64_t c, std::int64_t count, const float* rows, std::int64_t stride,
+                         std::int64_t n) {
+                       float* const units = x.left_units.data() + c;
+                       kernels_.look_along(units, rows, stride, static_cast<int>(count), n, seen);
+                       for (std::int64_t r = 0; r < count; ++r)
+                         kernels_.digits_row(x.left_digits() + (c + r) * digit_pitch_,
+                                             left_digit(x), rows + r * stride, n, units[r]);
+                       length = n;
+                     });
+    // Rows are as long as all phases of a stride; the product is not.
+    const std::int64_t width = plan_.width(b);
+    seen.filled = seen.filled * width / length;
+    seen.least = seen.least < length ? seen.least * width / length : seen.least;
+  }
+  void split_maps(const BandBlock& b, const Operands& x, DigitSpread& seen) const {
+    rows_.each_maps(b, x.o, x.maps, x.plain.data(),
+                    [&](std::int64_t o, std::int64_t count, const float* rows, std::int64_t stride,
+                        std::int64_t n) {
+                      float* const units = x.right_units.data() + o;
+                      kernels_.look_along(units, rows, stride, static_cast<int>(count), n, seen);
+                      for (std::int64_t r = 0; r < count; r += kAmxTile)
+                        kernels_.digits_turned(x.right_digits() + (o + r) * kAmxDigits * depth_,
+                                               rows + r * stride, stride,
+                                               static_cast<int>(count - r), n, units + r);
+                    });
   }
 
-  void split_image(const Item& item, const BandBlock& b, std::int64_t channels, float* plain,
-                   std::uint16_t* left, Magnitudes& seen) const {
-    Image<const float> from = image_;
-    from.data += (item.group * g_.channels + item.c) * from.channel;
-    const bool direct = lies_flat(b, from.column);
-    for (std::int64_t c = 0; c < channels; c += kTile) {
-      const std::int64_t count = std::min(kTile, channels - c);
-      if (!direct) conv_kernels<float>().fill_planes(plan_.fill(from, count, b), plain);
-      for (std::int64_t r = 0; r < count; ++r) {
-        const float* row = direct ? from.data + b.n * from.sample + r * from.channel + b.x
-                                  : plain + r * plan_.channel_pitch();
-        kernels_.split_row(left + (c + r) * pitch_, part_left(channels), row,
-                           direct ? b.cols : plan_.channel_pitch(), parts_, seen);
+  // ---- in parts
+
+  // False where the magnitudes do not suit the tiles.
+  bool add_parts(const BandBlock& b, const Operands& x, bool accumulate, float* sums) const {
+    const std::int64_t part = round_up(x.channels, kAmxTile) * pitch_;
+    Magnitudes image_seen, maps_seen;
+    rows_.each_image(b, x.c, x.channels, x.plain.data(),
+                     [&](std::int64_t c, std::int64_t count, const float* rows, std::int64_t stride,
+                         std::int64_t n) {
+                       for (std::int64_t r = 0; r < count; ++r)
+                         kernels_.split_row(x.left.data() + (c + r) * pitch_, part,
+                                            rows + r * stride, n, parts_, image_seen);
+                     });
+    rows_.each_maps(b, x.o, x.maps, x.plain.data(),
+                    [&](std::int64_t o, std::int64_t count, const float* rows, std::int64_t stride,
+                        std::int64_t n) {
+                      kernels_.split_turned(x.right.data() + o * parts_ * depth_, rows, stride,
+                                            static_cast<int>(count), map_width(x.maps - o), n,
+                                            parts_, maps_seen);
+                    });
+    if (!gemm::amx_fits(image_seen, maps_seen, plan_.width(b))) return false;
+    multiply_parts(b, x, part, accumulate, sums);
+    return true;
+  }
+
+  void multiply_parts(const BandBlock& b, const Operands& x, std::int64_t part, bool accumulate,
+                      float* sums) const {
+    const std::int64_t all = ceil_div(plan_.width(b), kAmxDepth), row = 2 * pitch_;
+    const std::int64_t steps = even_pieces(all, kPoints / kAmxDepth);
+    for (std::int64_t c = 0; c < x.channels; c += kTile)
+      for (std::int64_t o = 0; o < x.maps; o += kTile) {
+        const int a_tiles = x.channels - c > kAmxTile ? 2 : 1;
+        const int b_tiles = map_width(x.maps - o) / kAmxTile;
+        auto y = AmxOperand::panel(x.right.data() + o * parts_ * depth_, b_tiles, parts_);
+        for (std::int64_t s = 0; s < all; s += steps) {
+          for (std::int64_t t = 0; t < g_.taps(); ++t) {
+            const AmxOperand from{x.left.data() + c * pitch_ + plan_.offset(0, t) + s * kAmxDepth,
+                                  row, kAmxTile * row, 2 * part, 2 * kAmxDepth};
+            kernels_.multiply(std::min(steps, all - s), from, a_tiles, y, b_tiles, parts_,
+                              slot(sums, c, t, o), accumulate || s > 0, nullptr, 0);
+          }
+          y.data = static_cast<const char*>(y.data) + steps * y.step;
+        }
       }
-      from.data += kTile * from.channel;
-    }
-  }
-  std::int64_t part_left(std::int64_t channels) const {
-    return round_up(channels, kAmxTile) * pitch_;
   }
 
-  void split_maps(const Item& item, const BandBlock& b, std::int64_t maps, float* plain,
-                  std::uint16_t* right, Magnitudes& seen) const {
-    const std::int64_t depth = plan_.width(b);
-    Image<const float> from = maps_;
-    from.data += (item.group * g_.maps + item.o) * from.channel;
-    const bool direct = lies_flat(b, from.column);
-    for (std::int64_t o = 0; o < maps; o += kTile, right += kTile * parts_ * depth_) {
-      const std::int64_t count = std::min(kTile, maps - o);
-      if (!direct) conv_kernels<float>().fill_planes(maps_fill(from, count, b), plain);
-      const float* rows = direct ? from.data + b.n * from.sample + b.x : plain;
-      kernels_.split_turned(right, rows, direct ? from.channel : map_pitch_,
-                            static_cast<int>(count), map_width(maps - o), depth, parts_, seen);
-      from.data += kTile * from.channel;
-    }
-  }
-  // Maps where the band has the pixels of the image, zeros between.
-  BandFill<float> maps_fill(const Image<const float>& from, std::int64_t count,
-                            const BandBlock& b) const {
-    const std::int64_t row = flat_ ? 0 : from.row, pitch = plan_.pitch();
-    const std::int64_t rows = b.samples > 1 ? plan_.sample_pitch() / pitch : b.rows;
-    return {from.data + b.n * from.sample,
-            from.sample,
-            from.channel,
-            row,
-            from.column,
-            {b.y, 1, b.y + b.rows, 1, rows},
-            {b.x, 1, b.x + b.cols, 1, pitch},
-            b.samples,
-            count,
-            map_pitch_,
-            b.samples * rows * pitch,
-            plan_.sample_pitch(),
-            pitch};
-  }
+  // ---- the sums
 
   static int map_width(std::int64_t rest) {
     return static_cast<int>(rest > kAmxTile ? kTile : kAmxTile);
   }
-
-  void multiply(const BandBlock& b, std::int64_t channels, std::int64_t maps,
-                const std::uint16_t* left, const std::uint16_t* right, bool accumulate,
-                float* sums) const {
-    const std::int64_t steps = ceil_div(plan_.width(b), kAmxDepth), row = 2 * pitch_;
-    for (std::int64_t c = 0; c < channels; c += kTile)
-      for (std::int64_t o = 0; o < maps; o += kTile) {
-        const int a_tiles = channels - c > kAmxTile ? 2 : 1;
-        const int b_tiles = map_width(maps - o) / kAmxTile;
-        const auto y = AmxOperand::panel(right + o * parts_ * depth_, b_tiles, parts_);
-        for (std::int64_t t = 0; t < g_.taps(); ++t) {
-          const AmxOperand x{left + c * pitch_ + plan_.offset(0, t), row, kAmxTile * row,
-                             2 * part_left(channels), 2 * kAmxDepth};
-          kernels_.multiply(steps, x, a_tiles, y, b_tiles, parts_, slot(sums, c, t, o), accumulate,
-                            nullptr, 0);
-        }
-      }
-  }
-  // 32 channels by 32 maps of a tap.
+  // 32 channels by 32 maps of a tap,
   template <class Float>
   Float* slot(Float* sums, std::int64_t c, std::int64_t t, std::int64_t o) const {
     return sums + ((c / kTile * (block_o_ / kTile) + o / kTile) * g_.taps() + t) * kTile * kTile;
+  }
+  // of which this is the place of 16 by 16.
+  float* tile(float* sums, std::int64_t c, std::int64_t t, std::int64_t o,
+              std::int64_t maps) const {
+    const std::int64_t ld = map_width(maps - o / kTile * kTile);
+    return slot(sums, c, t, o) + c % kTile * ld + o % kTile;
   }
 
   // ---- the result: 32 maps of an item, the sums of its splits added in order
@@ -263,16 +321,14 @@ class AmxWeights {
   }
 
   const ConvGeometry& g_;
-  const Image<const float>& image_;
-  const Image<const float>& maps_;
   const AmxKernels& kernels_;
   int parts_;
-  bool flat_;
-  AxisPlan y_, x_;
-  BandPlan plan_;
-  std::int64_t depth_;      // of a stretch at most, whole steps
-  std::int64_t pitch_;      // between the rows of the image's parts: an odd number of cache lines
-  std::int64_t map_pitch_;  // between the maps of a stretch
+  bool digits_;
+  WeightRows rows_;
+  const BandPlan& plan_;
+  std::int64_t depth_;                // of a stretch at most, whole steps
+  std::int64_t pitch_, digit_pitch_;  // between the rows of the image's parts, or digits
+  std::int64_t summed_;
   std::int64_t block_c_ = 0, block_o_ = 0, c_blocks_ = 0, o_blocks_ = 0;
   std::int64_t splits_ = 0, rounds_ = 0;  // of the stretches: side by side, one after the other
 };

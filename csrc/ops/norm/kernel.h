@@ -77,14 +77,15 @@ struct ColumnKernels {
                    Affine<T> affine, AffineGradient<T> gradient, Activation activation);
 };
 
-// One row's statistics: mean rounded to T, the rest of it, 1 / sqrt(var + eps).
+// One row's statistics: xhat = (x - mean) invstd + shift. The mean is rounded to T, invstd is
+// 1 / sqrt(var + eps), and shift what the rounding took from the mean, times -invstd.
 template <class T>
 struct RowStatistics {
-  T mean, mean_rest, invstd;
+  T mean, invstd, shift;
 };
 
-// What the gradient of a row needs to know of it: its statistics, and the means of g w and of
-// g w xhat (the first is 0 for rms_norm).
+// What the gradient of a row needs to know of it: its statistics, and invstd times the means of g w
+// and of g w xhat (the first is 0 for rms_norm).
 template <class T>
 struct RowGradient {
   RowStatistics<T> statistics;
@@ -94,15 +95,14 @@ inline constexpr int kRowsTogether = 4;
 
 template <class T>
 struct RowKernels {
-  // y = ((x - mean) invstd) w + b; w and b may be null
+  // y = xhat w + b; w and b may be null
   void (*forward)(T* y, const T* x, std::int64_t n, const T* w, const T* b, RowStatistics<T> s);
-  // sums[0] = sum of g w, sums[1] = sum of g w xhat, where xhat = (x - mean) invstd; dx, which will
-  // be written next, is only fetched
+  // sums[0] = sum of g w, sums[1] = sum of g w xhat; dx, which will be written next, is only
+  // fetched
   void (*sums)(const T* g, const T* x, std::int64_t n, const T* w, RowStatistics<T> s, const T* dx,
                double* sums);
-  // dx = invstd (g w - mean_g - xhat mean_gx)
-  void (*backward)(T* dx, const T* g, const T* x, std::int64_t n, const T* w, RowStatistics<T> s,
-                   T mean_g, T mean_gx);
+  // dx = invstd g w - mean_g - xhat mean_gx
+  void (*backward)(T* dx, const T* g, const T* x, std::int64_t n, const T* w, RowGradient<T> s);
   // The same for `rows` rows, at most kRowsTogether, stride apart, which also adds their part of
   // the weights' gradient: dw += g xhat, db += g.
   void (*backward_together)(T* dx, const T* g, const T* x, std::int64_t rows, std::int64_t stride,

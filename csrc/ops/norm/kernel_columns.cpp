@@ -30,6 +30,7 @@ void forward(T* y, const T* x, std::int64_t rows, std::int64_t cols, Affine<T> a
       for_each_vector<T>(cols, [&](std::int64_t c, int lanes) PYFAST_INLINED {
         const Lanes<T> s(affine, c, lanes);
         fetch_ahead(x + at + c);
+        fetch_ahead(y + at + c);
         const vec<T> d = load(x + at + c, lanes) - s.mean;
         store(act.forward(fma(d, s.scale, s.shift)), y + at + c, lanes);
       });
@@ -116,6 +117,8 @@ void backward(T* dx, const T* g, const T* x, std::int64_t rows, std::int64_t col
       for_each_vector<T>(cols, [&](std::int64_t c, int lanes) PYFAST_INLINED {
         const Lanes<T> s(affine, c, lanes);
         fetch_ahead(x + at + c);
+        fetch_ahead(g + at + c);
+        fetch_ahead(dx + at + c);
         const vec<T> d = load(x + at + c, lanes) - s.mean;
         const vec<T> dz = act.backward(load(g + at + c, lanes), fma(d, s.scale, s.shift));
         const vec<T> rest = fma(load(gradient.b + c, lanes), d, load(gradient.c + c, lanes));

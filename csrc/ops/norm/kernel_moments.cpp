@@ -15,7 +15,8 @@ constexpr std::int64_t kBlockRows = 64;  // of columns: 64 rows x 4 vectors are 
 constexpr int kSums = 4;
 
 // step(k, values) over every run, k < kSums naming the sum to add to; tails are padded with `fill`.
-template <class T, class Step>
+// The first visit fetches ahead.
+template <bool kFirst, class T, class Step>
 PYFAST_INLINE void over_runs(const T* x, std::int64_t segments, std::int64_t stride,
                              std::int64_t length, T fill, Step step) {
   constexpr int w = vec<T>::size;
@@ -24,7 +25,10 @@ PYFAST_INLINE void over_runs(const T* x, std::int64_t segments, std::int64_t str
     std::int64_t i = 0;
     for (; i + kSums * w <= length; i += kSums * w) {
 #pragma GCC unroll 4
-      for (int k = 0; k < kSums; ++k) step(k, vec<T>::load(p + i + k * w));
+      for (int k = 0; k < kSums; ++k) {
+        if (kFirst) fetch_ahead(p + i + k * w);
+        step(k, vec<T>::load(p + i + k * w));
+      }
     }
     for (; i + w <= length; i += w) step(0, vec<T>::load(p + i));
     if (i < length) step(1, vec<T>::load(p + i, static_cast<int>(length - i), fill));
@@ -64,11 +68,11 @@ template <class T>
 Moments block_moments(const T* x, std::int64_t segments, std::int64_t stride, std::int64_t length) {
   const double count = static_cast<double>(segments * length);
   vec<T> sums[kSums], deviations[kSums], squares[kSums];
-  over_runs(x, segments, stride, length, T{0},
-            [&](int k, vec<T> v) PYFAST_INLINED { sums[k] += v; });
+  over_runs<true>(x, segments, stride, length, T{0},
+                  [&](int k, vec<T> v) PYFAST_INLINED { sums[k] += v; });
   const T middle = static_cast<T>(total(sums) / count);
   const vec<T> shift(middle);
-  over_runs(x, segments, stride, length, middle, [&](int k, vec<T> v) PYFAST_INLINED {
+  over_runs<false>(x, segments, stride, length, middle, [&](int k, vec<T> v) PYFAST_INLINED {
     const vec<T> d = v - shift;
     deviations[k] += d;
     squares[k] = fma(d, d, squares[k]);
@@ -81,8 +85,8 @@ template <class T>
 Moments block_square_moments(const T* x, std::int64_t segments, std::int64_t stride,
                              std::int64_t length) {
   vec<T> squares[kSums];
-  over_runs(x, segments, stride, length, T{0},
-            [&](int k, vec<T> v) PYFAST_INLINED { squares[k] = fma(v, v, squares[k]); });
+  over_runs<true>(x, segments, stride, length, T{0},
+                  [&](int k, vec<T> v) PYFAST_INLINED { squares[k] = fma(v, v, squares[k]); });
   const Moments m{static_cast<double>(segments * length), 0, total(squares)};
   return overflowed(m.m2) ? exact_moments(x, segments, stride, length, true) : m;
 }

@@ -21,6 +21,7 @@ template <class T, class Act>
 PYFAST_INLINE void forward_run(T* y, const T* x, std::int64_t length, const Spread<T>& s, Act act) {
   for_each_vector<T>(length, [&](std::int64_t i, int lanes) PYFAST_INLINED {
     fetch_ahead(x + i);
+    fetch_ahead(y + i);
     const vec<T> d = load(x + i, lanes) - s.mean;
     store(act.forward(fma(d, s.scale, s.shift)), y + i, lanes);
   });
@@ -103,6 +104,7 @@ PYFAST_INLINE void backward_run(T* dx, const T* g, const T* x, std::int64_t leng
   for_each_vector<T>(length, [&](std::int64_t i, int lanes) PYFAST_INLINED {
     fetch_ahead(x + i);
     fetch_ahead(g + i);
+    fetch_ahead(dx + i);
     const vec<T> d = load(x + i, lanes) - s.mean;
     const vec<T> dz = act.backward(load(g + i, lanes), fma(d, s.scale, s.shift));
     store(fma(to.a, dz, fma(to.b, d, to.c)), dx + i, lanes);

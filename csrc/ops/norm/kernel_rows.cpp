@@ -10,11 +10,11 @@ namespace {
 
 template <class T>
 struct Spread {
-  vec<T> mean, mean_rest, invstd;
+  vec<T> mean, invstd, shift;
   PYFAST_INLINE explicit Spread(RowStatistics<T> s)
-      : mean(s.mean), mean_rest(s.mean_rest), invstd(s.invstd) {}
-  // The rest of the mean matters where x - mean is as small as the mean's own rounding.
-  PYFAST_INLINE vec<T> operator()(vec<T> x) const { return ((x - mean) - mean_rest) * invstd; }
+      : mean(s.mean), invstd(s.invstd), shift(s.shift) {}
+  // The shift matters where x - mean is as small as the mean's own rounding.
+  PYFAST_INLINE vec<T> operator()(vec<T> x) const { return fma(x - mean, invstd, shift); }
 };
 
 template <class T>
@@ -23,6 +23,7 @@ void forward(T* y, const T* x, std::int64_t n, const T* w, const T* b, RowStatis
   const vec<T> one(T{1}), zero(T{0});
   for_each_vector<T>(n, [&](std::int64_t i, int lanes) PYFAST_INLINED {
     fetch(x + n + i);  // the next row's first pass; between rows only sums and roots are computed
+    fetch_ahead(y + i);
     const vec<T> scale = w ? load(w + i, lanes) : one, shift = b ? load(b + i, lanes) : zero;
     store(fma(xhat(load(x + i, lanes)), scale, shift), y + i, lanes);
   });
@@ -58,13 +59,12 @@ void sums(const T* g, const T* x, std::int64_t n, const T* w, RowStatistics<T> s
 }
 
 template <class T>
-void backward(T* dx, const T* g, const T* x, std::int64_t n, const T* w, RowStatistics<T> s,
-              T mean_g, T mean_gx) {
-  const Spread<T> xhat(s);
-  const vec<T> one(T{1}), a(mean_g), b(mean_gx);
+void backward(T* dx, const T* g, const T* x, std::int64_t n, const T* w, RowGradient<T> s) {
+  const Spread<T> xhat(s.statistics);
+  const vec<T> one(T{1}), a(s.mean_g), b(s.mean_gx);
   for_each_vector<T>(n, [&](std::int64_t i, int lanes) PYFAST_INLINED {
     const vec<T> gw = load(g + i, lanes) * (w ? load(w + i, lanes) : one);
-    store((gw - fma(xhat(load(x + i, lanes)), b, a)) * xhat.invstd, dx + i, lanes);
+    store(fma(gw, xhat.invstd, -fma(xhat(load(x + i, lanes)), b, a)), dx + i, lanes);
   });
 }
 
@@ -89,7 +89,7 @@ PYFAST_INLINE void backward_rows(T* dx, const T* g, const T* x, std::int64_t str
       fetch_to_l2(x + at + R * stride);
       const vec<T> gi = load(g + at, lanes), xhat = spread(load(x + at, lanes));
       const vec<T> rest = fma(xhat, vec<T>(s[r].mean_gx), vec<T>(s[r].mean_g));
-      store((gi * wi - rest) * spread.invstd, dx + at, lanes);
+      store(fma(gi * wi, spread.invstd, -rest), dx + at, lanes);
       weights = fma(gi, xhat, weights);
       biases += gi;
     }

@@ -19,7 +19,9 @@ template <class T>
 RowStatistics<T> statistics_of(double mean, double var, double eps) {
   const T rounded = static_cast<T>(mean);
   const double rest = std::isfinite(mean) ? mean - double{rounded} : 0;
-  return {rounded, static_cast<T>(rest), static_cast<T>(1 / std::sqrt(var + eps))};
+  const double invstd = 1 / std::sqrt(var + eps);
+  // zero where there is nothing to shift, also by an infinite invstd
+  return {rounded, static_cast<T>(invstd), static_cast<T>(rest == 0 ? 0 : -rest * invstd)};
 }
 
 template <class T>
@@ -76,9 +78,9 @@ template <class T>
 RowGradient<T> row_gradient(const RowKernels<T>& kernels, const Rows& rows, const T* g, const T* x,
                             const T* w, const T* dx, RowStatistics<T> s) {
   double sums[2];
-  const double n = static_cast<double>(rows.length);
   kernels.sums(g, x, rows.length, w, s, dx, sums);
-  return {s, static_cast<T>(rows.rms ? 0 : sums[0] / n), static_cast<T>(sums[1] / n)};
+  const double scale = double{s.invstd} / static_cast<double>(rows.length);
+  return {s, static_cast<T>(rows.rms ? 0 : sums[0] * scale), static_cast<T>(sums[1] * scale)};
 }
 
 // What the parts of rows_backward share.
@@ -103,8 +105,7 @@ struct Backward {
          ++r) {
       const RowGradient<T> to = gradient(r);
       statistics[r] = to.statistics;
-      kernels.backward(dx + r * n, g + r * n, x + r * n, n, offset(w, r % rows.groups * n),
-                       to.statistics, to.mean_g, to.mean_gx);
+      kernels.backward(dx + r * n, g + r * n, x + r * n, n, offset(w, r % rows.groups * n), to);
     }
   }
   // The same for at most kRowsTogether samples, whose rows are still in L1 when the gradient of

@@ -4,6 +4,7 @@
 // in every run. Where an operand was broadcast (grouped queries), a block walks over all it served.
 #pragma once
 
+#include "cuda/ops/attention/again.cuh"
 #include "cuda/ops/attention/plan.h"
 #include "cuda/ops/attention/tile_sizes.h"
 #include "cuda/ops/attention/tiles.cuh"
@@ -21,9 +22,9 @@ struct RowWeight {
 
   RowWeight() = default;
   __device__ __forceinline__ RowWeight(const BackwardRows& rows, std::int64_t row) {
-    const float max = rows.max[row], sum = rows.sum[row];
-    shift = max == -INFINITY ? 0.0f : max;
-    inverse = sum == 0 ? 0.0f : 1 / sum;
+    const RowScale scale(rows.max[row], rows.sum[row]);
+    shift = scale.shift;
+    inverse = scale.inverse;
     dot = rows.dot[row];
   }
 };
@@ -34,13 +35,76 @@ PYFAST_KERNEL(128)
 row_dots(const T* grad, const T* output, std::int64_t rows, int width, float* dots) {
   const std::int64_t row = std::int64_t{blockIdx.x} * 4 + threadIdx.x / 32;
   if (row >= rows) return;
-  const int lane = static_cast<int>(threadIdx.x) % 32;
-  float sum = 0;
-  for (int c = lane; c < width; c += 32)
-    sum = fmaf(to_float(grad[row * width + c]), to_float(output[row * width + c]), sum);
+  const float sum = warp_dot(grad + row * width, 1, output + row * width, 1, width);
+  if (threadIdx.x % 32 == 0) dots[row] = sum;
+}
+
+// A weight, 0 where the pair is forbidden whatever the row's statistics are.
+__device__ __forceinline__ float weight_of(float score, float shift, float inverse) {
+  return score == -INFINITY ? 0.0f : power_of_two(score - shift) * inverse;
+}
+// The gradient of its score, given that of the weight.
+__device__ __forceinline__ float slope_of(float score, float weight, float gradient, float dot) {
+  return score == -INFINITY ? 0.0f : weight * (gradient - dot);
+}
+
+// What a pair adds to gradients; see again.cuh.
+template <class T>
+struct PairGradients {
+  const Pairs<T> pairs;
+  const MatrixRows<T> grad;
+  const BackwardRows statistics;
+
+  __device__ __forceinline__ PairGradients(const AttentionProblem& p,
+                                           const AttentionOperand& upstream,
+                                           const BackwardRows& rows, std::int64_t index)
+      : pairs(p, index), grad(upstream, index, p.value_width), statistics(rows) {}
+
+  // Its score's gradient, and the weight its value was taken with; false for a forbidden pair.
+  __device__ __forceinline__ bool at(int i, int j, float& slope, float& weight) const {
+    float s;
+    if (!pairs.score(i, j, s)) return false;
+    const RowWeight row(statistics, pairs.first_row + i);
+    const float kept = pairs.kept(i, j), plain = weight_of(s, row.shift, row.inverse);
+    const float d = kept * warp_dot(grad.at(i), grad.column, pairs.value.at(j), pairs.value.column,
+                                    pairs.p.value_width);
+    slope = slope_of(s, plain, d, row.dot);
+    weight = plain * kept;
+    return true;
+  }
+};
+
+// The gradients of the scores of a warp's 16 queries, whose rows of query and grad are given, and
+// kStep keys from j on. `mine` is the lane's first query, weight[h] the statistics of its two rows.
+template <class T, int kDepth, int kStep>
+__device__ __forceinline__ void query_slopes(WarpTile<kStep> (&d)[1], const AttentionProblem& p,
+                                             const T* query, const T* grad, const T* key,
+                                             const T* value, bool masked, std::int64_t mask_at,
+                                             std::int64_t index, int mine, int j,
+                                             const RowWeight (&weight)[2]) {
+  WarpTile<kStep> s[1];
+  s[0].clear();
+  d[0].clear();
+  multiply_rows<kDepth>(s, query, key);
+  multiply_rows<kDepth>(d, grad, value);
+  s[0].each([&](int, int, float& v) { v *= p.scale * kLog2e; });
+  if (masked) {
+    const MaskLine lines[2] = {p.keys_of(mine, j, mask_at, kStep),
+                               p.keys_of(mine + 8, j, mask_at, kStep)};
+    apply_mask<T>(s[0], p, lines);
+  }
+  if (p.dropout) {
+    const std::int64_t all = index * p.queries + mine, both[2] = {all, all + 8};
+    drop(d[0], keep_by_query<kStep>(p, both, j), p.keep_scale);
+  }
 #pragma unroll
-  for (int bits = 16; bits > 0; bits /= 2) sum += from_lane_xor(sum, bits);
-  if (lane == 0) dots[row] = sum;
+  for (int n = 0; n < kStep / 8; ++n)
+#pragma unroll
+    for (int e = 0; e < 4; ++e) {
+      const RowWeight& w = weight[e / 2];
+      const float score = s[0].at[n][e], v = weight_of(score, w.shift, w.inverse);
+      d[0].at[n][e] = slope_of(score, v, d[0].at[n][e], w.dot);
+    }
 }
 
 // load(stage, at) and compute(stage, at) for every step from begin to end that is needed; with two
@@ -78,12 +142,38 @@ __device__ __forceinline__ void stream(int begin, int end, int step, Needed need
   }
 }
 
+// Writes the gradients of a warp's broken queries anew, the first of them `first`.
 template <class T, int kDepth>
-PYFAST_KERNEL((BackwardTile<sizeof(T), kDepth>::kThreads))
+__device__ PYFAST_NOINLINE void query_gradient_again(const AttentionProblem& p,
+                                                     const AttentionOperand& upstream,
+                                                     const BackwardRows& statistics,
+                                                     const GradientAxes& axes, std::int64_t element,
+                                                     int first, T* to, std::uint32_t broken) {
+  each_broken(broken, p.queries - first, 16, [&](int r) {
+    const int i = first + r;
+    LaneRow<kDepth> gradient;
+    bool lost = false;  // NaN in every feature
+#pragma unroll 1
+    for (std::int64_t sum = 0; sum < axes.sums && !lost; ++sum) {
+      const PairGradients<T> g(p, upstream, statistics, axes.index(element, sum));
+#pragma unroll 1
+      for (int j = p.first_key(i); j < p.end_key(i + 1) && !lost; ++j) {
+        float slope, weight;
+        if (!g.at(i, j, slope, weight)) continue;
+        gradient.add(slope, g.pairs.key.at(j), g.pairs.key.column, p.width);
+        lost = slope != slope;
+      }
+    }
+    gradient.write(p.scale, to + std::int64_t{i} * p.width, p.width);
+  });
+}
+
+template <class T, int kDepth>
+PYFAST_KERNEL((BackwardTile<sizeof(T), kDepth>::kThreads), 1)
 query_gradient_kernel(const PYFAST_GRID_CONSTANT AttentionProblem p,
                       const PYFAST_GRID_CONSTANT AttentionOperand upstream,
-                      const BackwardRows statistics, const PYFAST_GRID_CONSTANT GradientAxes axes,
-                      T* gradient) {
+                      const PYFAST_GRID_CONSTANT BackwardRows statistics,
+                      const PYFAST_GRID_CONSTANT GradientAxes axes, T* gradient) {
   using Tile = BackwardTile<sizeof(T), kDepth>;
   constexpr int kRows = Tile::kRows, kStep = Tile::kStep, kThreads = Tile::kThreads;
   constexpr int kPitch = tile_pitch<T>(kDepth);
@@ -126,38 +216,23 @@ query_gradient_kernel(const PYFAST_GRID_CONSTANT AttentionProblem p,
         },
         [&](int stage, int j) {
           const T* key = streamed + stage * 2 * kStep * kPitch;
-          WarpTile<kStep> s[1], d[1];
-          s[0].clear();
-          d[0].clear();
-          multiply_rows<kDepth>(s, query + first * kPitch, key);
-          multiply_rows<kDepth>(d, grad + first * kPitch, key + kStep * kPitch);
-          s[0].each([&](int, int, float& v) { v *= p.scale * kLog2e; });
-          if (cover(j) != Cover::all) {
-            const MaskLine lines[2] = {p.keys_of(mine, j, mask_at, kStep),
-                                       p.keys_of(mine + 8, j, mask_at, kStep)};
-            apply_mask<T>(s[0], p, lines);
-          }
-          if (p.dropout) {
-            const std::int64_t all = index * p.queries + mine, both[2] = {all, all + 8};
-            drop(d[0], keep_by_query<kStep>(p, both, j), p.keep_scale);
-          }
-#pragma unroll
-          for (int n = 0; n < kStep / 8; ++n)
-#pragma unroll
-            for (int e = 0; e < 4; ++e) {
-              const RowWeight& w = weight[e / 2];
-              const float v = power_of_two(s[0].at[n][e] - w.shift) * w.inverse;
-              d[0].at[n][e] = v == 0 ? 0.0f : v * (d[0].at[n][e] - w.dot);
-            }
+          WarpTile<kStep> d[1];
+          query_slopes<T, kDepth>(d, p, query + first * kPitch, grad + first * kPitch, key,
+                                  key + kStep * kPitch, cover(j) != Cover::all, mask_at, index,
+                                  mine, j, weight);
           multiply_columns<T>(sums, d, key);
         });
   }
   wait_copies<0>();
   sync_block();
   sums[0].each([&](int, int, float& v) { v *= p.scale; });
-  T* to = gradient + axes.target.offset(element) + std::int64_t{row + first} * p.width;
-  write_sums<T>(sums, reinterpret_cast<float*>(query + first * kPitch), to, p.queries - row - first,
-                p.width);
+  const std::uint32_t broken = p.forbids() ? broken_rows(sums) : 0;
+  T* to = gradient + axes.target.offset(element);
+  write_sums<T>(sums, reinterpret_cast<float*>(query + first * kPitch),
+                to + std::int64_t{row + first} * p.width, p.queries - row - first, p.width);
+  if (any_of_warp(broken != 0))
+    query_gradient_again<T, kDepth>(p, upstream, statistics, axes, element, row + first, to,
+                                    broken);
 }
 
 // Either gradient may be null. With kKey or kValue false a kernel has registers for wide heads.
@@ -167,11 +242,47 @@ struct KeyGradients {
   T *key, *value;
 };
 
+// Writes both gradients of a warp's broken keys anew, the first of them `first`.
 template <class T, int kDepth, bool kKey, bool kValue>
-PYFAST_KERNEL((BackwardTile<sizeof(T), kDepth>::kThreads))
+__device__ PYFAST_NOINLINE void key_gradients_again(
+    const AttentionProblem& p, const AttentionOperand& upstream, const BackwardRows& statistics,
+    const KeyGradients<T>& gradients, std::int64_t element, int first, std::uint32_t broken) {
+  const GradientAxes& axes = kKey ? gradients.key_axes : gradients.value_axes;
+  each_broken(broken, p.keys - first, 16, [&](int r) {
+    const int j = first + r;
+    LaneRow<kDepth> of_key, of_value;
+    bool lost = false;  // NaN in every feature of both
+#pragma unroll 1
+    for (std::int64_t sum = 0; sum < axes.sums && !lost; ++sum) {
+      const PairGradients<T> g(p, upstream, statistics, axes.index(element, sum));
+      const Pairs<T>& pairs = g.pairs;
+#pragma unroll 1
+      for (int i = p.first_query(j); i < p.end_query(j + 1) && !lost; ++i) {
+        float slope, weight;
+        if (!g.at(i, j, slope, weight)) continue;
+        if constexpr (kKey) of_key.add(slope, pairs.query.at(i), pairs.query.column, p.width);
+        if constexpr (kValue) of_value.add(weight, g.grad.at(i), g.grad.column, p.value_width);
+        lost = weight != weight;
+      }
+    }
+    if (kKey && gradients.key)
+      of_key.write(
+          p.scale,
+          gradients.key + gradients.key_axes.target.offset(element) + std::int64_t{j} * p.width,
+          p.width);
+    if (kValue && gradients.value)
+      of_value.write(1.0f,
+                     gradients.value + gradients.value_axes.target.offset(element) +
+                         std::int64_t{j} * p.value_width,
+                     p.value_width);
+  });
+}
+
+template <class T, int kDepth, bool kKey, bool kValue>
+PYFAST_KERNEL((BackwardTile<sizeof(T), kDepth>::kThreads), 1)
 key_gradient_kernel(const PYFAST_GRID_CONSTANT AttentionProblem p,
                     const PYFAST_GRID_CONSTANT AttentionOperand upstream,
-                    const BackwardRows statistics,
+                    const PYFAST_GRID_CONSTANT BackwardRows statistics,
                     const PYFAST_GRID_CONSTANT KeyGradients<T> gradients) {
   using Tile = BackwardTile<sizeof(T), kDepth>;
   constexpr int kRows = Tile::kRows, kStep = Tile::kStep, kThreads = Tile::kThreads;
@@ -244,9 +355,10 @@ key_gradient_kernel(const PYFAST_GRID_CONSTANT AttentionProblem p,
             for (int e = 0; e < 4; ++e) {
               const int c = s[0].column(n, e);
               float& v = s[0].at[n][e];
-              v = power_of_two(v - w[c]) * w[kStep + c];
+              const float score = v;
+              v = weight_of(score, w[c], w[kStep + c]);
               if constexpr (kKey)
-                d[0].at[n][e] = v == 0 ? 0.0f : v * (d[0].at[n][e] - w[2 * kStep + c]);
+                d[0].at[n][e] = slope_of(score, v, d[0].at[n][e], w[2 * kStep + c]);
             }
           if constexpr (kValue) {
             if (p.dropout) drop(s[0], keep, p.keep_scale);
@@ -259,6 +371,7 @@ key_gradient_kernel(const PYFAST_GRID_CONSTANT AttentionProblem p,
   sync_block();
   float* stage = reinterpret_cast<float*>(key + first * kPitch);
   const int left = p.keys - row - first;
+  const std::uint32_t broken = p.forbids() ? broken_rows(of_key) | broken_rows(of_value) : 0;
   if constexpr (kKey) {
     of_key[0].each([&](int, int, float& v) { v *= p.scale; });
     if (gradients.key)
@@ -273,6 +386,9 @@ key_gradient_kernel(const PYFAST_GRID_CONSTANT AttentionProblem p,
                     gradients.value + gradients.value_axes.target.offset(element) +
                         std::int64_t{row + first} * p.value_width,
                     left, p.value_width);
+  if (any_of_warp(broken != 0))
+    key_gradients_again<T, kDepth, kKey, kValue>(p, upstream, statistics, gradients, element,
+                                                 row + first, broken);
 }
 
 // The gradient of an additive mask: a block owns kRows x kStep of its elements, or all of an axis
@@ -281,8 +397,8 @@ template <class T, int kDepth>
 PYFAST_KERNEL((BackwardTile<sizeof(T), kDepth>::kThreads), 1)
 mask_gradient_kernel(const PYFAST_GRID_CONSTANT AttentionProblem p,
                      const PYFAST_GRID_CONSTANT AttentionOperand upstream,
-                     const BackwardRows statistics, const PYFAST_GRID_CONSTANT GradientAxes axes,
-                     T* gradient) {
+                     const PYFAST_GRID_CONSTANT BackwardRows statistics,
+                     const PYFAST_GRID_CONSTANT GradientAxes axes, T* gradient) {
   using Tile = BackwardTile<sizeof(T), kDepth>;
   constexpr int kRows = Tile::kRows, kStep = Tile::kStep, kThreads = Tile::kThreads;
   constexpr int kPitch = tile_pitch<T>(kDepth);
@@ -323,32 +439,19 @@ mask_gradient_kernel(const PYFAST_GRID_CONSTANT AttentionProblem p,
         commit_copies();
         wait_copies<0>();
         sync_block();
-        WarpTile<kStep> s[1], d[1];
-        s[0].clear();
-        d[0].clear();
-        multiply_rows<kDepth>(s, query + first * kPitch, key);
-        multiply_rows<kDepth>(d, grad + first * kPitch, value);
-        s[0].each([&](int, int, float& v) { v *= p.scale * kLog2e; });
         const int mine = i + first + total.row(0);
-        if (cover != Cover::all) {
-          const MaskLine lines[2] = {p.keys_of(mine, j, mask_at, kStep),
-                                     p.keys_of(mine + 8, j, mask_at, kStep)};
-          apply_mask<T>(s[0], p, lines);
-        }
-        const std::int64_t all = index * p.queries + mine, both[2] = {all, all + 8};
-        if (p.dropout) drop(d[0], keep_by_query<kStep>(p, both, j), p.keep_scale);
         RowWeight weight[2];
 #pragma unroll
         for (int h = 0; h < 2; ++h)
-          if (mine + 8 * h < p.queries) weight[h] = RowWeight(statistics, both[h]);
+          if (mine + 8 * h < p.queries)
+            weight[h] = RowWeight(statistics, index * p.queries + mine + 8 * h);
+        WarpTile<kStep> d[1];
+        query_slopes<T, kDepth>(d, p, query + first * kPitch, grad + first * kPitch, key, value,
+                                cover != Cover::all, mask_at, index, mine, j, weight);
 #pragma unroll
         for (int n = 0; n < kStep / 8; ++n)
 #pragma unroll
-          for (int e = 0; e < 4; ++e) {
-            const RowWeight& w = weight[e / 2];
-            const float v = power_of_two(s[0].at[n][e] - w.shift) * w.inverse;
-            total.at[n][e] += v == 0 ? 0.0f : v * (d[0].at[n][e] - w.dot);
-          }
+          for (int e = 0; e < 4; ++e) total.at[n][e] += d[0].at[n][e];
       }
   }
   sync_block();

@@ -1,6 +1,8 @@
 #include "cuda/core/call.h"
-#include "cuda/ops/attention/arguments.h"
+#include "cuda/hopper/device.h"
 #include "cuda/ops/attention/attention.h"
+#include "cuda/ops/attention/attention_sm90a.h"
+#include "ops/attention/arguments.h"
 
 namespace pyfast::cuda {
 
@@ -32,6 +34,21 @@ Output classified(const Call& call, AttentionPlan& plan) {
   return covers;
 }
 
+// By the kernels of sm_90a where they run and take this call, else by the portable ones.
+void run_forward(const Call& call, const AttentionPlan& plan, const TensorView& output,
+                 const AttentionRows& rows) {
+#if defined(PYFAST_SM90A)
+  if (hopper_kernels_run(call.device())) {
+    const auto how = hopper_forward<CUtensorMap>(plan, processors(call.device()));
+    if (how) return run(call, attention_forward_sm90a, plan, *how, output, rows);
+  }
+#endif
+  const Output parts =
+      Output::optional(plan.cut.splits > 1, call, DType::f32,
+                       {plan.cut.splits, rows.max.numel(), plan.problem.value_width + 2});
+  run(call, attention_forward, plan, output, rows, parts.view());
+}
+
 py::tuple forward(py::handle framework, py::handle query, py::handle key, py::handle value,
                   py::handle attn_mask, py::handle dropout_p, bool is_causal, py::handle scale,
                   bool enable_gqa, std::uint64_t seed, std::uint64_t offset,
@@ -46,13 +63,9 @@ py::tuple forward(py::handle framework, py::handle query, py::handle key, py::ha
   const Output output(call, plan.dtype, layout.output_shape());
   const Output max(call, DType::f32, layout.row_shape());
   const Output sum(call, DType::f32, layout.row_shape());
-  const std::int64_t rows = max.view().numel();
-  if (rows > 0) {
+  if (max.view().numel() > 0) {
     const Output covers = classified(call, plan);
-    const Output parts = Output::optional(plan.cut.splits > 1, call, DType::f32,
-                                          {plan.cut.splits, rows, layout.value_width + 2});
-    run(call, attention_forward, plan, output.view(), AttentionRows{max.view(), sum.view()},
-        parts.view());
+    run_forward(call, plan, output, {max, sum});
   }
   return py::make_tuple(output.object(), max.object(), sum.object());
 }

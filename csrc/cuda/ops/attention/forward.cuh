@@ -4,6 +4,7 @@
 // keys are cut among blocks whose results another kernel joins, in their order.
 #pragma once
 
+#include "cuda/ops/attention/again.cuh"
 #include "cuda/ops/attention/plan.h"
 #include "cuda/ops/attention/tile_sizes.h"
 #include "cuda/ops/attention/tiles.cuh"
@@ -83,8 +84,42 @@ __device__ __forceinline__ void finish_rows(const ForwardTargets& to, std::int64
   }
 }
 
+// A warp's rows: from row `first` of those that share heads on, whose results belong at `row`.
+struct ForwardWarp {
+  std::int64_t index, row;
+  int first, rows, key_begin, key_end;
+};
+
+// Writes the output of the broken rows anew. A row whose sum is NaN is NaN everywhere.
 template <class T, int kDepth>
-PYFAST_KERNEL((ForwardTile<sizeof(T), kDepth>::kThreads))
+__device__ PYFAST_NOINLINE void forward_again(const AttentionProblem& p, const SharedRows& shared,
+                                              const ForwardTargets& to, const ForwardWarp& warp,
+                                              std::uint32_t broken) {
+  constexpr int kMost = 16 * ForwardTile<sizeof(T), kDepth>::kTiles;
+  each_broken(broken, warp.rows, kMost, [&](int r) {
+    const std::int64_t row = warp.row + r;
+    const float sum = to.sum[row];
+    if (sum != sum) return;
+    const RowScale scale(to.max[row], sum);
+    const int i = shared.query(warp.first + r);
+    const Pairs<T> pairs(p, warp.index + shared.head(warp.first + r));
+    LaneRow<kDepth> output;
+#pragma unroll 1
+    for (int j = greater(warp.key_begin, p.first_key(i)); j < warp.key_end; ++j) {
+      float s;
+      if (!pairs.score(i, j, s)) continue;
+      output.add(power_of_two(s - scale.shift) * pairs.kept(i, j), pairs.value.at(j),
+                 pairs.value.column, p.value_width);
+    }
+    if (to.partial)
+      output.write(1.0f, to.partial + row * p.value_width, p.value_width);
+    else
+      output.write(scale.inverse, static_cast<T*>(to.output) + row * p.value_width, p.value_width);
+  });
+}
+
+template <class T, int kDepth>
+PYFAST_KERNEL((ForwardTile<sizeof(T), kDepth>::kThreads), 1)
 forward_kernel(const PYFAST_GRID_CONSTANT AttentionProblem p,
                const PYFAST_GRID_CONSTANT ForwardCut cut,
                const PYFAST_GRID_CONSTANT ForwardTargets to) {
@@ -163,12 +198,16 @@ forward_kernel(const PYFAST_GRID_CONSTANT AttentionProblem p,
   const int left = shared.rows() - task.row - first;
   const std::int64_t row = (task.split * p.batch + index) * p.queries + task.row + first;
   finish_rows(to, row, left, rows, sums);
+  const std::uint32_t broken = p.forbids() ? broken_rows(sums) : 0;
   float* stage = reinterpret_cast<float*>(query + first * kPitch);
   if (to.partial)
     write_sums<T>(sums, stage, to.partial + row * p.value_width, left, p.value_width);
   else
     write_sums<T>(sums, stage, static_cast<T*>(to.output) + row * p.value_width, left,
                   p.value_width);
+  if (any_of_warp(broken != 0))
+    forward_again<T, kDepth>(p, shared, to, {index, row, task.row + first, left, split_begin, end},
+                             broken);
 }
 
 // Splits of keys become one, in their order: a warp a row.

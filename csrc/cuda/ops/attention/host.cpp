@@ -7,10 +7,11 @@
 #include <optional>
 #include <vector>
 
-#include "cuda/ops/attention/arguments.h"
 #include "cuda/ops/attention/backward.cuh"
 #include "cuda/ops/attention/classify.cuh"
+#include "cuda/ops/attention/emulated_sm90a.h"
 #include "cuda/ops/attention/forward.cuh"
+#include "ops/attention/arguments.h"
 
 namespace pyfast::cuda {
 
@@ -58,6 +59,18 @@ std::vector<std::uint8_t> classified(AttentionPlan& plan) {
 }
 
 void set_copies(bool late) { Emulator::self().late_copies = late; }
+void set_order(bool last_first) { Emulator::self().last_first = last_first; }
+
+int hopper_blocks = 0;
+// Forward by the kernel of sm_90a on so many blocks of threads; 0: by the portable one.
+void set_hopper(int blocks) { hopper_blocks = blocks; }
+
+void run_forward(const AttentionPlan& plan, const TensorView& output, const AttentionRows& rows) {
+  if (hopper_blocks > 0) return emulate_forward_sm90a(plan, hopper_blocks, output, rows);
+  const py::array parts = fresh(
+      DType::f32, {plan.cut.splits, rows.max.numel(), std::int64_t{plan.problem.value_width} + 2});
+  forward_into(plan, output, rows, view_of(parts, DType::f32), EmulatedLaunch{});
+}
 
 py::tuple forward(const std::string& dtype, const py::array& query, const py::array& key,
                   const py::array& value, std::optional<py::array> mask, py::handle dropout_p,
@@ -75,12 +88,8 @@ py::tuple forward(const std::string& dtype, const py::array& query, const py::ar
   py::array sum = fresh(DType::f32, layout.row_shape());
   if (max.size() > 0) {
     const std::vector<std::uint8_t> covers = classified(plan);
-    const py::array parts =
-        fresh(DType::f32,
-              {plan.cut.splits, static_cast<std::int64_t>(max.size()), layout.value_width + 2});
-    forward_into(plan, view_of(output, plan.dtype),
-                 {view_of(max, DType::f32), view_of(sum, DType::f32)}, view_of(parts, DType::f32),
-                 EmulatedLaunch{});
+    run_forward(plan, view_of(output, plan.dtype),
+                {view_of(max, DType::f32), view_of(sum, DType::f32)});
   }
   return py::make_tuple(output, max, sum);
 }
@@ -122,6 +131,8 @@ py::tuple backward(const std::string& dtype, const py::array& grad, const py::ar
 
 void register_attention_host(py::module_& host) {
   host.def("late_copies", &set_copies);
+  host.def("last_first", &set_order);
+  host.def("use_hopper", &set_hopper);
   host.def("scaled_dot_product_attention", &forward);
   host.def("scaled_dot_product_attention_backward", &backward);
 }

@@ -102,14 +102,16 @@ ForwardCut forward_cut(const AttentionLayout& a, const SharedRows& shared, int r
 }
 
 int padded(const char* op, const AttentionLayout& a) {
+  const auto require = [op](const char* argument, std::int64_t n, std::int64_t most,
+                            const char* what) {
+    if (n > most)
+      throw ValueError(concat(op, ": ", argument, " must have at most ", most, what, ", got ", n));
+  };
+  require("query", a.width, kWidestHead, " features on a GPU (its last dimension)");
+  require("value", a.value_width, kWidestHead, " features on a GPU (its last dimension)");
+  require("query", a.queries, kMostRows, " rows on a GPU");
+  require("key", a.keys, kMostRows, " rows on a GPU");
   const std::int64_t width = std::max(a.width, a.value_width);
-  if (width > kWidestHead)
-    throw ValueError(concat(op, ": query, key and value must have at most ", kWidestHead,
-                            " features on a GPU, got ", width));
-  const std::int64_t rows = std::max(a.queries, a.keys);
-  if (rows > kMostRows)
-    throw ValueError(concat(op, ": query, key and value must have at most ", kMostRows,
-                            " rows on a GPU, got ", rows));
   int depth = 32;
   while (depth < width) depth *= 2;
   return depth;

@@ -13,8 +13,8 @@ namespace pyfast::cuda {
 inline constexpr float kLog2e = 1.44269504088896341f;
 // Scores of a square of a mask are classified together: all forbidden, some, or none changed.
 inline constexpr int kMaskSquare = 64;
-// Queries and keys are counted in 32 bits, which leave room to add two of them.
-inline constexpr std::int64_t kMostRows = (1 << 30) - 1;
+// Queries and keys are counted in 32 bits, which leave room to add two of them and a tile's rows.
+inline constexpr std::int64_t kMostRows = (1 << 30) - (1 << 10);
 
 enum class Cover : std::uint8_t { none, some, all };  // of some scores, those allowed as they are
 
@@ -59,6 +59,11 @@ struct AttentionProblem {
   bool dropout = false;
   std::uint64_t seed = 0, offset = 0, threshold = 0;
   float keep_scale = 1;
+
+  // Whether any pair at all may be forbidden.
+  PYFAST_HOST_DEVICE bool forbids() const {
+    return mask_kind != AttentionMask::none || before < queries - 1 || after < keys - 1;
+  }
 
   // Keys that some of these queries may see, as far as the band is concerned.
   PYFAST_HOST_DEVICE int first_key(int query_begin) const {

@@ -64,6 +64,18 @@ __device__ __forceinline__ void load_tile(T* tile, const Rows& from, int begin, 
   }
 }
 
+// The product of two rows of n elements, the same in every lane of the warp.
+template <class T>
+__device__ __forceinline__ float warp_dot(const T* a, std::int64_t a_step, const T* b,
+                                          std::int64_t b_step, int n) {
+  float sum = 0;
+  for (int c = static_cast<int>(threadIdx.x) % 32; c < n; c += 32)
+    sum = fmaf(to_float(a[c * a_step]), to_float(b[c * b_step]), sum);
+#pragma unroll
+  for (int bits = 16; bits > 0; bits /= 2) sum += from_lane_xor(sum, bits);
+  return sum;
+}
+
 // c += a b^T: a (16 kTiles, kDepth) and b (kColumns, kDepth) in shared memory.
 template <int kDepth, class T, int kTiles, int kColumns>
 __device__ __forceinline__ void multiply_rows(WarpTile<kColumns> (&c)[kTiles], const T* a,

@@ -26,6 +26,16 @@ py::object backward(py::handle framework, py::handle grad, py::handle indices, p
   return dw.object();
 }
 
+void renorm(py::handle framework, py::handle indices, py::handle weight, double max_norm,
+            double norm_type) {
+  Call call("embedding", framework);
+  const Input index(call, indices, "input", Kind::index);
+  const Input w = Input::written(call, weight, "weight");
+  check_embedding(index, w);
+  const Input order(call, framework.attr("argsort")(index.object()), "order", Kind::index);
+  run(call, embedding_renorm, index.view(), order.view(), norm_type, max_norm, w.view());
+}
+
 py::object to_one_hot(py::handle framework, py::handle indices, std::int64_t classes) {
   Call call("one_hot", framework);
   const Input index(call, indices, "input", Kind::index);
@@ -43,6 +53,7 @@ py::object to_one_hot(py::handle framework, py::handle indices, std::int64_t cla
 void register_embedding(py::module_& m) {
   m.def("embedding", &forward);
   m.def("embedding_backward", &backward);
+  m.def("embedding_renorm", &renorm);
   m.def("one_hot", &to_one_hot);
 }
 

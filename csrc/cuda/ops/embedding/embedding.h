@@ -15,6 +15,9 @@ void embedding_forward(const TensorView& indices, const TensorView& weight,
 void embedding_backward(const EmbeddingParams& params, const TensorView& grad,
                         const TensorView& indices, const TensorView& order,
                         const TensorView& grad_weight, cudaStream_t stream);
+// Scales the picked rows whose norm is larger than max_norm down to it, in place; `order` as above.
+void embedding_renorm(const TensorView& indices, const TensorView& order, double norm_type,
+                      double max_norm, const TensorView& weight, cudaStream_t stream);
 // output (..., classes) int64: 1 at each index; nowhere for one outside [0, classes).
 void one_hot(const TensorView& indices, const TensorView& output, cudaStream_t stream);
 

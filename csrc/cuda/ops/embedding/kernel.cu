@@ -3,6 +3,7 @@
 #include "cuda/core/numeric.cuh"
 #include "cuda/core/rows.cuh"
 #include "cuda/ops/embedding/embedding.h"
+#include "cuda/ops/embedding/renorm.cuh"
 
 namespace pyfast::cuda {
 
@@ -36,8 +37,15 @@ __global__ void __launch_bounds__(128)
   const std::int64_t first = blockIdx.x, row = indices[order[first]];
   if (row < 0 || row >= rows || row == padding) return;
   if (first > 0 && indices[order[first - 1]] == row) return;
+  // Where the row's places end: a table's padding or a common word may have most of them.
   std::int64_t last = first + 1;
-  while (last < n && indices[order[last]] == row) ++last;
+  for (std::int64_t beyond = n; last < beyond;) {
+    const std::int64_t middle = last + (beyond - last) / 2;
+    if (indices[order[middle]] == row)
+      last = middle + 1;
+    else
+      beyond = middle;
+  }
   const float scale = by_frequency ? 1 / static_cast<float>(last - first) : 1.0f;
   for (std::int64_t c = threadIdx.x; c < width; c += 128) {
     float sum = 0;
@@ -83,6 +91,11 @@ void embedding_backward(const EmbeddingParams& params, const TensorView& grad,
         order.as<const std::int64_t>(), n, grad_weight.shape[0], grad_weight.shape[1],
         params.padding_idx, params.scale_grad_by_freq);
   });
+}
+
+void embedding_renorm(const TensorView& indices, const TensorView& order, double norm_type,
+                      double max_norm, const TensorView& weight, cudaStream_t stream) {
+  renorm_on(weight, indices, order, norm_type, max_norm, Launch{stream});
 }
 
 void one_hot(const TensorView& indices, const TensorView& output, cudaStream_t stream) {

@@ -94,12 +94,13 @@ __global__ void __launch_bounds__(Team::kBlock)
   to[0] = sum, to[1] = product;
 }
 
-// -- channels last: 32 threads side by side take neighbouring channels, 8 rows of them a block
+// -- channels last: 32 threads side by side take neighbouring channels, 8 rows of them a block. The
+// grid's y is the chunks: there may be more channels than a grid has room for along y.
 
 template <class T>
 __global__ void __launch_bounds__(kThreads) moments_columns(float* partial, const T* x, Rows e) {
-  const std::int64_t c = std::int64_t{blockIdx.y} * 32 + threadIdx.x;
-  const std::int64_t first = blockIdx.x * e.chunk;
+  const std::int64_t c = std::int64_t{blockIdx.x} * 32 + threadIdx.x;
+  const std::int64_t first = blockIdx.y * e.chunk;
   const std::int64_t last = first + e.chunk < e.values ? first + e.chunk : e.values;
   Moments m;
   if (c < e.channels)
@@ -110,14 +111,14 @@ __global__ void __launch_bounds__(kThreads) moments_columns(float* partial, cons
   __syncthreads();
   if (threadIdx.y != 0 || c >= e.channels) return;
   for (int r = 1; r < 8; ++r) m.merge(rows[r][threadIdx.x]);
-  put_moments(partial, blockIdx.x * e.channels + c, m);
+  put_moments(partial, blockIdx.y * e.channels + c, m);
 }
 
 // A thread takes kWidth channels: with 16 bits that is a full sector a quarter warp.
 template <int kWidth, class T>
 __global__ void __launch_bounds__(kThreads) moments_vectors(float* partial, const T* x, Rows e) {
-  const std::int64_t c = (std::int64_t{blockIdx.y} * 8 + threadIdx.x) * kWidth;
-  const std::int64_t first = blockIdx.x * e.chunk;
+  const std::int64_t c = (std::int64_t{blockIdx.x} * 8 + threadIdx.x) * kWidth;
+  const std::int64_t first = blockIdx.y * e.chunk;
   const std::int64_t last = first + e.chunk < e.values ? first + e.chunk : e.values;
   Moments m[kWidth];
   if (c < e.channels)
@@ -136,7 +137,7 @@ __global__ void __launch_bounds__(kThreads) moments_vectors(float* partial, cons
     __syncthreads();
     if (threadIdx.y != 0 || c >= e.channels) continue;
     for (int r = 1; r < 32; ++r) m[i].merge(rows[r][threadIdx.x]);
-    put_moments(partial, blockIdx.x * e.channels + c + i, m[i]);
+    put_moments(partial, blockIdx.y * e.channels + c + i, m[i]);
   }
 }
 
@@ -145,8 +146,8 @@ __global__ void __launch_bounds__(kThreads)
     sums_columns(float* partial, const T* g, const T* x, const double* statistics,
                  Parameter<T> weight, Parameter<T> bias, Rows e, float eps, Backward back) {
   constexpr int kAcross = kWidth == 1 ? 32 : 8, kDown = kThreads / kAcross;
-  const std::int64_t c = (std::int64_t{blockIdx.y} * kAcross + threadIdx.x) * kWidth;
-  const std::int64_t first = blockIdx.x * e.chunk;
+  const std::int64_t c = (std::int64_t{blockIdx.x} * kAcross + threadIdx.x) * kWidth;
+  const std::int64_t first = blockIdx.y * e.chunk;
   const std::int64_t last = first + e.chunk < e.values ? first + e.chunk : e.values;
   float sum[kWidth] = {}, product[kWidth] = {};
   if (c < e.channels) {
@@ -182,12 +183,12 @@ __global__ void __launch_bounds__(kThreads)
       sum[i] += rows[0][r][threadIdx.x];
       product[i] += rows[1][r][threadIdx.x];
     }
-    float* to = partial + (blockIdx.x * e.channels + c + i) * 2;
+    float* to = partial + (blockIdx.y * e.channels + c + i) * 2;
     to[0] = sum[i], to[1] = product[i];
   }
 }
 
-// -- between the passes: one thread a channel, which leaves what the elements need
+// -- between the passes: a warp a channel merges its chunks, and leaves what the elements need
 
 Coefficients coefficients(float* workspace, const Layout& l) {
   return {workspace + 3 * l.chunks() * l.channels(), l.channels()};
@@ -209,9 +210,10 @@ __global__ void __launch_bounds__(128)
                    Parameter<T> running_var, Parameter<T> weight, Parameter<T> bias,
                    const float* partial, std::int64_t chunks, std::int64_t channels, float momentum,
                    float eps) {
-  const std::int64_t c = std::int64_t{blockIdx.x} * 128 + threadIdx.x;
+  const std::int64_t c = std::int64_t{blockIdx.x} * 4 + threadIdx.x / 32;
   if (c >= channels) return;
   const Moments m = merge_chunks(partial, c, channels, chunks);
+  if (threadIdx.x % 32 != 0) return;
   statistics[c] = m.mean;
   statistics[channels + c] = m.m2 / m.n;
   write_forward(to, statistics, weight, bias, c, channels, eps);
@@ -236,13 +238,16 @@ __global__ void __launch_bounds__(128)
     finish_sums(Coefficients to, const double* statistics, Parameter<T> weight, Parameter<T> bias,
                 Parameter<T> grad_weight, Parameter<T> grad_bias, const float* partial,
                 std::int64_t chunks, std::int64_t channels, float eps, float one_over_n) {
-  const std::int64_t c = std::int64_t{blockIdx.x} * 128 + threadIdx.x;
+  const std::int64_t c = std::int64_t{blockIdx.x} * 4 + threadIdx.x / 32;
   if (c >= channels) return;
   float sum = 0, product = 0;
-  for (std::int64_t k = 0; k < chunks; ++k) {
+  for (std::int64_t k = threadIdx.x % 32; k < chunks; k += 32) {
     sum += partial[(k * channels + c) * 2];
     product += partial[(k * channels + c) * 2 + 1];
   }
+  sum = warp_reduce(sum, Add());
+  product = warp_reduce(product, Add());
+  if (threadIdx.x % 32 != 0) return;
   if (grad_weight) grad_weight.set(c, product);
   if (grad_bias) grad_bias.set(c, sum);
   write_forward(to, statistics, weight, bias, c, channels, eps);
@@ -288,23 +293,23 @@ void batch_norm_forward(const BatchNormParams& params, const TensorView& input,
     const Parameter<T> mean(operands.running_mean, 0), var(operands.running_var, 1);
     const Parameter<T> w(operands.weight, 1), b(operands.bias, 0);
     const T* x = input.as<T>();
-    const unsigned blocks = blocks_for(channels, 128);
     const auto chunks = static_cast<unsigned>(l.chunks());
     if (!params.training) {
-      take_running<<<blocks, 128, 0, stream>>>(to, saved, mean, var, w, b, channels, eps);
+      take_running<<<blocks_for(channels, 128), 128, 0, stream>>>(to, saved, mean, var, w, b,
+                                                                  channels, eps);
     } else {
       if (!l.last)
         launch_moments<T>(partial, input, l.planes, stream);
       else if (vectorizable(channels, input))
         moments_vectors<kWide>
-            <<<dim3(chunks, blocks_for(channels, 8 * kWide)), dim3(8, 32), 0, stream>>>(partial, x,
+            <<<dim3(blocks_for(channels, 8 * kWide), chunks), dim3(8, 32), 0, stream>>>(partial, x,
                                                                                         l.rows);
       else
-        moments_columns<<<dim3(chunks, blocks_for(channels, 32)), dim3(32, 8), 0, stream>>>(
+        moments_columns<<<dim3(blocks_for(channels, 32), chunks), dim3(32, 8), 0, stream>>>(
             partial, x, l.rows);
-      finish_moments<<<blocks, 128, 0, stream>>>(to, saved, mean, var, w, b, partial, l.chunks(),
-                                                 channels, static_cast<float>(params.momentum),
-                                                 eps);
+      finish_moments<<<blocks_for(channels, 4), 128, 0, stream>>>(
+          to, saved, mean, var, w, b, partial, l.chunks(), channels,
+          static_cast<float>(params.momentum), eps);
     }
     T* y = output.as<T>();
     const bool vectors = vectorizable(l.last ? channels : l.inner(), input, residual, output);
@@ -337,7 +342,7 @@ void batch_norm_backward(const BatchNormParams& params, const TensorView& grad,
     const auto sums = [&](auto kernel, dim3 grid, dim3 block, const auto& extent) {
       kernel<<<grid, block, 0, stream>>>(partial, g, x, saved, w, b, extent, eps, back);
     };
-    const dim3 grid(static_cast<unsigned>(l.chunks()), blocks_for(channels, 32));
+    const dim3 grid(blocks_for(channels, 32), static_cast<unsigned>(l.chunks()));
     if (!l.last)
       visit_planes<T>(
           l.planes, vectorizable(l.planes.inner, grad, input), [&]<class Team, int kWidth>() {
@@ -347,7 +352,7 @@ void batch_norm_backward(const BatchNormParams& params, const TensorView& grad,
       sums(sums_columns<4, T>, grid, dim3(8, 32), l.rows);
     else
       sums(sums_columns<1, T>, grid, dim3(32, 8), l.rows);
-    finish_sums<<<blocks_for(channels, 128), 128, 0, stream>>>(
+    finish_sums<<<blocks_for(channels, 4), 128, 0, stream>>>(
         to, saved, w, b, Parameter<T>(grad_weight, 0), Parameter<T>(grad_bias, 0), partial,
         l.chunks(), channels, eps, params.training ? 1 / static_cast<float>(l.values()) : 0.0f);
     T* dx = grad_input.as<T>();

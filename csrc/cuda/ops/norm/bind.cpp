@@ -20,6 +20,15 @@ LayerNormParams layer_norm_params(const char* op, bool rms, py::handle shape, py
   return {rms, sizes, to_double(eps, {op, "eps"})};
 }
 
+// The gradients of weight and bias, of weight's dtype where there is one, else of the input's.
+struct ParameterGradients {
+  Output weight, bias;
+  ParameterGradients(const Call& call, const Input& x, const Input& w, const Dims& shape,
+                     bool want_weight, bool want_bias)
+      : weight(Output::optional(want_weight, call, w->defined ? w->dtype : x->dtype, shape)),
+        bias(Output::optional(want_bias, call, w->defined ? w->dtype : x->dtype, shape)) {}
+};
+
 template <bool rms>
 py::object layer_norm(py::handle framework, py::handle input, py::handle weight, py::handle bias,
                       py::handle normalized_shape, py::handle eps, bool save) {
@@ -47,15 +56,13 @@ py::object layer_norm_gradient(py::handle framework, py::handle grad, py::handle
   const LayerNormParams params = layer_norm_params(call.op(), rms, normalized_shape, eps);
   const Input w = Input::optional(call, weight, "weight");
   check_layer_norm_backward(params, g, x, s, w);
-  const DType dtype = w->defined ? w->dtype : x->dtype;
   const Output dx(call, x->dtype, x->shape);
-  const Output dw = Output::optional(weight_gradient, call, dtype, params.normalized_shape);
-  const Output db = Output::optional(bias_gradient, call, dtype, params.normalized_shape);
+  const ParameterGradients d(call, x, w, params.normalized_shape, weight_gradient, bias_gradient);
   const Output workspace = Output::optional(weight_gradient || bias_gradient, call, DType::f32,
                                             {layer_norm_workspace(params, x)});
   run(call, layer_norm_backward, params, g.view(), x.view(), s.view(), w.view(), dx.view(),
-      dw.view(), db.view(), workspace.view());
-  return py::make_tuple(dx.object(), dw.object(), db.object());
+      d.weight.view(), d.bias.view(), workspace.view());
+  return py::make_tuple(dx.object(), d.weight.object(), d.bias.object());
 }
 
 // In the order its axes have where that is one that kernels know, else in C order.
@@ -85,22 +92,12 @@ Input like(Call& call, py::handle array, const Input& x, const char* argument) {
                Kind::floating, false);
 }
 
-// Running statistics are written where they lie: an update of a copy would be lost.
-Input running(Call& call, py::handle array, const char* argument) {
-  Input x = Input::optional(call, array, argument, Kind::floating, false);
-  if (x->defined && !x->contiguous())
-    throw ValueError(concat(call.op(), ": ", argument,
-                            " must be C-contiguous on a GPU, got strides ", x->strides,
-                            " for shape ", x->shape));
-  return x;
-}
-
 // The arrays that batch, instance and group norm take beside their input.
 struct Operands {
   Input running_mean, running_var, weight, bias;
   Operands(Call& call, py::handle mean, py::handle var, py::handle w, py::handle b)
-      : running_mean(running(call, mean, "running_mean")),
-        running_var(running(call, var, "running_var")),
+      : running_mean(Input::written(call, mean, "running_mean")),
+        running_var(Input::written(call, var, "running_var")),
         weight(Input::optional(call, w, "weight")),
         bias(Input::optional(call, b, "bias")) {}
 };
@@ -181,14 +178,12 @@ py::object group_norm_gradient(py::handle framework, py::handle grad, py::handle
   const Input s(call, statistics, "statistics", Kind::exact);
   const Input w = Input::optional(call, weight, "weight");
   check_group_norm_backward(params, g, x, s, w);
-  const DType dtype = w->defined ? w->dtype : x->dtype;
   const Output dx(call, x->dtype, x->shape);
-  const Output dw = Output::optional(weight_gradient, call, dtype, {x->shape[1]});
-  const Output db = Output::optional(bias_gradient, call, dtype, {x->shape[1]});
+  const ParameterGradients d(call, x, w, {x->shape[1]}, weight_gradient, bias_gradient);
   const Output workspace(call, DType::f32, {group_norm_workspace(params, x)});
   run(call, group_norm_backward, params, g.view(), x.view(), s.view(), w.view(), dx.view(),
-      dw.view(), db.view(), workspace.view());
-  return py::make_tuple(dx.object(), dw.object(), db.object());
+      d.weight.view(), d.bias.view(), workspace.view());
+  return py::make_tuple(dx.object(), d.weight.object(), d.bias.object());
 }
 
 py::object batch_norm_gradient(py::handle framework, py::handle grad, py::handle input,
@@ -204,14 +199,12 @@ py::object batch_norm_gradient(py::handle framework, py::handle grad, py::handle
   const Input w = Input::optional(call, weight, "weight");
   const Input b = Input::optional(call, bias, "bias");
   check_batch_norm_backward(params, g, x, s, w, b);
-  const DType dtype = w->defined ? w->dtype : x->dtype;
   const Output dx(call, x);
-  const Output dw = Output::optional(weight_gradient, call, dtype, {x->shape[1]});
-  const Output db = Output::optional(bias_gradient, call, dtype, {x->shape[1]});
+  const ParameterGradients d(call, x, w, {x->shape[1]}, weight_gradient, bias_gradient);
   const Output workspace(call, DType::f32, {batch_norm_workspace(x)});
   run(call, batch_norm_backward, params, g.view(), x.view(), s.view(), w.view(), b.view(),
-      TensorView(), dx.view(), TensorView(), dw.view(), db.view(), workspace.view());
-  return py::make_tuple(dx.object(), dw.object(), db.object());
+      TensorView(), dx.view(), TensorView(), d.weight.view(), d.bias.view(), workspace.view());
+  return py::make_tuple(dx.object(), d.weight.object(), d.bias.object());
 }
 
 // output, or (output, statistics, gates): gates are None without an activation.
@@ -258,15 +251,14 @@ py::object batch_norm_add_gradient(py::handle framework, py::handle grad, py::ha
   if (gates->defined != gated)
     throw ValueError(concat(call.op(), ": saved must be None just where activation is"));
   if (gated) require_shape({call.op(), "saved"}, gates, {batch_norm_gates(x)});
-  const DType dtype = w->defined ? w->dtype : x->dtype;
   const Output dx(call, x);
   const Output dr = gated ? Output(call, x) : Output::optional(false, call, x->dtype, Dims());
-  const Output dw = Output::optional(weight_gradient, call, dtype, {x->shape[1]});
-  const Output db = Output::optional(bias_gradient, call, dtype, {x->shape[1]});
+  const ParameterGradients d(call, x, w, {x->shape[1]}, weight_gradient, bias_gradient);
   const Output workspace(call, DType::f32, {batch_norm_workspace(x)});
   run(call, batch_norm_backward, params, g.view(), x.view(), s.view(), w.view(), TensorView(),
-      gates.view(), dx.view(), dr.view(), dw.view(), db.view(), workspace.view());
-  return py::make_tuple(dx.object(), gated ? dr.object() : g.object(), dw.object(), db.object());
+      gates.view(), dx.view(), dr.view(), d.weight.view(), d.bias.view(), workspace.view());
+  return py::make_tuple(dx.object(), gated ? dr.object() : g.object(), d.weight.object(),
+                        d.bias.object());
 }
 
 template <bool rms>

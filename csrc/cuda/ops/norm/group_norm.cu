@@ -37,9 +37,10 @@ struct RowStatistics {
 
 __global__ void __launch_bounds__(128) finish_moments(double* statistics, const float* partial,
                                                       std::int64_t chunks, std::int64_t rows) {
-  const std::int64_t row = std::int64_t{blockIdx.x} * 128 + threadIdx.x;
+  const std::int64_t row = std::int64_t{blockIdx.x} * 4 + threadIdx.x / 32;
   if (row >= rows) return;
   const Moments m = merge_chunks(partial, row, rows, chunks);
+  if (threadIdx.x % 32 != 0) return;
   statistics[row] = m.mean;
   statistics[rows + row] = m.m2 / m.n;
 }
@@ -189,8 +190,8 @@ void group_norm_forward(const GroupNormParams& params, const TensorView& input,
   auto* saved = statistics.as<double>();
   visit_gpu(input.dtype, [&]<class T>() {
     launch_moments<T>(partial, input, rows, stream);
-    finish_moments<<<blocks_for(n.rows(), 128), 128, 0, stream>>>(saved, partial, rows.chunks(),
-                                                                  n.rows());
+    finish_moments<<<blocks_for(n.rows(), 4), 128, 0, stream>>>(saved, partial, rows.chunks(),
+                                                                n.rows());
     write_forward<<<blocks_for(n.planes(), 128), 128, 0, stream>>>(
         to, RowStatistics{saved, n.rows(), static_cast<float>(params.eps)},
         Parameter<T>(operands.weight, 1), Parameter<T>(operands.bias, 0), n);

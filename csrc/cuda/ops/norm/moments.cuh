@@ -32,17 +32,18 @@ __device__ __forceinline__ void put_moments(float* partial, std::int64_t slot, c
   to[0] = m.n, to[1] = m.mean, to[2] = m.m2;
 }
 
-// Of a channel's chunks, which lie `channels` slots apart.
+// Of a channel's chunks, which lie `channels` slots apart: a warp takes them side by side, so that
+// it waits for memory a few times rather than once a chunk. The first lane gets the whole.
 __device__ __forceinline__ Moments merge_chunks(const float* partial, std::int64_t channel,
                                                 std::int64_t channels, std::int64_t chunks) {
   Moments m;
-  for (std::int64_t k = 0; k < chunks; ++k) {
+  for (std::int64_t k = threadIdx.x % 32; k < chunks; k += 32) {
     const float* from = partial + 3 * (k * channels + channel);
     Moments part;
     part.n = from[0], part.mean = from[1], part.m2 = from[2];
     m.merge(part);
   }
-  return m;
+  return team_merge<32>(m);
 }
 
 template <class Team, int kWidth, class T>

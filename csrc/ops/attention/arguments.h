@@ -1,4 +1,4 @@
-// The settings of a call from Python, for the GPU's bindings and the tests of its kernels.
+// The settings of a call from Python, for the bindings of CPU and GPU.
 #pragma once
 
 #include <algorithm>
@@ -6,7 +6,7 @@
 #include "core/arguments.h"
 #include "ops/attention/attention.h"
 
-namespace pyfast::cuda {
+namespace pyfast {
 
 struct AttentionSettings {
   AttentionParams params;
@@ -36,4 +36,4 @@ struct AttentionSettings {
   }
 };
 
-}  // namespace pyfast::cuda
+}  // namespace pyfast
