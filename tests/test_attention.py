@@ -506,5 +506,6 @@ def test_infinite_scores_on_tiles() -> None:
     k[:, 50] *= 1e15
     turned = np.swapaxes(np.swapaxes(k, 1, 2).copy(), 1, 2)
     got, want = (attention(q, a, v, scale=1e12) for a in (k, turned))
-    assert np.isnan(want[:, 40]).all() or np.isfinite(want).all()
+    assert np.isnan(want).any()
+    assert np.isfinite(want).any()
     np.testing.assert_array_equal(np.isnan(got), np.isnan(want))
