@@ -446,3 +446,66 @@ def test_queries_on_tiles_may_lie_anyhow() -> None:
     turned = np.swapaxes(np.swapaxes(q, 2, 3).copy(), 2, 3)
     for got, want in zip(gradients([turned, k, v], g), gradients([q, k, v], g), strict=True):
         np.testing.assert_array_equal(got, want)
+
+
+def awkward(kind: str, width: int) -> list[Array]:
+    """Query, key and value, of two blocks of keys."""
+    q, k, v = (normal(2, 256, width, seed=i) for i in range(3))
+    rng = np.random.default_rng(3)
+    if kind in ("peaked", "flat"):
+        q *= np.float32(30 if kind == "peaked" else 0.1)
+    if kind == "constant keys":
+        k[:] = 1
+    if kind in ("outlier in a key", "outlier in a value"):
+        (k if kind == "outlier in a key" else v)[..., 3] *= 100
+    if kind == "heavy tails":
+        q, k, v = (rng.standard_t(3, a.shape).astype(np.float32) for a in (q, k, v))
+    if kind == "zeros":
+        q[:, ::2] = k[:, ::3] = v[:, ::3] = 0
+        v[..., 1] = 0
+    if kind == "sparse values":
+        v *= rng.random(v.shape) < 0.05
+    if kind == "one large value":
+        v[:, 100] *= 1000
+    return [q, k, v]
+
+
+AWKWARD = ["peaked", "flat", "constant keys", "outlier in a key", "outlier in a value"]
+AWKWARD += ["heavy tails", "zeros", "sparse values", "one large value"]
+
+
+@pytest.mark.skipif(_core.isa() == "scalar", reason="without FMA every product is rounded")
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize("width", [32, 64, 80, 96])
+@pytest.mark.parametrize("kind", AWKWARD)
+def test_forward_error_on_awkward_operands(kind: str, width: int, causal: bool) -> None:
+    arrays = awkward(kind, width)
+    torch_attention = torch.nn.functional.scaled_dot_product_attention
+    exact, theirs = (
+        torch_attention(*map(torch.from_numpy, a), is_causal=causal).numpy()
+        for a in ([a.astype(np.float64) for a in arrays], arrays)
+    )
+    ours = attention(*arrays, is_causal=causal)
+    error, theirs_error = (float(np.sqrt(np.mean((x - exact) ** 2))) for x in (ours, theirs))
+    assert error <= 1.1 * theirs_error, (error, theirs_error)
+
+
+@pytest.mark.parametrize("width", [32, 64, 128])
+def test_a_weight_of_one_hands_the_value_on(width: int) -> None:
+    q = 100 * np.eye(128, width, dtype=np.float32)[None]
+    q[:, width:] = -q[:, : 128 - width]
+    v = normal(1, 128, width)
+    got = attention(q, q, v, scale=1.0)
+    np.testing.assert_allclose(got[:, :width], v[:, :width], rtol=3e-7, atol=1e-8)
+
+
+@pytest.mark.skipif(_core.isa() != "amx", reason="needs AMX")
+def test_infinite_scores_on_tiles() -> None:
+    q, k, v = (normal(1, 128, 64, seed=i) for i in range(3))
+    q[:, 40] *= 1e15
+    k[:, 50] *= 1e15
+    turned = np.swapaxes(np.swapaxes(k, 1, 2).copy(), 1, 2)
+    got, want = (attention(q, a, v, scale=1e12) for a in (k, turned))
+    assert np.isnan(want).any()
+    assert np.isfinite(want).any()
+    np.testing.assert_array_equal(np.isnan(got), np.isnan(want))

@@ -33,11 +33,13 @@ class RunningSoftmax {
   // then `raise`, then as many of `weigh`.
   void open_block(Index rows) { fill(highest_, padded<T>(rows), -kInfinity<T>); }
 
-  // Row r's scores, `unit` each in units of log 2; n is a multiple of w.
-  PYFAST_INLINE void see(Index r, const T* scores, Index n, T unit) {
+  // Row r's scores, `unit` each in units of log 2; n is a multiple of w. With a slack of an epsilon
+  // no weight will be above 1 for the rounding of its exponent.
+  PYFAST_INLINE void see(Index r, const T* scores, Index n, T unit, T slack = 0) {
     vec<T> top(-kInfinity<T>);
     for (Index k = 0; k < n; k += w) top = max(vec<T>::load(scores + k), top);
-    highest_[r] = unit * backend::reduce_max(top.v);  // a NaN is left to its exp
+    const T highest = unit * backend::reduce_max(top.v);  // a NaN is left to its exp
+    highest_[r] = highest + slack * (highest < 0 ? -highest : highest);
   }
 
   // The same for scores that a mask applies to; they become multiples of log 2 themselves.

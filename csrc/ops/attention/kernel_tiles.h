@@ -43,7 +43,53 @@ struct Tiles {
     return AmxOperand::panel(data, wide(rows) / kAmxTile, kParts);
   }
 
-  // Sums of tiles 0 ... 3; `beside` advances after every four products.
+  // Where sums of tiles 0 ... 3 go. A store waits for its tile's last product, and while more than
+  // a few wait the processor takes nothing else in: each is written just before the next product
+  // needs its tile.
+  struct Leaving {
+    void* to[4];
+    Index row;  // bytes
+
+    template <int c>
+    PYFAST_INLINE void leave() const {
+      amx::tile_store<c>(to[c], row);
+    }
+    PYFAST_INLINE void finish() const {
+      amx::unroll<4>([&](auto c) PYFAST_INLINED { leave<c>(); });
+    }
+  };
+
+  static constexpr int kFirstA = amx::kProducts<kParts>[0].a, kFirstB = amx::kProducts<kParts>[0].b;
+
+  // 2 x 2 tiles, when `last` has left them; `beside` advances after every four products.
+  template <class Beside>
+  PYFAST_INLINE static void multiply(Index steps, const AmxOperand& a, const AmxOperand& b,
+                                     const Leaving& last, Beside& beside) {
+    for (Index s = 0; s < steps; ++s) {
+      const char *left = amx::at_step(a, s), *right = amx::at_step(b, s);
+      if (s == 0) {
+        const char *from = left + kFirstA * a.part, *beneath = right + kFirstB * b.part;
+        amx::unroll<2>([&](auto i) PYFAST_INLINED {
+          amx::tile_load<4 + i>(from + i * a.tile, a.row);
+          amx::tile_load<6 + i>(beneath + i * b.tile, b.row);
+        });
+        amx::unroll<4>([&](auto c) PYFAST_INLINED {
+          last.leave<c>();
+          amx::tile_zero<c>();
+          amx::tile_multiply<c, 4 + c / 2, 6 + c % 2>();
+        });
+      } else {
+        amx::product<kParts, 2, 2, false, 0>(a, left, b, right);
+      }
+      beside.advance(4);
+      amx::unroll<5>([&](auto p) PYFAST_INLINED {
+        amx::product<kParts, 2, 2, false, p + 1>(a, left, b, right);
+        beside.advance(4);
+      });
+    }
+  }
+
+  // Sums of tiles 0 ... 3; `beside` advances after every few products.
   template <int a_tiles, int b_tiles, class Beside>
   PYFAST_INLINE static void multiply(Index steps, const AmxOperand& a, const AmxOperand& b,
                                      Beside& beside) {
@@ -52,7 +98,7 @@ struct Tiles {
       amx::unroll<6>([&](auto p) PYFAST_INLINED {
         amx::product<kParts, a_tiles, b_tiles, false, p>(a, amx::at_step(a, s), b,
                                                          amx::at_step(b, s));
-        beside.advance();
+        beside.advance(a_tiles * b_tiles);
       });
   }
 

@@ -280,7 +280,7 @@ class TileBackward<float> : Tiles {
       piece_ = ceil_div(end_, most(1, pieces));
       skip();
     }
-    PYFAST_INLINE void advance() {
+    PYFAST_INLINE void advance(Index) {
       due_ += piece_;
       if (spent_ < due_ && spent_ < end_) work(least(due_, end_));
     }

@@ -6,7 +6,7 @@
 #pragma once
 
 #include "ops/attention/kernel_softmax.h"
-#include "ops/attention/kernel_tiles.h"
+#include "ops/attention/kernel_tiles_digits.h"
 
 namespace pyfast::PYFAST_ISA {
 namespace {
@@ -34,7 +34,8 @@ class TileForward<float> : Tiles {
     if (!head.tiles) return 0;
     const Index split = rows * whole(head.width) +
                         kAttentionKeys * (whole(head.width) + whole(head.value_width) + 2 * kTile);
-    return split * kParts / 2 + kTile * (3 * kAttentionKeys + 2);
+    return split * kParts / 2 + kTile * (3 * kAttentionKeys + 2) +
+           whole(head.value_width) * (1 + kAttentionKeys);
   }
 
   // unit: from a product of query and key to a score in units of log 2; output: rows ld apart.
@@ -48,10 +49,13 @@ class TileForward<float> : Tiles {
         scores_(scratch),
         factors_(scores_ + 2 * kTile * kAttentionKeys),
         keep_(factors_ + 2 * kTile),
-        query_(reinterpret_cast<std::uint16_t*>(keep_ + kTile * kAttentionKeys)),
+        value_factors_(keep_ + kTile * kAttentionKeys),
+        query_(reinterpret_cast<std::uint16_t*>(value_factors_ + whole(head.value_width))),
         keys_(query_ + kParts * rows * whole(head.width)),
         values_(keys_ + kParts * kAttentionKeys * whole(head.width)),
-        weights_(values_ + kParts * kAttentionKeys * whole(head.value_width)) {}
+        weights_(values_ + kParts * kAttentionKeys * whole(head.value_width)),
+        value_digits_(
+            reinterpret_cast<std::uint8_t*>(weights_ + kParts * 2 * kTile * kAttentionKeys)) {}
 
   // Of queries begin ... begin + rows.
   void open(const Left<float>& query, Index begin, Index rows) {
@@ -61,8 +65,8 @@ class TileForward<float> : Tiles {
     query_seen_ = {};
     for (Index r = 0; r < rows; r += kTile)
       amx::kernels().split_rows(query_ + r * whole(head_.width) * kParts,
-                                query.data + r * query.stride, query.stride, count(rows - r),
-                                wide(rows - r), head_.width, kParts, query_seen_);
+                                query.data + r * query.stride, query.stride, count(rows - r), kTile,
+                                head_.width, kParts, query_seen_);
   }
 
   // All of them meet keys j ... j + columns; false, and nothing done, where the magnitudes of an
@@ -77,14 +81,17 @@ class TileForward<float> : Tiles {
       Item next = more ? find(row, j, columns) : Item{};
       more = next.used;
       next.slot = 1 - now.slot;
-      Softening beside(*this, now, score_steps(next) + value_steps(last));
+      Softening beside(*this, now, next, score_products(next) + value_products(last));
       if (next.used) find_scores(next, beside);
+      leave();
+      beside.see_next();
       if (last.used) add_values(last, beside);
       beside.finish();
       if (now.used && !keep_factors(now)) {
         refuse(now, refused);
         now.used = false;
       }
+      if (next.used) softmax_.raise(next.first, next.b.rows);
       last = std::exchange(now, next);
     }
     return true;
@@ -96,10 +103,13 @@ class TileForward<float> : Tiles {
     Block b;
     Index first;  // of the task's queries
     Keys keys;
-    bool plain;  // each of them sees each of these, and none is padding
-    int slot;    // where its scores, weights and factors are
+    bool plain;   // each of them sees each of these, and none is padding
+    bool digits;  // of weights and values
+    int slot;     // where its scores, weights and factors are
     bool used;
   };
+
+  static constexpr Index kStep = WeightDigits::kDepth;  // keys whose weights are made at a time
 
   float* scores(const Item& t) const { return scores_ + t.slot * kTile * kAttentionKeys; }
   float* factors(const Item& t) const { return factors_ + t.slot * kTile; }
@@ -109,19 +119,38 @@ class TileForward<float> : Tiles {
 
   bool split(Index j, Index columns) {
     const AmxKernels& kernels = amx::kernels();
-    Magnitudes keys, values;
+    Magnitudes keys;
     const float* from = head_.key.data + j * head_.key.row;
     for (Index k = 0; k < columns; k += kTile)
       kernels.split_turned(keys_ + k * whole(head_.width) * kParts, from + k * head_.key.row,
-                           head_.key.row, count(columns - k), wide(columns - k), head_.width,
-                           kParts, keys);
-    from = head_.value.data + j * head_.value.row;
+                           head_.key.row, count(columns - k), kTile, head_.width, kParts, keys);
+    if (!gemm::amx_fits(query_seen_, keys, head_.width)) return false;
+    split_digits(j, columns);
+    const bool plain =
+        columns % kStep == 0 && cover_of(head_, {begin_, rows_, j, columns}) == Cover::all;
+    return (plain && digits_) || split_parts(j, columns);
+  }
+  void split_digits(Index j, Index columns) {
+    const float* from = head_.value.data + j * head_.value.row;
+    std::uint8_t* to = value_digits_;
+    digits_ = columns % kStep == 0;
+    for (Index c = 0; digits_ && c < head_.value_width; c += w) {
+      digits_ = WeightDigits::split(to, from + c, head_.value.row, columns,
+                                    amx::first_lanes(head_.value_width - c), value_factors_ + c);
+      if (head_.dropout)
+        (vec<float>::load(value_factors_ + c) * vec<float>(head_.keep_scale))
+            .store(value_factors_ + c);
+      to += ceil_div(columns, kStep) * WeightDigits::kValueStepBytes;
+    }
+  }
+  bool split_parts(Index j, Index columns) {
+    Magnitudes values;
+    const float* from = head_.value.data + j * head_.value.row;
     for (Index c = 0; c < head_.value_width; c += kTile)
-      kernels.split_right(values_ + c * whole(columns) * kParts, from + c, head_.value.row,
-                          count(head_.value_width - c), wide(head_.value_width - c), columns,
-                          kParts, values);
-    return gemm::amx_fits(query_seen_, keys, head_.width) &&
-           gemm::amx_fits(up_to(largest_weight(head_)), values, columns);
+      amx::kernels().split_right(values_ + c * whole(columns) * kParts, from + c, head_.value.row,
+                                 count(head_.value_width - c), wide(head_.value_width - c), columns,
+                                 kParts, values);
+    return gemm::amx_fits(up_to(largest_weight(head_)), values, columns);
   }
 
   // The next queries, from the task's `row` on, that see any key of the block.
@@ -130,88 +159,138 @@ class TileForward<float> : Tiles {
       const Index first = std::exchange(row, row + kTile);
       const Block b{begin_ + first, least(kTile, rows_ - first), j, columns};
       const Seen seen = seen_by(head_, b);
-      if (seen.keys.begin < seen.keys.end)
-        return {b, first, seen.keys, seen.all && columns % kTile == 0, 0, true};
+      if (seen.keys.begin >= seen.keys.end) continue;
+      const Keys keys{seen.keys.begin / kStep * kStep, ceil_div(seen.keys.end, kStep) * kStep};
+      const bool plain = seen.all && columns % kStep == 0;
+      return {b, first, keys, plain, plain && digits_, 0, true};
     }
     return {};
   }
 
-  // The making of weights, cut into pieces.
+  // The making of weights of an item, and the next one's maxima once its scores are there, cut into
+  // pieces. Maxima are stored one by one and loaded sixteen at a time, which waits until all that
+  // came before is done: weights of the item stand between.
   class Softening {
    public:
-    Softening(TileForward& task, const Item& item, Index pieces)
+    Softening(TileForward& task, const Item& item, const Item& next, Index products)
         : task_(task),
           item_(item),
-          steps_((item.keys.end - item.keys.begin) / kAmxDepth),
-          end_(item.used ? item.b.rows * (kSee + kWeigh * steps_) : 0),
-          piece_(ceil_div(end_, most(1, pieces))) {
-      if (item.used) task.softmax_.open_block(item.b.rows);
+          next_(next),
+          steps_((item.keys.end - item.keys.begin) / kStep),
+          rows_(item.used ? item.b.rows : 0),
+          seen_(next.used ? next.b.rows : 0),
+          share_(ceil_div(rows_ * steps_ * kWeigh + seen_ * kSee, most(1, products))) {
+      if (next.used) task.softmax_.open_block(next.b.rows);
     }
-    PYFAST_INLINE void advance() {
-      due_ += piece_;
-      if (spent_ < due_ && spent_ < end_) work(least(due_, end_));
+    // After so many tile products.
+    PYFAST_INLINE void advance(Index products) {
+      due_ += share_ * products;
+      if (spent_ < due_) work();
     }
+    void see_next() { to_see_ = seen_; }
     void finish() {
-      if (spent_ < end_) work(end_);
+      due_ = kAll;
+      work();
     }
 
    private:
-    static constexpr Index kSee = 1, kWeigh = 2;  // what a row costs, and a step of one
+    static constexpr Index kSee = 24, kWeigh = 80;  // what a row costs, and a step of one
+    static constexpr Index kAll = Index{1} << 60;
 
-    __attribute__((noinline)) void work(Index due) {
-      while (spent_ < due) {
-        if (seen_ < item_.b.rows) {
-          task_.see(item_, seen_++);
+    __attribute__((noinline)) void work() {
+      while (spent_ < due_) {
+        if (to_see_ > 0) {
+          task_.see(next_, seen_ - to_see_--);
           spent_ += kSee;
-          if (seen_ == item_.b.rows) task_.softmax_.raise(item_.first, item_.b.rows);
-        } else {
+        } else if (row_ < rows_) {
           task_.weigh(item_, row_, step_);
           if (++step_ == steps_) {
             task_.close(item_, row_++);
             step_ = 0;
           }
           spent_ += kWeigh;
+        } else {
+          break;
         }
       }
     }
 
     TileForward& task_;
-    const Item& item_;
-    Index steps_, end_, piece_, due_ = 0, spent_ = 0, seen_ = 0, row_ = 0, step_ = 0;
+    const Item &item_, &next_;
+    Index steps_, rows_, seen_, share_, to_see_ = 0, due_ = 0, spent_ = 0, row_ = 0, step_ = 0;
   };
 
   PYFAST_INLINE void see(const Item& t, Index r) {
     float* s = scores(t) + r * kAttentionKeys;
-    if (head_.dropout)
-      fill_whole_keep(head_, t.b.i + r, t.b.j, t.b.columns, keep_ + r * kAttentionKeys);
-    if (t.plain) return softmax_.see(r, s + t.keys.begin, t.keys.end - t.keys.begin, unit_);
+    if (t.plain)
+      return softmax_.see(r, s + t.keys.begin, t.keys.end - t.keys.begin, unit_, 0x1p-23f);
     softmax_.see_masked(r, s, t.keys, unit_, {head_, t.b.i + r, t.b.j, t.b.columns});
   }
 
   PYFAST_INLINE void weigh(const Item& t, Index r, Index step) {
+    if (head_.dropout && step == 0)
+      fill_whole_keep(head_, t.b.i + r, t.b.j, t.b.columns, keep_ + r * kAttentionKeys);
+    t.digits ? weigh_digits(t, r, step) : weigh_parts(t, r, step);
+  }
+
+  PYFAST_INLINE void weigh_digits(const Item& t, Index r, Index step) {
     const vec<float> unit(t.plain ? unit_ : 1.0f), shift(-softmax_.shift(r));
-    const float* s = scores(t) + r * kAttentionKeys + t.keys.begin + step * kAmxDepth;
-    const Index tiles = wide(t.b.rows) / kAmxTile, part = tiles * kAmxTileItems;
-    std::uint16_t* to =
-        weights(t) + step * kParts * part + r / kAmxTile * kAmxTileItems + r % kAmxTile * kAmxDepth;
-    vec<float> low = exp2(fma(vec<float>::load(s), unit, shift), amx::kScale);
-    vec<float> high = exp2(fma(vec<float>::load(s + w), unit, shift), amx::kScale);
-    sum_ += low;
-    sum_ += high;
-    if (head_.dropout) {
-      const float* keep = keep_ + (s - scores(t));
-      low *= vec<float>::load(keep);
-      high *= vec<float>::load(keep + w);
-    }
-    const auto first = amx::Parts<kParts>::of_scaled(low.v),
-               second = amx::Parts<kParts>::of_scaled(high.v);
-    unroll<kParts>([&](auto p) PYFAST_INLINED {
-      _mm512_storeu_si512(to + p * part, amx::join(first.part[p], second.part[p]));
+    const Index at = r * kAttentionKeys + t.keys.begin + step * kStep;
+    const float* s = scores(t) + at;
+    __m512i x[4];
+    amx::unroll<4>([&](auto i) PYFAST_INLINED {
+      x[i] = WeightDigits::weights(fma(vec<float>::load(s + i * w), unit, shift));
     });
+    const __m512i some = _mm512_or_si512(_mm512_or_si512(x[0], x[1]), _mm512_or_si512(x[2], x[3]));
+    row_ = _mm512_or_si512(row_, some);
+    const __m512i sum =
+        _mm512_add_epi32(_mm512_add_epi32(x[0], x[1]), _mm512_add_epi32(x[2], x[3]));
+    total_ = _mm512_add_epi32(total_, sum);
+    if (head_.dropout)
+      amx::unroll<4>([&](auto i) PYFAST_INLINED {
+        const __m512i keep = _mm512_castps_si512(_mm512_loadu_ps(keep_ + at + i * w));
+        x[i] = _mm512_maskz_mov_epi32(_mm512_test_epi32_mask(keep, keep), x[i]);
+      });
+    const Index steps = (t.keys.end - t.keys.begin) / kStep;
+    auto* to = reinterpret_cast<std::uint8_t*>(weights(t)) +
+               (r / kAmxTile * steps + step) * WeightDigits::kStepBytes + r % kAmxTile * kStep;
+    WeightDigits::store(to, x[0], x[1], x[2], x[3]);
+  }
+
+  PYFAST_INLINE void weigh_parts(const Item& t, Index r, Index step) {
+    const vec<float> unit(t.plain ? unit_ : 1.0f), shift(-softmax_.shift(r));
+    const float* s = scores(t) + r * kAttentionKeys + t.keys.begin + step * kStep;
+    const Index tiles = wide(t.b.rows) / kAmxTile, part = tiles * kAmxTileItems;
+    std::uint16_t* to = weights(t) + step * 2 * kParts * part + r / kAmxTile * kAmxTileItems +
+                        r % kAmxTile * kAmxDepth;
+    for (Index half = 0; half < 2; ++half, s += 2 * w, to += kParts * part) {
+      vec<float> low = exp2(fma(vec<float>::load(s), unit, shift), amx::kScale);
+      vec<float> high = exp2(fma(vec<float>::load(s + w), unit, shift), amx::kScale);
+      sum_ += low;
+      sum_ += high;
+      if (head_.dropout) {
+        const float* keep = keep_ + (s - scores(t));
+        low *= vec<float>::load(keep);
+        high *= vec<float>::load(keep + w);
+      }
+      const auto first = amx::Parts<kParts>::of_scaled(low.v),
+                 second = amx::Parts<kParts>::of_scaled(high.v);
+      unroll<kParts>([&](auto p) PYFAST_INLINED {
+        _mm512_storeu_si512(to + p * part, amx::join(first.part[p], second.part[p]));
+      });
+    }
   }
 
   PYFAST_INLINE void close(const Item& t, Index r) {
-    sum_ *= vec<float>(1 / amx::kScale);
+    if (t.digits) {
+      // No weight is larger than 1, in 24 bits, but for what a NaN is turned into.
+      const bool sound = _mm512_test_epi32_mask(row_, _mm512_set1_epi32(-0x1000000)) == 0;
+      sum_ = vec<float>(_mm512_cvtepi32_ps(total_)) *
+             vec<float>(sound ? 1 / WeightDigits::kOne : __builtin_nanf(""));
+      row_ = total_ = _mm512_setzero_si512();
+    } else {
+      sum_ *= vec<float>(1 / amx::kScale);
+    }
     softmax_.add(t.first + r, r, sum_);
     all_ += sum_;
     sum_ = {};
@@ -243,40 +322,114 @@ class TileForward<float> : Tiles {
 
   // ---- the products
 
-  Index score_steps(const Item& t) const {
-    if (!t.used) return 0;
-    return 6 * ceil_div(t.keys.end - t.keys.begin, kTile) * ceil_div(head_.width, kAmxDepth);
+  // Keys of an item, by tiles, whose scores and parts there are.
+  static Keys key_tiles(const Item& t) {
+    return {t.keys.begin, least(t.keys.end, whole(t.b.columns))};
   }
-  Index value_steps(const Item& t) const {
+  Index score_products(const Item& t) const {
     if (!t.used) return 0;
-    return 6 * ceil_div(t.keys.end - t.keys.begin, kTile) * ceil_div(head_.value_width, kTile);
+    return 24 * ceil_div(t.keys.end - t.keys.begin, kTile) * ceil_div(head_.width, kAmxDepth);
+  }
+  Index value_products(const Item& t) const {
+    if (!t.used) return 0;
+    const Index keys = t.keys.end - t.keys.begin;
+    if (t.digits)
+      return WeightDigits::kProducts * keys / kStep * (wide(t.b.rows) / kAmxTile) *
+             ceil_div(head_.value_width, w);
+    return 24 * ceil_div(keys, kTile) * ceil_div(head_.value_width, kTile);
   }
 
   // Scores are left 2^80 times too large: unit_ knows.
   void find_scores(const Item& t, Softening& beside) {
     const Index width = whole(head_.width);
-    const AmxOperand query = panel(query_ + t.first * width * kParts, t.b.rows);
-    for (Index k = t.keys.begin; k < t.keys.end; k += kTile) {
-      const Index columns = t.b.columns - k;
-      const AmxOperand keys = panel(keys_ + k * width * kParts, columns);
+    const AmxOperand query = panel(query_ + t.first * width * kParts, kTile);
+    const Keys seen = key_tiles(t);
+    for (Index k = seen.begin; k < seen.end; k += kTile) {
+      multiply(width / kAmxDepth, query, panel(keys_ + k * width * kParts, kTile), leaving_,
+               beside);
       float* to = scores(t) + k;
-      with_tiles(t.b.rows, columns, [&]<int a, int b>() {
-        multiply<a, b>(width / kAmxDepth, query, keys, beside);
-        amx::unroll<a * b>([&](auto c) PYFAST_INLINED {
-          amx::tile_store<c>(to + c / b * kAmxTile * kAttentionKeys + c % b * kAmxTile,
-                             kAttentionKeys * 4);
-        });
-      });
+      const Index below = kAmxTile * kAttentionKeys;
+      leaving_ = {{to, to + kAmxTile, to + below, to + below + kAmxTile}, kAttentionKeys * 4};
     }
   }
 
   void add_values(const Item& t, Softening& beside) {
-    const Index depth = whole(t.b.columns), steps = (t.keys.end - t.keys.begin) / kAmxDepth;
+    t.digits ? add_values_by_digits(t, beside) : add_values_by_parts(t, beside);
+  }
+
+  // A tile's sums, and what they are added to, during the products of the next but one.
+  struct Adding {
+    const std::int32_t (*sums)[kAmxTile * kAmxTile];
+    float* to;
+    const float *factors, *column_factors;
+  };
+  struct AddingBeside {
+    const TileForward& task;
+    Softening& beside;
+    Index pace;
+    Adding what{};
+    Index row = kAmxTile;
+
+    void open(const Adding& next) {
+      finish();
+      what = next;
+      row = next.sums ? 0 : kAmxTile;
+    }
+    PYFAST_INLINE void advance(Index products) {
+      beside.advance(products);
+      for (const Index end = least(kAmxTile, row + pace); row < end; ++row) add();
+    }
+    void finish() {
+      for (; row < kAmxTile; ++row) add();
+    }
+    PYFAST_INLINE void add() const {
+      float* at = what.to + row * task.ld_;
+      const vec<float> sum =
+          WeightDigits::sum(what.sums, row) * vec<float>::load(what.column_factors);
+      fma(vec<float>::load(at), vec<float>(what.factors[row]), sum).store(at);
+    }
+  };
+
+  void add_values_by_digits(const Item& t, Softening& beside) {
+    using D = WeightDigits;
+    const Index steps = (t.keys.end - t.keys.begin) / kStep;
+    const Index column = ceil_div(t.b.columns, kStep) * D::kValueStepBytes;
+    const std::uint8_t* values = value_digits_ + t.keys.begin / kStep * D::kValueStepBytes;
+    const auto* left = reinterpret_cast<const std::uint8_t*>(weights(t));
+    AddingBeside adding{*this, beside, ceil_div(kAmxTile, 3 * steps)};
+    Adding last{}, before{};
+    int at = 0;
+    for (Index c = 0; c < head_.value_width; c += w)
+      for (Index r = 0; r < t.b.rows; r += kAmxTile) {
+        adding.open(before);
+        D::multiply(steps, left + r / kAmxTile * steps * D::kStepBytes, values + c / w * column,
+                    leaving_, adding);
+        leaving_ = {{sums_[at][0], sums_[at][1], sums_[at][2], sums_[at][3]}, 64};
+        before = std::exchange(last, {sums_[at], output_ + (t.first + r) * ld_ + c, factors(t) + r,
+                                      value_factors_ + c});
+        at = 1 - at;
+      }
+    adding.open(before);
+    leave();
+    adding.open(last);
+    adding.finish();
+  }
+
+  // What is still in the tiles goes where it belongs.
+  void leave() {
+    leaving_.finish();
+    leaving_ = {{sums_[0][0], sums_[0][1], sums_[0][2], sums_[0][3]}, 64};
+  }
+
+  void add_values_by_parts(const Item& t, Softening& beside) {
+    leave();
+    const Keys seen = key_tiles(t);
+    const Index depth = whole(t.b.columns), steps = (seen.end - seen.begin) / kAmxDepth;
     const AmxOperand left = panel(weights(t), t.b.rows);
     for (Index c = 0; c < head_.value_width; c += kTile) {
       const Index columns = head_.value_width - c;
       const AmxOperand values =
-          panel(values_ + (c * depth + t.keys.begin * wide(columns)) * kParts, columns);
+          panel(values_ + (c * depth + seen.begin * wide(columns)) * kParts, columns);
       with_tiles(t.b.rows, columns, [&]<int a, int b>() {
         multiply<a, b>(steps, left, values, beside);
         add_tiles<a, b>(output_ + t.first * ld_ + c, factors(t));
@@ -298,12 +451,20 @@ class TileForward<float> : Tiles {
   RunningSoftmax<float>& softmax_;
   float* output_;
   const Index ld_;
-  float *scores_, *factors_;                           // of two items
-  float* keep_;                                        // what dropout leaves of one's weights
-  std::uint16_t *query_, *keys_, *values_, *weights_;  // parts: the task's, the block's, two items'
+  float *scores_, *factors_;  // of two items
+  float* keep_;               // what dropout leaves of one's weights
+  float* value_factors_;      // of the block's columns, by digits
+  alignas(64) std::int32_t sums_[2][4][kAmxTile * kAmxTile];
+  Leaving leaving_{{sums_[0][0], sums_[0][1], sums_[0][2], sums_[0][3]}, 64};
+  std::uint16_t *query_, *keys_, *values_;  // parts: the task's, the block's
+  std::uint16_t* weights_;                  // of two items: parts, or digits
+  std::uint8_t* value_digits_;
   Index begin_ = 0, rows_ = 0;
+  bool digits_ = false;  // values and weights of the block
   Magnitudes query_seen_;
   vec<float> sum_, all_;  // of a row's weights, and an item's
+  // Of a row's weights by digits: the sum, and all bits.
+  __m512i total_ = _mm512_setzero_si512(), row_ = _mm512_setzero_si512();
 };
 
 #endif
