@@ -136,7 +136,8 @@ class ImageGradient {
     if (y.taps * x.taps > 0)
       return kernels_.direct(
           {band, layout_.length(), rows, cols, offsets_.data() + first,
-           static_cast<int>(y.taps * x.taps), dense ? static_cast<int>(x.taps) : 0, 1, ahead},
+           static_cast<int>(y.taps * x.taps), dense ? static_cast<int>(x.taps) : 0, 1, ahead,
+           y.step < 0 && x.step < 0},  // as the kernel has its taps
           weights + first, T{0}, false, to, step);
     for (std::int64_t r = 0; r < rows; ++r) std::fill_n(to + r * step, cols, T{0});
   }

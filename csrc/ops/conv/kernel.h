@@ -39,6 +39,7 @@ struct DirectRows {
   // stride down.
   int square = 0, stride = 1;
   Ahead<T> ahead = {};
+  bool descending = false;  // of a dense 3 x 3 kernel of stride 1: the last tap is added first
 };
 
 // Filling a band: the source under a block of the grid, padded with zeros and cut by row and column

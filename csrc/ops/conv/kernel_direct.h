@@ -84,8 +84,8 @@ PYFAST_INLINE void fetch_ahead(const DirectRows<T>& s, std::int64_t y) {
 }
 
 // A dense K x K kernel, S the stride down: R rows by V vectors of outputs, of which each row of the
-// band is loaded once. The last vector has `cols` columns.
-template <int K, int S, int R, int V, class T>
+// band is loaded once. The last vector has `cols` columns. down: taps are added up from the last.
+template <int K, int S, int R, int V, bool down, class T>
 PYFAST_INLINE void square_block(const DirectRows<T>& s, const T* band, const vec<T>* weights,
                                 T bias, bool accumulate, T* out, std::int64_t out_stride,
                                 int cols) {
@@ -99,9 +99,11 @@ PYFAST_INLINE void square_block(const DirectRows<T>& s, const T* band, const vec
                               : vec<T>::load(at);
   });
   const std::int64_t row = s.band_stride / S;
-  unroll<(R - 1) * S + K>([&](auto q) PYFAST_INLINED {
+  constexpr int reach = (R - 1) * S + K;
+  unroll<reach>([&](auto turn) PYFAST_INLINED {
+    constexpr int q = down ? reach - 1 - turn : int{turn};
     unroll<K * V>([&](auto i) PYFAST_INLINED {
-      constexpr int kx = i / V, v = i % V;
+      constexpr int kx = down ? K - 1 - i / V : i / V, v = i % V;
       const vec<T> x = vec<T>::load(band + q * row + s.offsets[kx] + v * w);
       unroll<R>([&](auto r) PYFAST_INLINED {
         constexpr int ky = q - r * S;
@@ -119,21 +121,22 @@ PYFAST_INLINE void square_block(const DirectRows<T>& s, const T* band, const vec
   });
 }
 
-template <int K, int S, int R, class T>
+template <int K, int S, int R, bool down, class T>
 PYFAST_INLINE void square_rows(const DirectRows<T>& s, const T* band, const vec<T>* weights, T bias,
                                bool accumulate, T* out, std::int64_t out_stride) {
   constexpr int w = vec<T>::size;
   std::int64_t x = 0;
   for (; x + 2 * w < s.cols + w; x += 2 * w) {
     const int cols = s.cols - x < 2 * w ? static_cast<int>(s.cols - x - w) : w;
-    square_block<K, S, R, 2>(s, band + x, weights, bias, accumulate, out + x, out_stride, cols);
+    square_block<K, S, R, 2, down>(s, band + x, weights, bias, accumulate, out + x, out_stride,
+                                   cols);
   }
   if (x < s.cols)
-    square_block<K, S, R, 1>(s, band + x, weights, bias, accumulate, out + x, out_stride,
-                             static_cast<int>(s.cols - x));
+    square_block<K, S, R, 1, down>(s, band + x, weights, bias, accumulate, out + x, out_stride,
+                                   static_cast<int>(s.cols - x));
 }
 
-template <int K, int S, class T>
+template <int K, int S, bool down, class T>
 void square(const DirectRows<T>& s, const T* weights, T bias, bool accumulate, T* out,
             std::int64_t out_stride) {
   constexpr int rows = 4;
@@ -142,21 +145,22 @@ void square(const DirectRows<T>& s, const T* weights, T bias, bool accumulate, T
   std::int64_t y = 0;
   for (; y + rows <= s.rows; y += rows) {
     fetch_ahead<rows>(s, y);
-    square_rows<K, S, rows>(s, s.band + y * s.band_stride, w, bias, accumulate,
-                            out + y * out_stride, out_stride);
+    square_rows<K, S, rows, down>(s, s.band + y * s.band_stride, w, bias, accumulate,
+                                  out + y * out_stride, out_stride);
   }
   for (; y < s.rows; ++y)
-    square_rows<K, S, 1>(s, s.band + y * s.band_stride, w, bias, accumulate, out + y * out_stride,
-                         out_stride);
+    square_rows<K, S, 1, down>(s, s.band + y * s.band_stride, w, bias, accumulate,
+                               out + y * out_stride, out_stride);
 }
 
 template <class T>
 void direct(const DirectRows<T>& s, const T* weights, T bias, bool accumulate, T* out,
             std::int64_t out_stride) {
   if (s.square == 3 && s.stride == 1)
-    return square<3, 1>(s, weights, bias, accumulate, out, out_stride);
+    return (s.descending ? square<3, 1, true, T>
+                         : square<3, 1, false, T>)(s, weights, bias, accumulate, out, out_stride);
   if (s.square == 3 && s.stride == 2)
-    return square<3, 2>(s, weights, bias, accumulate, out, out_stride);
+    return square<3, 2, false>(s, weights, bias, accumulate, out, out_stride);
   std::int64_t y = 0;
   if (s.cols < 8 * vec<T>::size)  // narrow: blocks of rows, so that enough sums are in flight
     for (; y + 4 <= s.rows; y += 4)
