@@ -194,11 +194,16 @@ query_gradient_kernel(const PYFAST_GRID_CONSTANT AttentionProblem p,
     const std::int64_t square_at = p.square_axes.offset(index);
     const MatrixRows<T> keys(p.key, index, p.width), values(p.value, index, p.value_width);
     const int mine = row + first + sums[0].row(0);
-    RowWeight weight[2];
+    const auto weights_of_rows = [&](RowWeight(&weight)[2]) {
 #pragma unroll
-    for (int h = 0; h < 2; ++h)
-      if (mine + 8 * h < p.queries)
-        weight[h] = RowWeight(statistics, index * p.queries + mine + 8 * h);
+      for (int h = 0; h < 2; ++h)
+        if (mine + 8 * h < p.queries)
+          weight[h] = RowWeight(statistics, index * p.queries + mine + 8 * h);
+    };
+    // Widest of float32: the sums leave no registers to keep them in.
+    constexpr bool kKept = sizeof(T) == 2 || kDepth <= 128;
+    RowWeight kept[2];
+    if constexpr (kKept) weights_of_rows(kept);
     wait_copies<0>();
     sync_block();
     load_tile<kRows, kDepth, kThreads>(query, MatrixRows<T>(p.query, index, p.width), row,
@@ -217,9 +222,11 @@ query_gradient_kernel(const PYFAST_GRID_CONSTANT AttentionProblem p,
         [&](int stage, int j) {
           const T* key = streamed + stage * 2 * kStep * kPitch;
           WarpTile<kStep> d[1];
+          RowWeight again[2];
+          if constexpr (!kKept) weights_of_rows(again);
           query_slopes<T, kDepth>(d, p, query + first * kPitch, grad + first * kPitch, key,
                                   key + kStep * kPitch, cover(j) != Cover::all, mask_at, index,
-                                  mine, j, weight);
+                                  mine, j, kKept ? kept : again);
           multiply_columns<T>(sums, d, key);
         });
   }
