@@ -252,7 +252,7 @@ void multiply(const Row& row, int a_tiles, int b_tiles) {
 void look_along_tile(float* units, const float* rows, std::int64_t stride, int count,
                      std::int64_t depth, DigitSpread& spread) {
   SeenRows all;
-  for (int r = 0; r < std::min(count, kAmxTile); ++r) {
+  for (int r = 0; r < std::min(count, int{kAmxTile}); ++r) {
     Seen seen;
     for (std::int64_t d = 0; d < depth; d += 16) {
       __builtin_prefetch(rows + (r + kAmxTile) * stride + d, 0, 2);  // likely the next tile's
@@ -264,7 +264,7 @@ void look_along_tile(float* units, const float* rows, std::int64_t stride, int c
     alignas(64) float scale[kAmxTile];
     _mm512_store_ps(scale, scales);
     bool exact = true;
-    for (int r = 0; exact && r < std::min(count, kAmxTile); ++r)
+    for (int r = 0; exact && r < std::min(count, int{kAmxTile}); ++r)
       for (std::int64_t d = 0; d < depth; d += 16)
         exact &= whole(_mm512_maskz_loadu_ps(first_lanes(depth - d), rows + r * stride + d),
                        _mm512_set1_ps(scale[r]));
