@@ -102,7 +102,8 @@ py::tuple run_forward(Call& call, AttentionSettings settings, const Operands& op
 
 // The gradients that are defined; rows have been found to fit.
 void launch_backward(const Call& call, const AttentionPlan& plan, const TensorView& grad,
-                     const TensorView& output, const AttentionRows& rows, const BackwardTargets& to) {
+                     const TensorView& output, const AttentionRows& rows,
+                     const BackwardTargets& to) {
 #if defined(PYFAST_SM90A)
   if (hopper_kernels_run(call.device())) {
     const auto how = hopper_backward<CUtensorMap>(plan, grad, to, processors(call.device()));
