@@ -448,10 +448,10 @@ def test_queries_on_tiles_may_lie_anyhow() -> None:
         np.testing.assert_array_equal(got, want)
 
 
-def awkward(kind: str, width: int) -> list[Array]:
+def awkward(kind: str, width: int, draw: int) -> list[Array]:
     """Query, key and value, of two blocks of keys."""
-    q, k, v = (normal(2, 256, width, seed=i) for i in range(3))
-    rng = np.random.default_rng(3)
+    q, k, v = (normal(2, 256, width, seed=4 * draw + i) for i in range(3))
+    rng = np.random.default_rng(4 * draw + 3)
     if kind in ("peaked", "flat"):
         q *= np.float32(30 if kind == "peaked" else 0.1)
     if kind == "constant keys":
@@ -479,14 +479,17 @@ AWKWARD += ["heavy tails", "zeros", "sparse values", "one large value"]
 @pytest.mark.parametrize("width", [32, 64, 80, 96])
 @pytest.mark.parametrize("kind", AWKWARD)
 def test_forward_error_on_awkward_operands(kind: str, width: int, causal: bool) -> None:
-    arrays = awkward(kind, width)
     torch_attention = torch.nn.functional.scaled_dot_product_attention
-    exact, theirs = (
-        torch_attention(*map(torch.from_numpy, a), is_causal=causal).numpy()
-        for a in ([a.astype(np.float64) for a in arrays], arrays)
-    )
-    ours = attention(*arrays, is_causal=causal)
-    error, theirs_error = (float(np.sqrt(np.mean((x - exact) ** 2))) for x in (ours, theirs))
+    squares = np.zeros(2)
+    for draw in range(8):  # of one large value a single weight's rounding is most of the error
+        arrays = awkward(kind, width, draw)
+        exact, theirs = (
+            torch_attention(*map(torch.from_numpy, a), is_causal=causal).numpy()
+            for a in ([a.astype(np.float64) for a in arrays], arrays)
+        )
+        ours = attention(*arrays, is_causal=causal)
+        squares += [np.mean((x - exact) ** 2) for x in (ours, theirs)]
+    error, theirs_error = np.sqrt(squares)
     assert error <= 1.1 * theirs_error, (error, theirs_error)
 
 

@@ -21,6 +21,7 @@ WITHOUT_OPERANDS = {
     "cpu_info",
     "float32_matmul_precision",
     "fma_peak",
+    "gemm_digits",
     "gemm_plan",
     "isa",
     "isa_env_problem",

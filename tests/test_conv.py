@@ -344,20 +344,21 @@ def unlike(kind: str, x: Array, g: Array) -> tuple[Array, Array]:
 
 # Channels, size, filters, kernel, stride: the tiles' digits, six, seven and eight products of them.
 TILED = [(64, 40, 64, 3, 1), (48, 28, 72, 3, 1), (64, 38, 64, 3, 2), (64, 38, 100, 1, 1)]
+SHORT = (64, 20, 64, 1, 1)
 
 
 @pytest.mark.skipif(_core.isa() == "scalar", reason="the scalar baseline has no FMA, PyTorch has")
 @pytest.mark.parametrize(
     "kind", ["normal", "relu", "sparse", "heavy tails", "outlier", "tiny and huge"]
 )
-@pytest.mark.parametrize("shape", TILED)
+@pytest.mark.parametrize("shape", [*TILED, SHORT])
 def test_weight_gradient_errs_no_more_than_pytorch(
     shape: tuple[int, ...], kind: str, request: pytest.FixtureRequest
 ) -> None:
     channels, size, filters, kernel, stride = shape
-    if kind == "sparse" and kernel == 1:
-        reason = "few products a sum: 1.1 to 1.7 of PyTorch's error on the tiles"
-        request.applymarker(pytest.mark.xfail(reason=reason))
+    if shape == SHORT and (kind == "sparse" or _core.isa() != "amx"):
+        reason = "PyTorch's sums are short: 1.3 of its error, on FMA 1.1 to 1.2"
+        request.applymarker(pytest.mark.xfail(reason=reason, strict=False))
     w = normal(filters, channels, kernel, kernel, seed=1)
     settings = (stride, kernel // 2, 1)
     x = normal(3, channels, size, size)
