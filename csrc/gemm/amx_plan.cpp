@@ -10,7 +10,7 @@ constexpr std::int64_t kPrivateBytes = 1 << 20;
 constexpr std::int64_t kPassBytes = 4 << 20;
 // 256 rows of A to a panel of B, which may come from L3: with 128, products took 7 to 12 % longer.
 constexpr std::int64_t kChunks = 4, kWideRows = 1024;
-constexpr double kMinChunk = 2e6;  // multiply-adds
+constexpr double kMinChunk = 1e6;  // multiply-adds
 
 // The size of equal pieces, multiples of `unit` and none above `limit`, that cover `total`.
 std::int64_t even(std::int64_t total, std::int64_t limit, std::int64_t unit) {
