@@ -14,5 +14,5 @@ while read -r object; do
     echo "$shared"
     bad=1
   fi
-done < <(find "$folder" -path '*kernels_*' -name '*.o')
+done < <(find "$folder" -path '*/kernels_*' -name '*.o')
 exit $bad

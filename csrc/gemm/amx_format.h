@@ -61,7 +61,8 @@ struct DigitFormat {
   using Seen = DigitSpread;
   using Panels = AmxDigits;
 
-  AmxDepths depths() const { return {kAmxDigits, kAmxDigitDepth, 384}; }
+  // Adding up more than some ten blocks of non-negative products rounds more than PyTorch does.
+  AmxDepths depths() const { return {kAmxDigits, kAmxDigitDepth, 384, 768}; }
   std::int64_t panel_items(int width, std::int64_t depth) const {
     return amx_digit_panel(width, depth);
   }

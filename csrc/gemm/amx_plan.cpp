@@ -5,6 +5,7 @@ namespace pyfast::gemm {
 namespace {
 
 constexpr std::int64_t kSharedDepth = 2304;  // beyond it, sums of a pass are held in memory
+constexpr std::int64_t kLongDepth = 4096;
 constexpr std::int64_t kSharedBytes = 16 << 20;
 constexpr std::int64_t kPrivateBytes = 1 << 20;
 constexpr std::int64_t kPassBytes = 4 << 20;
@@ -20,7 +21,9 @@ std::int64_t even(std::int64_t total, std::int64_t limit, std::int64_t unit) {
 
 }  // namespace
 
-std::int64_t AmxDepths::block(std::int64_t k) const { return even(k, most, step); }
+std::int64_t AmxDepths::block(std::int64_t k) const {
+  return even(k, k > kLongDepth ? of_long : most, step);
+}
 
 AmxPlan amx_plan(std::int64_t m, std::int64_t n, std::int64_t k, const AmxDepths& depths) {
   AmxPlan p{};

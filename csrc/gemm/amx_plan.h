@@ -26,9 +26,10 @@ inline std::int64_t round_up(std::int64_t v, std::int64_t unit) { return ceil_di
 
 // How a format cuts the depth.
 struct AmxDepths {
-  int bytes;          // of a number
-  std::int64_t step;  // of a tile product
-  std::int64_t most;  // of a block
+  int bytes;                    // of a number
+  std::int64_t step;            // of a tile product
+  std::int64_t most;            // of a block,
+  std::int64_t of_long = most;  // and where the sum is long
   std::int64_t block(std::int64_t k) const;
 };
 
