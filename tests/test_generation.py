@@ -232,7 +232,8 @@ def test_a_wider_beam_finds_no_worse() -> None:
     model = gpt()
     greedy = generate(model, [1], 6)[0].score
     widths = [generate(model, [1], 6, num_beams=n, length_penalty=0.0)[0].score for n in (4, 11)]
-    assert greedy <= widths[0] + 1e-6 <= widths[1] + 2e-6
+    rounding = 6 * 2e-6  # a log-probability's, which another batch size may round otherwise
+    assert greedy <= widths[0] + rounding <= widths[1] + 2 * rounding
 
 
 def test_early_stopping_takes_the_first_finished() -> None:
