@@ -502,6 +502,14 @@ def test_a_weight_of_one_hands_the_value_on(width: int) -> None:
     np.testing.assert_allclose(got[:, :width], v[:, :width], rtol=3e-7, atol=1e-8)
 
 
+@pytest.mark.parametrize("value", [1.0, -1.0, -3.9999998])
+def test_values_that_are_all_the_largest(value: float) -> None:
+    """Every weight is 1 before the division: the largest sums that integers of the tiles hold."""
+    q, k = np.zeros((1, 64, 64), np.float32), np.zeros((1, 1024, 64), np.float32)
+    got = attention(q, k, np.full_like(k, value))
+    np.testing.assert_allclose(got, np.float32(value), rtol=1.2e-7)
+
+
 @pytest.mark.skipif(_core.isa() != "amx", reason="needs AMX")
 def test_infinite_scores_on_tiles() -> None:
     q, k, v = (normal(1, 128, 64, seed=i) for i in range(3))

@@ -95,7 +95,10 @@ struct WeightDigits : Tiles {
       multiply_step<false>(a + s * kStepBytes, b + s * kValueStepBytes, last, beside);
   }
 
-  // The sum of a row of what multiply left, in units of weights and values.
+  // The sum of a row of what multiply left, in units of weights and values. Of 256 keys whose
+  // weights are 1 and whose values are the largest, the first two levels together nearly fill 31
+  // bits.
+  static_assert(kAttentionKeys <= 256);
   PYFAST_INLINE static vec<float> sum(const std::int32_t (*sums)[kAmxTile * kAmxTile], Index row) {
     const auto level = [&](int l) PYFAST_INLINED { return _mm512_load_si512(sums[l] + row * w); };
     const __m512i high = _mm512_add_epi32(_mm512_slli_epi32(level(0), 8), level(1));
