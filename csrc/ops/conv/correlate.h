@@ -88,6 +88,12 @@ void correlate_direct(const Correlation<T>& c);
 template <class T>
 bool prefers_direct(const Correlation<T>& c);
 
+// Plane by plane, straight from the source: depthwise 3 x 3. Takes no residual.
+template <class T>
+void correlate_planes(const Correlation<T>& c);
+template <class T>
+bool prefers_planes(const Correlation<T>& c);
+
 // Plane by plane, each as one row: small depthwise ones. Takes no residual.
 template <class T>
 void correlate_flat(const Correlation<T>& c);
@@ -123,6 +129,7 @@ template <class T>
 void correlate(const Correlation<T>& c) {
   if (!c.residual && prefers_turned(c)) return correlate_turned(c);
   if (!c.residual && prefers_flat(c)) return correlate_flat(c);
+  if (!c.residual && prefers_planes(c)) return correlate_planes(c);
   if (!c.residual && prefers_direct(c)) return correlate_direct(c);
   prefers_picked(c) ? correlate_picked(c) : correlate_product(c);
 }
