@@ -161,14 +161,16 @@ def error(what: str, ours: Array, theirs: list[Array], exact: Array) -> Error | 
         return None
     limits = np.finfo(np.float32)
     usual = (exact == 0) | (np.abs(exact) >= limits.tiny) & (np.abs(exact) < limits.max / 2)
-    scale = float(np.abs(exact[usual]).max(initial=0.0))
-    if scale == 0.0:
+    e = exact[usual]
+    if not e.any():
         return None
-    e = exact[usual] / scale
-    floor = max(rms(e.astype(np.float32) - e), 2.0**-26 * rms(e))
+    # Of a large number its own size counts, so that one of them does not decide, of the others
+    # that of most.
+    scale = np.maximum(np.abs(e), np.median(np.abs(e[e != 0])))
+    floor = max(rms((e.astype(np.float32) - e) / scale), 2.0**-26)
 
     def of(x: Array) -> float:
-        return max(rms(x[usual].astype(np.float64) / scale - e), floor)
+        return max(rms((x[usual].astype(np.float64) - e) / scale), floor)
 
     peers = [of(x) for x in theirs]
     finite = [p for p in peers if np.isfinite(p)]
@@ -214,7 +216,7 @@ def report(case: OpCase, kind: str, first_only: bool) -> None:
     for what in sorted({e.what for _, e in found}):
         few = [e.ratio for _, e in found if e.what == what and e.size < SINGLE]
         mean = float(np.exp(np.mean(np.log(few)))) if few else 0.0
-        label = f"{_core.isa():7}{case.name:30}{kind + (', first' if first_only else ''):24}{what}"
+        label = f"{_core.isa():7}{case.name:30} {kind + (', first' if first_only else ''):24}{what}"
         if not mean <= LIMIT:
             print(f"{label}  {mean:.2f}  mean of {len(few)} small samples", flush=True)
         for call, e in found:
