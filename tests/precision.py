@@ -166,7 +166,8 @@ def error(what: str, ours: Array, theirs: list[Array], exact: Array) -> Error | 
         return None
     # Of a large number its own size counts, so that one of them does not decide, of the others
     # that of most.
-    scale = np.maximum(np.abs(e), np.median(np.abs(e[e != 0])))
+    size = np.abs(e[e != 0])
+    scale = np.maximum(np.abs(e), max(np.median(size), 0.01 * np.quantile(size, 0.99)))
     floor = max(rms((e.astype(np.float32) - e) / scale), 2.0**-26)
 
     def of(x: Array) -> float:
