@@ -133,7 +133,9 @@ def drawn(case: OpCase, sample: Sample, kind: str, seed: int, first_only: bool) 
     for i in operands[:1] if first_only else operands:
         if i < len(args) and isinstance(args[i], np.ndarray) and args[i].dtype.kind == "f":
             x = np.asarray(KINDS[kind](r, args[i].shape))
-            args[i] = np.asarray(1 / (1 + np.exp(-x.clip(-12, 12)))) if case.name in PROBABILITIES else x
+            args[i] = (
+                np.asarray(1 / (1 + np.exp(-x.clip(-12, 12)))) if case.name in PROBABILITIES else x
+            )
     return Sample(tuple(args), sample.kwargs)
 
 
@@ -210,6 +212,16 @@ def sweep(case: OpCase, kind: str, first_only: bool) -> Iterator[tuple[Sample, E
 
 SINGLE = 256  # numbers from which on one sample's error is not chance
 LIMIT = 1.1
+
+
+def worst(case: OpCase, kind: str) -> float:
+    """The largest ratio that is not chance: of a large sample, or the mean of small ones."""
+    found = [e for _, e in sweep(case, kind, first_only=False)]
+    ratios = [e.ratio for e in found if e.size >= SINGLE]
+    for what in {e.what for e in found}:
+        few = [np.log(e.ratio) for e in found if e.what == what and e.size < SINGLE]
+        ratios.append(float(np.exp(np.mean(few))) if len(few) >= 20 else 0.0)
+    return max(ratios)
 
 
 def report(case: OpCase, kind: str, first_only: bool) -> None:

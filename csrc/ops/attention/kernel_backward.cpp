@@ -156,8 +156,8 @@ class Backward {
   }
 
   // The same where the block holds all keys of the row: P adds up to 1 and dS to 0 but for rounding
-  // them once. By the sum of forward's weights and D of the rounded output, rows of a few keys, whose
-  // P is near 1 and whose dP is near D, had 1.3 to 5 times PyTorch's error.
+  // them once. By the sum of forward's weights and D of the rounded output, rows of a few keys,
+  // whose P is near 1 and whose dP is near D, had 1.3 to 5 times PyTorch's error.
   template <class Exponent, class Guard>
   PYFAST_INLINE void whole_row_slopes(const Block& b, Index r, Keys keys, Exponent exponent,
                                       Guard guard) {
