@@ -20,11 +20,12 @@ namespace {
 
 using Otherwise = void(const Correlation<float>&);
 
-constexpr std::int64_t kSourceBytes = 896 << 10;  // of a block's transform, in L2 beside the sums
+constexpr std::int64_t kSourceBytes = 640 << 10;  // of a block's transform, in L2 beside the sums
 constexpr std::int64_t kMostTiles = 256;          // of a block
 constexpr std::int64_t kWeightBytes = 16 << 20;   // transformed at a time
 constexpr std::int64_t kChannels = 8;             // of the source, copied at a time
 constexpr std::int64_t kSlack = 64;               // that transforms may read behind a copy
+constexpr std::int64_t kSampled = 32;             // rows that tell in advance what suits nowhere
 constexpr std::int64_t kPoints = 64;              // that are stored at a time, at least
 // Items that keep several threads busy, if none computes fewer output channels than it takes to pay
 // for its transform.
@@ -133,6 +134,7 @@ class Winograd {
       suits = suits && winograd_suits(fits[g]);
     }
     const bool whole = count == panels_;
+    suits = suits && seems_to_suit(fits);
     if (!suits && whole) return otherwise(c_);
     const Workspace<std::uint8_t> done(items);
     std::fill_n(done.data(), items, std::uint8_t{0});
@@ -153,9 +155,29 @@ class Winograd {
       if (!done[i]) leave(item(i));
   }
 
+  // Judged by a few rows: spares the transforms of what is mostly zeros, or integers.
+  bool seems_to_suit(const Workspace<WinogradFit>& fits) const {
+    constexpr double kMargin = 0.9;
+    const Image<const float>& s = c_.source;
+    if (s.column != 1) return true;
+    const std::int64_t channels = c_.groups * c_.in, all = c_.batch * channels * c_.y.source;
+    const std::int64_t rows = std::min(kSampled, all);
+    WinogradNumbers seen;
+    for (std::int64_t i = 0; i < rows; ++i) {
+      const std::int64_t row = all / rows * i + i % (all / rows);
+      kernels_.look(
+          &s.at(row / c_.y.source / channels, row / c_.y.source % channels, row % c_.y.source, 0),
+          c_.x.source, seen);
+    }
+    WinogradFit fit = fits[0];
+    for (std::int64_t g = 1; g < c_.groups; ++g) fit = worse(fit, fits[g]);
+    return winograd_density(fit, seen, rows * c_.x.source) >= kMargin * kWinogradDensity &&
+           !winograd_short(fit, seen);
+  }
+
   bool compute(const Item& item, const float* weights, const WinogradFit& fit) const {
     const std::int64_t tiles = tiles_of(item.block), size = kWinogradProducts * panel_;
-    const Workspace<float> source(c_.in * kWinogradProducts * pitch(tiles));
+    const Workspace<float> source(kWinogradProducts * product(tiles));
     if (!transform(item, source.data(), fit)) return false;
     const Workspace<float> sums(tiles * size);
     const Workspace<float> waiting(levels() * gemm_.rows * panel_);
@@ -172,6 +194,8 @@ class Winograd {
   static std::int64_t tiles_of(const BandBlock& b) { return b.samples * rows_of(b) * cols_of(b); }
   // Between the channels of a product: lines, an odd number of them.
   static std::int64_t pitch(std::int64_t tiles) { return (ceil_div(tiles, 16) | 1) * 16; }
+  // Between products: the same.
+  std::int64_t product(std::int64_t tiles) const { return (c_.in * pitch(tiles) / 16 | 1) * 16; }
   int levels() const {
     int n = 1;
     for (std::int64_t sums = ceil_div(c_.in, kWinogradDepth); sums > 1; sums /= 2) ++n;
@@ -181,7 +205,7 @@ class Winograd {
   // All channels of a block, if they suit.
   bool transform(const Item& item, float* to, const WinogradFit& fit) const {
     const BandBlock& b = item.block;
-    const std::int64_t tiles = pitch(tiles_of(b)), product = c_.in * tiles;
+    const std::int64_t tiles = pitch(tiles_of(b)), product = this->product(tiles_of(b));
     const std::int64_t channel = plan_.samples() * plan_.plane(), tile_rows = rows_of(b);
     const Workspace<float> room(kChannels * channel + kSlack);
     std::fill_n(room.data(), room.size(), 0.0f);
@@ -220,7 +244,7 @@ class Winograd {
         kernels_.micro[n * gemm_.vectors - 1](c_.in, source + t, channel, weights,
                                               sums + t * panel_, waiting);
       }
-      source += c_.in * channel;
+      source += product(tiles);
       weights += c_.in * panel_;
       sums += tiles * panel_;
     }

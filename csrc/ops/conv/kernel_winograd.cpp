@@ -35,6 +35,8 @@ void winograd_micro(std::int64_t depth, const T* source, std::int64_t pitch, con
     const std::int64_t n = depth < kWinogradDepth ? depth : kWinogradDepth;
     std::int64_t d = 0;
     for (; d + 2 <= n; d += 2, source += 2 * pitch, weights += 2 * lanes) {
+      __builtin_prefetch(source + 2 * points - 1);  // of the next points
+      __builtin_prefetch(source + pitch + 2 * points - 1);
       winograd_step<T, points, vectors>(sums, source, weights);
       winograd_step<T, points, vectors>(sums, source + pitch, weights + lanes);
     }

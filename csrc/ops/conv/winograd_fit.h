@@ -54,11 +54,18 @@ inline bool winograd_suits(const WinogradFit& f) {
   return f.density >= kWinogradDensity && winograd_range(f.largest, 0x1p-50, 0x1p+50);
 }
 
-// `total`: numbers that were looked at; `channels` of the sum.
+// Of products of inputs and weights that are not zero. `total`: numbers that were looked at.
+inline double winograd_density(const WinogradFit& f, const WinogradNumbers& x, std::int64_t total) {
+  return f.density * static_cast<double>(x.nonzero) / static_cast<double>(total);
+}
+
+inline bool winograd_short(const WinogradFit& f, const WinogradNumbers& x) {
+  return low_zeros(x.bits) + f.zeros >= kWinogradZeros;
+}
+
 inline bool winograd_suits(const WinogradFit& f, const WinogradNumbers& x, std::int64_t total) {
-  const double density = static_cast<double>(x.nonzero) / static_cast<double>(total);
-  return density * f.density >= kWinogradDensity && winograd_range(x.largest, 0x1p-50, 0x1p+50) &&
-         low_zeros(x.bits) + f.zeros < kWinogradZeros;
+  return winograd_density(f, x, total) >= kWinogradDensity &&
+         winograd_range(x.largest, 0x1p-50, 0x1p+50) && !winograd_short(f, x);
 }
 
 }  // namespace pyfast
