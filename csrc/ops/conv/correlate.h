@@ -82,6 +82,11 @@ bool prefers_amx(const Correlation<float>& c);
 void correlate_digits(const Correlation<float>& c, void (*otherwise)(const Correlation<float>&));
 bool prefers_digits(const Correlation<float>& c);
 
+// 3 x 3 kernels of stride 1 from 16 products for 36 (winograd.h); pieces whose numbers it does not
+// suit are left to `otherwise`.
+void correlate_winograd(const Correlation<float>& c, void (*otherwise)(const Correlation<float>&));
+bool prefers_winograd(const Correlation<float>& c);
+
 // Plane by plane, for groups too small to fill a product's tile. Takes no residual.
 template <class T>
 void correlate_direct(const Correlation<T>& c);
@@ -114,9 +119,15 @@ bool prefers_turned(const Correlation<T>& c);
 
 // As a product, whichever is fastest; without tiles, or with them.
 template <class T>
-void correlate_vectors(const Correlation<T>& c) {
+void correlate_taps(const Correlation<T>& c) {
   if (prefers_lanes(c)) return correlate_lanes(c);
   prefers_band(c) ? correlate_band(c) : correlate_gemm(c);
+}
+template <class T>
+void correlate_vectors(const Correlation<T>& c) {
+  if constexpr (std::is_same_v<T, float>)
+    if (prefers_winograd(c)) return correlate_winograd(c, &correlate_taps<T>);
+  correlate_taps(c);
 }
 template <class T>
 void correlate_product(const Correlation<T>& c) {
