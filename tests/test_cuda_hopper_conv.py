@@ -6,6 +6,7 @@ or as late as nobody can do without them, products run at once or when they are 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -162,6 +163,24 @@ def test_epilogues(dtype: str, residual: bool, relu: bool) -> None:
     case = Case(dtype, (2, 24, 7, 9), 136, 3, padding=1)
     case.forward(residual=residual, relu=relu, scale=scale, bias=bias)
     case.forward(residual=residual, relu=relu, bias=bias)
+
+
+@pytest.fixture(params=[False, True], ids=["first first", "last first"])
+def whole_warps(request: Any) -> Iterator[None]:
+    host.whole_warps(True)
+    host.late_copies(False)
+    host.last_first(request.param)
+    yield
+    host.whole_warps(False)
+    host.late_copies(True)
+    host.last_first(False)
+
+
+def test_warps_that_run_ahead_find_each_tiles_terms(whole_warps: None) -> None:
+    """Tiles of one slab, all of one block: a warp may be two tiles ahead of another."""
+    rng = np.random.default_rng(3)
+    scale, bias = (rng.standard_normal(520).astype(np.float32) for _ in range(2))
+    Case("float16", (1, 24, 16, 18), 520, 1).forward(1, 1, scale=scale, bias=bias)
 
 
 def test_what_is_no_number_stays_where_it_is() -> None:

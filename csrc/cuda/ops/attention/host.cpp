@@ -149,6 +149,7 @@ py::tuple backward(const std::string& dtype, const py::array& grad, const py::ar
 void register_attention_host(py::module_& host) {
   host.def("late_copies", &set_copies);
   host.def("last_first", &set_order);
+  host.def("whole_warps", [](bool whole) { Emulator::self().whole_warps = whole; });
   host.def("use_hopper", &set_hopper);
   host.def("scaled_dot_product_attention", &forward);
   host.def("scaled_dot_product_attention_backward", &backward);
