@@ -105,6 +105,19 @@ class Case:
         self.check(dx, want)
         return dx
 
+    def weight_gradient(self, blocks: int = 3, tile: int | None = None, last_: bool = True) -> Any:
+        x, grad = self.array(self.shape), self.array(self.out_shape, 7)
+        given, self.weight = self.weight, np.full(self.weight.shape, 0x7FFF, np.uint16)
+        if last_:
+            self.weight = last(self.weight)
+        self.run("weight", x, grad, blocks=blocks, tile=tile)
+        want = pf._core.conv2d_backward(
+            self.exact(grad), self.exact(x), self.exact(given), None, (False, True, False),
+            *self.settings, 1, None,
+        )[1]  # fmt: skip
+        self.check(self.weight, want)
+        return self.weight
+
 
 TILES = {0: (256, 64), 1: (128, 128), 2: (256, 128), 3: (128, 256)}  # pixels by channels
 
@@ -146,6 +159,22 @@ def test_geometries(named: dict[str, Any]) -> None:
 @pytest.mark.parametrize("named", GEOMETRIES, ids=str)
 def test_gradients_of_geometries(named: dict[str, Any]) -> None:
     Case("bfloat16", (3, 16, 11, 12), 24, **named).image_gradient()
+
+
+@pytest.mark.parametrize("tile", [0, 1, 2])
+def test_gradients_of_weights(tile: int, order: None) -> None:  # noqa: F811
+    """Several parts of the pixels, more tasks than blocks, channels and maps that fill no tile."""
+    Case("float16", (5, 72, 20, 14), 136, 2, padding=1).weight_gradient(2, tile)
+
+
+@pytest.mark.parametrize("tile", [0, 1, 2])
+def test_gradients_of_weights_of_the_other_type(tile: int) -> None:
+    Case("bfloat16", (2, 40, 9, 14), 72, (1, 3)).weight_gradient(1, tile, last_=False)
+
+
+@pytest.mark.parametrize("named", GEOMETRIES, ids=str)
+def test_gradients_of_weights_of_geometries(named: dict[str, Any]) -> None:
+    Case("bfloat16", (3, 16, 11, 12), 24, **named).weight_gradient()
 
 
 def test_weights_whose_channels_lie_apart_are_packed() -> None:

@@ -1,11 +1,13 @@
 #include "cuda/ops/conv/emulated_sm90a.h"
 
+#include <cmath>
 #include <vector>
 
 #include "core/error.h"
 #include "cuda/core/launch.cuh"
 #include "cuda/ops/conv/correlate_sm90a.cuh"
 #include "cuda/ops/conv/pack.cuh"
+#include "cuda/ops/conv/weight_sm90a.cuh"
 
 namespace pyfast::cuda {
 
@@ -44,6 +46,18 @@ void emulate_image_sm90a(const ConvIndices& n, const TensorView& maps, const Ten
                          const ConvEpilogue& epilogue, const TensorView& image, int blocks,
                          std::optional<ConvTile> tile) {
   emulate<true>(n, maps, weight, epilogue, image, blocks, tile);
+}
+
+void emulate_weight_sm90a(const ConvIndices& n, const TensorView& maps, const TensorView& image,
+                          const TensorView& grad_weight, int blocks,
+                          std::optional<WeightTile> tile) {
+  auto how = weight_boxes(n, maps, image, grad_weight, blocks);
+  if (!how) throw ValueError("host: the kernels of sm_90a don't take this");
+  if (tile) cut_into(*tile, blocks, *how);
+  const Dims shape{how->sum.splits, how->sum.size()};
+  std::vector<float> room(static_cast<std::size_t>(shape.numel()), NAN);
+  weight_sm90a_into(*how, n.weight, TensorView(room.data(), DType::f32, shape), grad_weight,
+                    EmulatedLaunch{});
 }
 
 }  // namespace pyfast::cuda

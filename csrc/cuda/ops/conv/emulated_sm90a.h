@@ -4,7 +4,7 @@
 
 #include <optional>
 
-#include "cuda/ops/conv/plan_sm90a.h"
+#include "cuda/ops/conv/weight_plan_sm90a.h"
 
 namespace pyfast::cuda {
 
@@ -16,5 +16,8 @@ void emulate_maps_sm90a(const ConvIndices& n, const TensorView& image, const Ten
 void emulate_image_sm90a(const ConvIndices& n, const TensorView& maps, const TensorView& weight,
                          const ConvEpilogue& epilogue, const TensorView& image, int blocks,
                          std::optional<ConvTile> tile);
+void emulate_weight_sm90a(const ConvIndices& n, const TensorView& maps, const TensorView& image,
+                          const TensorView& grad_weight, int blocks,
+                          std::optional<WeightTile> tile);
 
 }  // namespace pyfast::cuda

@@ -5,6 +5,8 @@
 #include <cstdlib>
 #include <numeric>
 
+#include "cuda/ops/conv/weight_plan_sm90a.h"
+
 namespace pyfast::cuda {
 
 namespace {
@@ -162,19 +164,24 @@ void cut_into(ConvTile tile, bool of_image, int processors,
   });
 }
 
+// Both arrays, as TMA takes them, and few enough pixels.
+static bool arrays_fit(const ConvIndices& n, const TensorView& one, const TensorView& other) {
+  const Extents image{n.batch, n.channels, n.y.image, n.x.image};
+  const Extents maps{n.batch, n.maps, n.y.maps, n.x.maps};
+  return item_size(one.dtype) == 2 && other.dtype == one.dtype && n.groups == 1 && fits(n.y) &&
+         fits(n.x) && n.batch * n.y.image * n.x.image <= kMostPixels &&
+         n.batch * n.y.maps * n.x.maps <= kMostPixels && aligned(one) && aligned(other) &&
+         steps_fit(n.image, image) && steps_fit(n.of_maps, maps);
+}
+
 HopperCorrelations<TensorPixels, TensorBoxes> correlation_boxes(
     const ConvIndices& n, bool of_image_, const TensorView& read, const TensorView& weight,
     const TensorView& written, const TensorView& residual, int processors) {
   using Parts = HopperCorrelations<TensorPixels, TensorBoxes>;
   const Extents image{n.batch, n.channels, n.y.image, n.x.image};
   const Extents maps{n.batch, n.maps, n.y.maps, n.x.maps};
-  const bool half = item_size(read.dtype) == 2 && weight.dtype == read.dtype;
-  if (!half || n.groups != 1 || !fits(n.y) || !fits(n.x)) return {};
-  if (n.batch * n.y.image * n.x.image > kMostPixels || n.batch * n.y.maps * n.x.maps > kMostPixels)
-    return {};
-  if (!aligned(read) || !aligned(weight) || !aligned(written) || !aligned(residual)) return {};
-  if (!steps_fit(n.image, image) || !steps_fit(n.of_maps, maps) || !reads_weight(n, weight))
-    return {};
+  if (!arrays_fit(n, read, written) || weight.dtype != read.dtype) return {};
+  if (!reads_weight(n, weight) || !aligned(residual)) return {};
   if (residual.defined && !(residual.strides == written.strides)) return {};
 
   const ConvStrides &from = of_image_ ? n.of_maps : n.image, &to = of_image_ ? n.image : n.of_maps;
@@ -199,6 +206,62 @@ HopperCorrelations<TensorPixels, TensorBoxes> correlation_boxes(
       if (part.shape.tiles == 0 || !part.operands.image.fits()) return {};
     }
   return parts;
+}
+
+void cut_into(WeightTile tile, int processors, HopperWeightGradient<TensorPixels>& to) {
+  constexpr int kBusy = 264, kLeastSteps = 8;  // tasks that keep a GPU busy; a split's steps
+  to.tile = tile;
+  visit_weight_tile(tile, [&]<class Tile>() {
+    WeightSum& s = to.sum;
+    const int columns = s.taps() * s.channel_panels(), rows = (s.maps + 63) / 64;
+    s.column_tiles = (columns + Tile::kColumnPanels - 1) / Tile::kColumnPanels;
+    s.tiles = (rows + Tile::kRowPanels - 1) / Tile::kRowPanels * s.column_tiles;
+    s.splits = std::max(1, std::min(kBusy / s.tiles, s.steps / kLeastSteps));
+    s.each = (s.steps + s.splits - 1) / s.splits;
+    s.splits = (s.steps + s.each - 1) / s.each;
+    s.blocks = std::min(processors, s.tasks());
+  });
+}
+
+// The tile of which fewest bytes are copied in all.
+static WeightTile best_tile(const WeightSum& s) {
+  WeightTile best = WeightTile::square;
+  std::int64_t least = INT64_MAX;
+  const int columns = s.taps() * s.channel_panels(), rows = (s.maps + 63) / 64;
+  for (const WeightTile tile : {WeightTile::square, WeightTile::tall, WeightTile::narrow})
+    visit_weight_tile(tile, [&]<class Tile>() {
+      const std::int64_t tiles = std::int64_t{(rows + Tile::kRowPanels - 1) / Tile::kRowPanels} *
+                                 ((columns + Tile::kColumnPanels - 1) / Tile::kColumnPanels);
+      const std::int64_t cost = tiles * Tile::kStageBytes;
+      if (cost < least) best = tile, least = cost;
+    });
+  return best;
+}
+
+std::optional<HopperWeightGradient<TensorPixels>> weight_boxes(const ConvIndices& n,
+                                                               const TensorView& maps,
+                                                               const TensorView& image,
+                                                               const TensorView& grad_weight,
+                                                               int processors) {
+  constexpr std::int64_t kMostOfTheWeight = std::int64_t{1} << 28;
+  const std::int64_t pixels = n.batch * n.y.maps * n.x.maps;
+  if (!arrays_fit(n, maps, image) || grad_weight.dtype != image.dtype || pixels == 0 ||
+      n.maps * n.channels * n.taps() > kMostOfTheWeight)
+    return std::nullopt;
+  HopperWeightGradient<TensorPixels> to;
+  const PartAxis y = of_maps(n.y), x = of_maps(n.x);
+  to.sum.y = y.walk;
+  to.sum.x = x.walk;
+  to.sum.maps = static_cast<int>(n.maps);
+  to.sum.channels = static_cast<int>(n.channels);
+  to.sum.steps = static_cast<int>((pixels + 63) / 64);
+  to.image = pixels_of(image, n.image, {n.batch, n.channels, n.y.image, n.x.image}, y, x);
+  const PartAxis plain_y{{to.sum.y.size}}, plain_x{{to.sum.x.size}};
+  to.maps = pixels_of(maps, n.of_maps, {n.batch, n.maps, n.y.maps, n.x.maps}, plain_y, plain_x);
+  to.image.pixels = to.maps.pixels = 64;
+  if (!to.image.fits() || !to.maps.fits()) return std::nullopt;
+  cut_into(best_tile(to.sum), processors, to);
+  return to;
 }
 
 }  // namespace pyfast::cuda

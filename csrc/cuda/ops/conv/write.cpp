@@ -62,6 +62,17 @@ bool write_by_hopper(const Call& call, const ConvIndices& n, bool of_image, cons
   return true;
 }
 
+bool write_weight_by_hopper(const Call& call, const ConvIndices& n, const TensorView& maps,
+                            const TensorView& image, const TensorView& grad_weight) {
+  if (!hopper_kernels_run(call.device())) return false;
+  const auto how =
+      encoded<CUtensorMap>(weight_boxes(n, maps, image, grad_weight, processors(call.device())));
+  if (!how) return false;
+  const Output parts(call, DType::f32, {how->sum.splits, how->sum.size()});
+  run(call, conv_weight_sm90a, *how, n.weight, parts.view(), grad_weight);
+  return true;
+}
+
 #endif
 
 }  // namespace
@@ -89,6 +100,9 @@ void write_image(const Call& call, const ConvParams& p, const TensorView& maps,
 void write_weight(const Call& call, const ConvParams& p, const TensorView& maps,
                   const TensorView& image, const TensorView& grad_weight) {
   const ConvIndices n(p.geometry, p.spatial, image, grad_weight, maps);
+#if defined(PYFAST_SM90A)
+  if (write_weight_by_hopper(call, n, maps, image, grad_weight)) return;
+#endif
   const Output parts = parts_of(call, n.weight_sum());
   run(call, conv_weight, n, maps, image, grad_weight, parts.view());
 }
