@@ -1,8 +1,10 @@
 #include "cuda/core/contraction.cuh"
 #include "cuda/core/elementwise.cuh"
+#include "cuda/core/parameter.cuh"
 #include "cuda/core/reduce.cuh"
 #include "cuda/ops/activation/functions.h"
 #include "cuda/ops/conv/conv.h"
+#include "cuda/ops/conv/pack.cuh"
 
 namespace pyfast::cuda {
 
@@ -14,12 +16,14 @@ __device__ __noinline__ float activated(Activation a, float x) { return activate
 template <class T, class Place>
 struct PutConv {
   T *out, *linear;
-  const T* bias;
+  const T* residual;
+  Parameter<T> scale, bias;
   Activation activation;
   Place place;
   __device__ void operator()(std::int64_t g, std::int64_t i, std::int64_t j, float v) const {
-    if (bias) v += to_float(bias[place.channel(g, i)]);
-    const std::int64_t at = place.at(g, i, j);
+    const std::int64_t at = place.at(g, i, j), channel = place.channel(g, i);
+    v = fmaf(v, scale[channel], bias[channel]);
+    if (residual) v += to_float(residual[at]);
     if (linear) linear[at] = from_float<T>(v);
     out[at] = from_float<T>(activation == Activation::none ? v : activated(activation, v));
   }
@@ -28,8 +32,19 @@ struct PutConv {
 template <class Place>
 auto put(const ConvEpilogue& e, const TensorView& out, const Place& place, auto type) {
   using T = decltype(type);
-  return PutConv<T, Place>{out.as<T>(), e.linear.as<T>(), e.bias.as<T>(), e.activation, place};
+  return PutConv<T, Place>{out.as<T>(),
+                           e.linear.as<T>(),
+                           e.residual.as<T>(),
+                           {e.scale, 1.0f},
+                           {e.bias, 0.0f},
+                           e.activation,
+                           place};
 }
+
+struct Activate {
+  Activation activation;
+  __device__ float operator()(std::int64_t, float x) const { return activate(activation, x); }
+};
 
 struct Gate {
   Activation activation;
@@ -79,6 +94,16 @@ void conv_weight(const ConvIndices& n, const TensorView& maps, const TensorView&
                 WeightPatches{n, false}, put({}, grad_weight, WeightPlace{n}, T()),
                 parts.as<float>(), stream);
   });
+}
+
+void conv_pack_weight(const ConvIndices& n, const TensorView& weight, const TensorView& packed,
+                      cudaStream_t stream) {
+  pack_weight_into(n, weight, packed, Launch{stream});
+}
+
+void conv_activate(Activation activation, const TensorView& linear, const TensorView& output,
+                   cudaStream_t stream) {
+  visit_gpu(output.dtype, [&]<class T>() { map<T>(output, Activate{activation}, stream, linear); });
 }
 
 void conv_gate(Activation activation, const TensorView& grad, const TensorView& saved,
