@@ -162,12 +162,14 @@ class Backward {
   PYFAST_INLINE void whole_row_slopes(const Block& b, Index r, Keys keys, Exponent exponent,
                                       Guard guard) {
     T *weights = weights_ + r * kAttentionKeys, *slopes = slopes_ + r * kAttentionKeys;
-    const T top = upstream_.row_max[b.i + r];
-    const vec<T> shift(top == -kInfinity<T> ? T{0} : top);
     alignas(64) T exponents[kAttentionKeys], keep[kAttentionKeys];
     if (head_.dropout) fill_keep(head_, b.i + r, b.j, b.columns, keep);
     const Index first = keys.begin / w * w;
-    vec<T> sums, dots;
+    vec<T> tops(-kInfinity<T>), sums, dots;
+    for (Index k = first; k < keys.end; k += w)
+      tops = max(exponent(vec<T>::load(weights + k), vec<T>(), k), tops);
+    const T top = backend::reduce_max(tops.v);
+    const vec<T> shift(top == -kInfinity<T> ? T{0} : top);
     for (Index k = first; k < keys.end; k += w) {
       const vec<T> s = exponent(vec<T>::load(weights + k), shift, k), weight = guard(s, exp2(s));
       s.store(exponents + k);
