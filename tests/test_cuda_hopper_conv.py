@@ -255,3 +255,23 @@ def test_channels_that_lie_apart_are_left_to_the_portable_kernels() -> None:
     for image, maps in ((np.ascontiguousarray(x), y), (x, np.ascontiguousarray(y))):
         with pytest.raises(ValueError, match="don't take this"):
             case.run("maps", image, maps)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+@pytest.mark.parametrize("lie", ["channels last", "channels first", "rows apart", "as one"])
+@pytest.mark.parametrize("shape", [(3, 72, 40, 41), (5, 70, 1, 1), (2, 9, 50, 30)])
+def test_gradients_of_biases(dtype: str, lie: str, shape: Shape) -> None:
+    """By the portable kernel: chunks of pixels, 16 bytes at a time where that can be."""
+    maps = encode(draw(*shape), dtype)
+    if lie == "channels last":
+        maps = last(maps)
+    elif lie == "rows apart":
+        maps = last(np.concatenate([maps, maps], 3))[..., : shape[3]]
+    elif lie == "as one":
+        maps = np.broadcast_to(maps[:1, :1, :1, :1], shape)
+    got = decode(host.bias_gradient(dtype, maps), dtype)
+    exact = decode(maps, dtype)
+    want, sizes = exact.sum((0, 2, 3)), np.abs(exact).sum((0, 2, 3))
+    adds = 48  # that a value goes through: of a thread, of its block, of the chunks
+    bound = SPACING[dtype] * np.abs(want) * 0.51 + adds * 2.0**-24 * sizes
+    assert np.all(np.abs(got - want) <= bound)

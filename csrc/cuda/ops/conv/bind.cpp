@@ -134,8 +134,11 @@ py::tuple backward(py::handle framework, const ConvOptions& o, py::handle grad, 
   const TensorView &image = p.transposed ? dz : x.view(), &maps = p.transposed ? x.view() : dz;
   if (wants(0)) (p.transposed ? write_maps : write_image)(call, p, dz, w, {}, dx.view);
   if (wants(1)) write_weight(call, p, maps, image, dw);
-  const ConvIndices n(p.geometry, p.spatial, image, w, maps);
-  if (wants(2)) run(call, conv_bias, n, !p.transposed, dz, db.view());
+  if (wants(2)) {
+    const PixelSum sum(ConvIndices(p.geometry, p.spatial, image, w, maps), !p.transposed, dz);
+    const Output parts(call, DType::f32, {sum.chunks, sum.channels});
+    run(call, conv_bias, sum, dz, db.view(), parts.view());
+  }
   return py::make_tuple(dx.object, dw.object(), db.object());
 }
 

@@ -5,6 +5,7 @@
 #include <cuda_runtime_api.h>
 
 #include "cuda/ops/conv/indices.h"
+#include "cuda/ops/conv/pixel_sum.h"
 
 namespace pyfast::cuda {
 
@@ -34,8 +35,8 @@ void conv_activate(Activation activation, const TensorView& linear, const Tensor
 // dz = grad activation'(saved), all of one order
 void conv_gate(Activation activation, const TensorView& grad, const TensorView& saved,
                const TensorView& dz, cudaStream_t stream);
-// The sum of each channel's pixels; `of_maps`: the channels are the maps, not the image's.
-void conv_bias(const ConvIndices& indices, bool of_maps, const TensorView& dz,
-               const TensorView& grad_bias, cudaStream_t stream);
+// `parts`: room for sum.chunks times sum.channels floats.
+void conv_bias(const PixelSum& sum, const TensorView& dz, const TensorView& grad_bias,
+               const TensorView& parts, cudaStream_t stream);
 
 }  // namespace pyfast::cuda

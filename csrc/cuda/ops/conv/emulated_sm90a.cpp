@@ -5,6 +5,7 @@
 
 #include "core/error.h"
 #include "cuda/core/launch.cuh"
+#include "cuda/ops/conv/bias.cuh"
 #include "cuda/ops/conv/correlate_sm90a.cuh"
 #include "cuda/ops/conv/pack.cuh"
 #include "cuda/ops/conv/weight_sm90a.cuh"
@@ -58,6 +59,15 @@ void emulate_weight_sm90a(const ConvIndices& n, const TensorView& maps, const Te
   std::vector<float> room(static_cast<std::size_t>(shape.numel()), NAN);
   weight_sm90a_into(*how, n.weight, TensorView(room.data(), DType::f32, shape), grad_weight,
                     EmulatedLaunch{});
+}
+
+void emulate_bias(const ConvIndices& n, const TensorView& maps, const TensorView& grad_bias) {
+  const PixelSum sum(n, true, maps);
+  const Dims shape{sum.chunks, sum.channels};
+  std::vector<float> room(static_cast<std::size_t>(shape.numel()), NAN);
+  const TensorView parts(room.data(), DType::f32, shape);
+  visit_gpu(maps.dtype,
+            [&]<class T>() { sum_pixels_into<T>(sum, maps, grad_bias, parts, EmulatedLaunch{}); });
 }
 
 }  // namespace pyfast::cuda

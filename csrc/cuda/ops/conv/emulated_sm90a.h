@@ -1,5 +1,5 @@
-// The kernels of sm_90a on the CPU, for host.cpp; a file of their own, because they take long to
-// compile.
+// The kernels of sm_90a, and sums of pixels, on the CPU, for host.cpp; a file of their own, because
+// they take long to compile.
 #pragma once
 
 #include <optional>
@@ -19,5 +19,7 @@ void emulate_image_sm90a(const ConvIndices& n, const TensorView& maps, const Ten
 void emulate_weight_sm90a(const ConvIndices& n, const TensorView& maps, const TensorView& image,
                           const TensorView& grad_weight, int blocks,
                           std::optional<WeightTile> tile);
+// The portable kernel of the maps' bias.
+void emulate_bias(const ConvIndices& n, const TensorView& maps, const TensorView& grad_bias);
 
 }  // namespace pyfast::cuda

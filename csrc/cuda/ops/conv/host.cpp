@@ -85,11 +85,30 @@ void conv2d_sm90a(const std::string& which, const std::string& dtype_name, const
     emulate_image_sm90a(n, y, w, epilogue, x, blocks, tiles);
 }
 
+// Of maps of any strides (N, maps, H, W), whose image and weight do not matter.
+py::array bias_gradient(const std::string& dtype_name, const py::array& maps) {
+  const DType dtype = dtype_of(dtype_name);
+  const TensorView y = view_of(maps, dtype);
+  const TensorView image(nullptr, dtype, {y.shape[0], 1, y.shape[2], y.shape[3]});
+  const TensorView weight(nullptr, dtype, {y.shape[1], 1, 1, 1});
+  ConvOptions o;
+  o.op = "conv2d";
+  o.spatial = 2;
+  o.transposed = false;
+  o.stride = o.dilation = {1, 1};
+  o.padding = {0, 0};
+  o.groups = 1;
+  py::array sums(py::dtype(dtype == DType::f32 ? "f4" : "u2"), std::vector{y.shape[1]});
+  emulate_bias(indices_of(o, image, weight, y), y, view_of(sums, dtype));
+  return sums;
+}
+
 }  // namespace
 
 void register_conv_host(py::module_& host) {
   host.def("conv2d", &conv2d);
   host.def("conv2d_sm90a", &conv2d_sm90a);
+  host.def("bias_gradient", &bias_gradient);
 }
 
 }  // namespace pyfast::cuda

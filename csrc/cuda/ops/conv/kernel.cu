@@ -1,8 +1,8 @@
 #include "cuda/core/contraction.cuh"
 #include "cuda/core/elementwise.cuh"
 #include "cuda/core/parameter.cuh"
-#include "cuda/core/reduce.cuh"
 #include "cuda/ops/activation/functions.h"
+#include "cuda/ops/conv/bias.cuh"
 #include "cuda/ops/conv/conv.h"
 #include "cuda/ops/conv/pack.cuh"
 
@@ -53,18 +53,6 @@ struct Gate {
   }
 };
 
-template <class T>
-__global__ void __launch_bounds__(256)
-    sum_pixels(T* sums, const T* __restrict__ dz, ConvIndices indices, bool of_maps,
-               std::int64_t pixels) {
-  const std::int64_t channel = blockIdx.x;
-  float sum = 0;
-  for (std::int64_t p = threadIdx.x; p < pixels; p += 256)
-    sum += to_float(dz[of_maps ? indices.map_at(channel, p) : indices.image_at(channel, p)]);
-  sum = team_reduce<256>(sum, Add());
-  if (threadIdx.x == 0) sums[channel] = from_float<T>(sum);
-}
-
 }  // namespace
 
 void conv_maps(const ConvIndices& n, const TensorView& image, const TensorView& weight,
@@ -111,14 +99,10 @@ void conv_gate(Activation activation, const TensorView& grad, const TensorView& 
   visit_gpu(dz.dtype, [&]<class T>() { map<T>(dz, Gate{activation}, stream, grad, saved); });
 }
 
-void conv_bias(const ConvIndices& n, bool of_maps, const TensorView& dz,
-               const TensorView& grad_bias, cudaStream_t stream) {
-  const std::int64_t channels = grad_bias.numel();
-  if (channels == 0) return;
-  visit_gpu(dz.dtype, [&]<class T>() {
-    sum_pixels<<<blocks_for(channels, 1), 256, 0, stream>>>(grad_bias.as<T>(), dz.as<T>(), n,
-                                                            of_maps, dz.numel() / channels);
-  });
+void conv_bias(const PixelSum& sum, const TensorView& dz, const TensorView& grad_bias,
+               const TensorView& parts, cudaStream_t stream) {
+  visit_gpu(dz.dtype,
+            [&]<class T>() { sum_pixels_into<T>(sum, dz, grad_bias, parts, Launch{stream}); });
 }
 
 }  // namespace pyfast::cuda
