@@ -264,6 +264,26 @@ def test_a_fused_convolutions_arguments(cupy: Any) -> None:
         call(bias=zeros(16, dtype=np.float64))
 
 
+@needs_module
+@without_gpu
+@pytest.mark.parametrize("last", [False, True])
+def test_gradients_of_an_activation_keep_channels_last(cupy: Any, last: bool) -> None:
+    """What the convolution's own gradients then read lies as their kernels want it."""
+    from pyfast.cuda.frameworks import cupy_kernels
+
+    def array(*shape: int) -> FakeArray:
+        if last:
+            n, c, h, w = shape
+            return FakeArray(np.zeros((n, h, w, c), np.float16).transpose(0, 3, 1, 2))
+        return FakeArray(np.zeros(shape, np.float16))
+
+    arrays = [array(2, 16, 4, 5), array(2, 8, 6, 7), array(16, 8, 3, 3), array(2, 16, 4, 5)]
+    settings = (1, 0, 1, 1, "relu")
+    with pytest.raises(RuntimeError, match="no CUDA"):
+        cupy_kernels(cupy).conv2d_backward(*arrays, (True, True, True), *settings)
+    assert cupy.made[0].shape == ((2, 4, 5, 16) if last else (2, 16, 4, 5))
+
+
 def test_an_embeddings_rows_are_scaled_where_they_lie(host_kernels: HostKernels) -> None:
     pf.manual_seed(4)
     ours = pf.nn.Embedding(7, 3, max_norm=1.0)

@@ -119,14 +119,19 @@ py::tuple backward(py::handle framework, const ConvOptions& o, py::handle grad, 
   if (wanted.size() != 3) throw ValueError(concat(o.op, ": wanted must hold 3 booleans"));
   Call call(o.op, framework);
   const bool gated = o.activation != Activation::none;
-  const Input g(call, grad, "grad", Kind::floating, gated);
+  // The gate goes through memory as it lies, the same way in all three arrays.
+  const auto lies_last = [&](py::handle array, const char* name) {
+    return channels_last(Input::optional(call, array, name, Kind::floating, false));
+  };
+  const bool last = gated && lies_last(grad, "grad") && lies_last(saved, "saved");
+  const Input g(call, grad, "grad", Kind::floating, gated && !last);
   const Input x(call, input, "input", Kind::floating, false);
   const Input w(call, weight, "weight", Kind::floating, false);
-  const Input s = Input::optional(call, saved, "saved");
+  const Input s = Input::optional(call, saved, "saved", Kind::floating, !last);
   const ConvParams p = check_convolution_backward(o, g, x, w, s);
-  const Output gate = Output::optional(gated, call, g->dtype, g->shape);
-  if (gated) run(call, conv_gate, p.activation, g.view(), s.view(), gate.view());
-  const TensorView& dz = gated ? gate.view() : g.view();
+  const Ordered gate = gated ? Ordered(call, g->dtype, g->shape, last) : Ordered();
+  if (gated) run(call, conv_gate, p.activation, g.view(), s.view(), gate.view);
+  const TensorView& dz = gated ? gate.view : g.view();
   const auto wants = [&](std::size_t i) { return bool(py::bool_(py::object(wanted[i]))); };
   const Ordered dx = wants(0) ? Ordered(call, x->dtype, x->shape, channels_last(x)) : Ordered();
   const Output dw = Output::optional(wants(1), call, w->dtype, w->shape);
