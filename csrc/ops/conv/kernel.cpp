@@ -50,7 +50,8 @@ template <class T>
 const ConvKernels<T>& conv_kernels() {
   static constexpr ConvKernels<T> table{
       &fill_planes<T>,     band_micro_table<T>(), lanes_table<T>(),
-      kAnywhere,           &lanes_store<T>,       &fill_inside<T>,
+      kAnywhere,           weight_table<T>(),     kWeightRows,
+      kWeightVectors,      &lanes_store<T>,       &fill_inside<T>,
       &pack_columns<T>,    &gather_rows<T>,       &fill_band<T>,
       &direct<T>,          &copy_masked<T>,       &direct_weights<T>,
       &any_flat_planes<T>, &any_flat_weights<T>,  &fold_lanes<T>,
