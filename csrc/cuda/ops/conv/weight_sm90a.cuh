@@ -11,9 +11,7 @@ namespace pyfast::cuda {
 
 template <class Tile>
 struct WeightStore {
-  struct Signals {
-    Mbarrier there[Tile::kStages], done[Tile::kStages];
-  };
+  using Signals = StageSignals<Tile::kStages>;
   unsigned char* base;
 
   __device__ __forceinline__ unsigned char* maps(int stage) const {
@@ -24,13 +22,6 @@ struct WeightStore {
   }
   __device__ __forceinline__ Signals& signals() const {
     return *reinterpret_cast<Signals*>(maps(Tile::kStages));
-  }
-  __device__ __forceinline__ void begin() const {
-    for (int i = 0; i < Tile::kStages; ++i) {
-      begin_barrier(signals().there[i], 1);
-      begin_barrier(signals().done[i], 4 * Tile::kGroups);
-    }
-    publish_barriers();
   }
   static constexpr std::size_t kBytes = Tile::kStages * Tile::kStageBytes + sizeof(Signals);
   static_assert(kBytes <= 227 << 10);
@@ -91,7 +82,6 @@ struct WeightConsumer {
   const WeightStore<Tile> store;
   const int first_row, first_column;  // panels of the tile
   Stage<Tile::kStages> stage;
-  int before = 0;  // the stage that was multiplied last
   WarpTile<kColumns> sums[Tile::kTall];
 
   __device__ __forceinline__ WeightConsumer(const WeightSum& sum, float* to, int group)
@@ -120,24 +110,7 @@ struct WeightConsumer {
   }
 
   __device__ __forceinline__ void multiply(int steps) {
-    auto& signals = store.signals();
-#pragma unroll
-    for (int i = 0; i < Tile::kTall; ++i) sums[i].clear();
-#pragma unroll 1
-    for (int step = 0; step < steps; ++step) {
-      wait_phase(signals.there[stage.at()], stage.parity());
-      begin_step();
-      if (step > 0) {
-        wait_products<1>();
-        warp_is_done(signals.done[before]);
-      }
-      before = stage.at();
-      stage.advance();
-    }
-    wait_products<0>();
-#pragma unroll
-    for (int i = 0; i < Tile::kTall; ++i) settle(sums[i]);
-    if (steps > 0) warp_is_done(signals.done[before]);
+    multiply_steps(sums, store.signals(), stage, steps, [this] { begin_step(); });
   }
 
   __device__ __forceinline__ void write(const WeightTask<Tile>& task) const {
@@ -179,7 +152,7 @@ PYFAST_KERNEL((Tile::kThreads), 1)
 weight_sm90a_kernel(const PYFAST_GRID_CONSTANT HopperWeightGradient<Pixels> gradient,
                     float* parts) {
   const WeightStore<Tile> store{aligned_shared_memory()};
-  if (threadIdx.x == 0) store.begin();
+  if (threadIdx.x == 0) store.signals().begin(4 * Tile::kGroups);
   sync_block();
   const int group = uniform(static_cast<int>(threadIdx.x) / 128);
   if (group == Tile::kGroups) {
