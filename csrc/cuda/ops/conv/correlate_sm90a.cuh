@@ -17,6 +17,7 @@ struct CorrelationTarget {
   const T* residual;
   Parameter<T> scale, shift;
   bool relu;
+  int terms;  // columns that scale and shift are for
   CorrelationPlaces places;
 };
 
@@ -135,7 +136,7 @@ struct CorrelationConsumer {
   __device__ __forceinline__ void put_terms(int column, int turn) const {
     CorrelationSignals<Tile>& signals = store.signals();
     for (int i = static_cast<int>(threadIdx.x); i < kColumns; i += kAll) {
-      const bool inside = column + i < c.columns;
+      const bool inside = column + i < to.terms;
       signals.scale[turn][i] = inside ? to.scale[column + i] : 0.0f;
       signals.shift[turn][i] = inside ? to.shift[column + i] : 0.0f;
     }
@@ -237,7 +238,8 @@ void correlate_sm90a_into(const HopperCorrelations<Pixels, Boxes>& parts, const 
                                       {e.scale, 1.0f},
                                       {e.bias, 0.0f},
                                       e.activation == Activation::relu,
-                                      part.places};
+                                      e.terms(part.shape.columns),
+                                      part.shape.places};
         launch(&correlate_sm90a_kernel<T, Tile, kTurned, Pixels, Boxes>, part.shape.blocks,
                Tile::kThreads, CorrelationStore<Tile>::kBytes, part.shape, part.operands, to);
       });

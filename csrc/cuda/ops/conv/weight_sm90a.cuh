@@ -169,19 +169,21 @@ inline constexpr int kAddThreads = 256;
 template <class T>
 PYFAST_KERNEL(kAddThreads)
 add_weight_parts_kernel(const float* parts, T* weight, const PYFAST_GRID_CONSTANT WeightSum s,
-                        const PYFAST_GRID_CONSTANT ConvStrides strides) {
+                        const PYFAST_GRID_CONSTANT WeightCopy to) {
   const std::int64_t at = std::int64_t{blockIdx.x} * kAddThreads + threadIdx.x, all = s.size();
   if (at >= all) return;
+  const std::int64_t place =
+      to.at(at / s.channels / s.taps(), at % s.channels, at / s.channels % s.taps());
+  if (place == kZero) return;  // what was padded
   float sum = 0;
   for (int i = 0; i < s.splits; ++i) sum += parts[i * all + at];
-  const std::int64_t channel = at % s.channels, tap = at / s.channels % s.taps();
-  weight[at / s.channels / s.taps() * strides.n + channel * strides.c + tap / s.x.taps * strides.y +
-         tap % s.x.taps * strides.x] = from_float<T>(sum);
+  weight[place] = from_float<T>(sum);
 }
 
-// `parts`: room for splits times the weight's elements in float32.
+// `parts`: room for splits times the elements of the weight's copy in float32; `to`: where those
+// lie in grad_weight.
 template <class Pixels, class Launch>
-void weight_sm90a_into(const HopperWeightGradient<Pixels>& how, const ConvStrides& strides,
+void weight_sm90a_into(const HopperWeightGradient<Pixels>& how, const WeightCopy& to,
                        const TensorView& parts, const TensorView& grad_weight,
                        const Launch& launch) {
   const auto start = [&]<class T>() {
@@ -190,8 +192,7 @@ void weight_sm90a_into(const HopperWeightGradient<Pixels>& how, const ConvStride
              WeightStore<Tile>::kBytes, how, parts.as<float>());
     });
     launch(&add_weight_parts_kernel<T>, (how.sum.size() + kAddThreads - 1) / kAddThreads,
-           kAddThreads, std::size_t{0}, parts.as<const float>(), grad_weight.as<T>(), how.sum,
-           strides);
+           kAddThreads, std::size_t{0}, parts.as<const float>(), grad_weight.as<T>(), how.sum, to);
   };
   if (grad_weight.dtype == DType::f16)
     start.template operator()<__half>();
