@@ -1,5 +1,6 @@
 #include <cmath>
 #include <limits>
+#include <optional>
 
 #include "ops/attention/cut.h"
 #include "ops/attention/heads.h"
@@ -106,20 +107,25 @@ void forward(const AttentionParams& params, const AttentionLayout& a, const Atte
   const ForwardPlan plan(a, batch, heads.on_tiles());
   const Results<T> results(output, rows, plan.splits, a.value_width);
   const std::int64_t work = plan.rows * std::min(plan.keys, a.keys) * (a.width + a.value_width);
-  parallel_for(
-      batch * plan.blocks * plan.splits, attention_grain(work),
-      [&](std::int64_t begin, std::int64_t end) {
-        const Workspace<T> scratch(kernels.scratch(heads[0]));
-        const auto tiles = heads.tiles();
-        for (std::int64_t task = begin; task < end; ++task) {
-          const std::int64_t s = task % plan.splits, block = task / plan.splits;
-          const std::int64_t b = block / plan.blocks;
-          const std::int64_t i = block % plan.blocks * plan.rows, j = s * plan.keys;
-          kernels.forward(
-              heads[b], {i, std::min(i + plan.rows, a.queries), j, std::min(j + plan.keys, a.keys)},
-              results.output(s, b * a.queries), results.rows(s, b * a.queries), scratch.data());
-        }
-      });
+  // A head that is one task, and stays in L2 beside the next.
+  const bool fetch = plan.blocks * plan.splits == 1 && work <= kFetched;
+  parallel_for(batch * plan.blocks * plan.splits, attention_grain(work),
+               [&](std::int64_t begin, std::int64_t end) {
+                 const Workspace<T> scratch(kernels.scratch(heads[0]));
+                 const auto tiles = heads.tiles();
+                 for (std::int64_t task = begin; task < end; ++task) {
+                   const std::int64_t s = task % plan.splits, block = task / plan.splits;
+                   const std::int64_t b = block / plan.blocks;
+                   const std::int64_t i = block % plan.blocks * plan.rows, j = s * plan.keys;
+                   const bool last = task + 1 == batch * plan.blocks * plan.splits;
+                   const auto next = fetch && !last ? std::optional(heads[b + 1]) : std::nullopt;
+                   kernels.forward(
+                       heads[b],
+                       {i, std::min(i + plan.rows, a.queries), j, std::min(j + plan.keys, a.keys)},
+                       next ? &*next : nullptr, results.output(s, b * a.queries),
+                       results.rows(s, b * a.queries), scratch.data());
+                 }
+               });
   results.combine();
 }
 

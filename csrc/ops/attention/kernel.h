@@ -40,8 +40,10 @@ struct AttentionForwardKernels {
                    MaskSpan* spans);
   // At most kAttentionPanels panels; with AMX tiles this thread's (see gemm/amx.h). Writes output
   // (C-ordered, all of the head) and rows for the queries of the range, as if its keys were all.
-  void (*forward)(const AttentionHead<T>& head, const AttentionRange& range, T* output,
-                  const RowStatistics<T>& rows, T* scratch);
+  // next: the head of the next call, if it is another one and fetching it ahead may pay.
+  void (*forward)(const AttentionHead<T>& head, const AttentionRange& range,
+                  const AttentionHead<T>* next, T* output, const RowStatistics<T>& rows,
+                  T* scratch);
 };
 
 template <class T>

@@ -18,7 +18,8 @@ class Forward {
            TileForward<T>::size(head, kRows);
   }
 
-  Forward(const AttentionHead<T>& head, const AttentionRange& range, T* scratch)
+  Forward(const AttentionHead<T>& head, const AttentionRange& range, const AttentionHead<T>* next,
+          T* scratch)
       : head_(head),
         range_(range),
         rows_(range.query_end - range.query_begin),
@@ -32,7 +33,7 @@ class Forward {
         values_(keys_ + kAttentionKeys * ld_query_),
         scores_(values_ + kAttentionKeys * ld_output_),
         softmax_(scores_ + kPanel * kAttentionKeys, kRows, kPanel),
-        tiles_(head, kRows, unit_, softmax_, output_, ld_output_,
+        tiles_(head, next, kRows, unit_, softmax_, output_, ld_output_,
                scores_ + kPanel * kAttentionKeys + RunningSoftmax<T>::size(kRows, kPanel)) {}
 
   void run(T* output, const RowStatistics<T>& rows) {
@@ -187,9 +188,9 @@ class Forward {
 };
 
 template <class T>
-void forward(const AttentionHead<T>& head, const AttentionRange& range, T* output,
-             const RowStatistics<T>& rows, T* scratch) {
-  Forward<T>(head, range, scratch).run(output, rows);
+void forward(const AttentionHead<T>& head, const AttentionRange& range,
+             const AttentionHead<T>* next, T* output, const RowStatistics<T>& rows, T* scratch) {
+  Forward<T>(head, range, next, scratch).run(output, rows);
 }
 
 template <class T>

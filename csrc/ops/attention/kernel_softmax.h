@@ -33,25 +33,33 @@ class RunningSoftmax {
   // then `raise`, then as many of `weigh`.
   void open_block(Index rows) { fill(highest_, padded<T>(rows), -kInfinity<T>); }
 
-  // Row r's scores, `unit` each in units of log 2; n is a multiple of w. With a slack of an epsilon
-  // no weight will be above 1 for the rounding of its exponent.
-  PYFAST_INLINE void see(Index r, const T* scores, Index n, T unit, T slack = 0) {
-    vec<T> top(-kInfinity<T>);
-    for (Index k = 0; k < n; k += w) top = max(vec<T>::load(scores + k), top);
-    const T highest = unit * backend::reduce_max(top.v);  // a NaN is left to its exp
-    highest_[r] = highest + slack * (highest < 0 ? -highest : highest);
+  // Row r's scores, `unit` each in units of log 2; n is a multiple of w.
+  PYFAST_INLINE void see(Index r, const T* scores, Index n, T unit) {
+    highest_[r] = unit * backend::reduce_max(tops(scores, n).v);
   }
 
   // The same for scores that a mask applies to; they become multiples of log 2 themselves.
   void see_masked(Index r, T* scores, Keys keys, T unit, const MaskRow<T>& mask) {
+    highest_[r] = backend::reduce_max(tops_masked(scores, keys, unit, mask).v);
+  }
+
+  // What is seen of a row, lane by lane: for whoever puts the lanes of w rows together himself, in
+  // `saw`.
+  PYFAST_INLINE static vec<T> tops(const T* scores, Index n) {
+    vec<T> top(-kInfinity<T>);
+    for (Index k = 0; k < n; k += w) top = max(vec<T>::load(scores + k), top);
+    return top;  // a NaN is left to its exp
+  }
+  static vec<T> tops_masked(T* scores, Keys keys, T unit, const MaskRow<T>& mask) {
     vec<T> top(-kInfinity<T>);
     for (Index k = keys.begin / w * w; k < keys.end; k += w) {
       const vec<T> s = mask.apply(vec<T>::load(scores + k), k, unit, static_cast<T>(kLog2e));
       s.store(scores + k);
       top = max(s, top);
     }
-    highest_[r] = backend::reduce_max(top.v);
+    return top;
   }
+  PYFAST_INLINE void saw(Index r, vec<T> highest) { highest.store(highest_ + r); }
 
   // Rows first ... first + rows of all meet the new maximum of the panel's.
   void raise(Index first, Index rows) {
