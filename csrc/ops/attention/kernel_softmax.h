@@ -35,7 +35,10 @@ class RunningSoftmax {
 
   // Row r's scores, `unit` each in units of log 2; n is a multiple of w.
   PYFAST_INLINE void see(Index r, const T* scores, Index n, T unit) {
-    highest_[r] = unit * backend::reduce_max(tops(scores, n).v);
+    const T highest = unit * backend::reduce_max(tops(scores, n).v);
+    // An infinity becomes a NaN, which `raise` leaves out: as a shift it would make of finite
+    // scores what backward takes for forbidden ones.
+    highest_[r] = highest + T{0} * (highest < 0 ? -highest : highest);
   }
 
   // The same for scores that a mask applies to; they become multiples of log 2 themselves.
