@@ -269,16 +269,21 @@ def convolutions(
         def cudnn_then_relu(b: Any = b, where: Any = where, x: Any = plain, w: Any = weight) -> Any:
             return functional.relu(functional.conv2d(x, w, b, **where), inplace=True)
 
-        yield Work(Row("conv2d", shape, name, moved, flops), ours, {"cudnn": cudnn})
+        both = channels % 8 == 0  # kernels take it
+        yield Work(
+            Row("conv2d", shape, name, moved, flops), ours, {"cudnn": cudnn}, two_kernels=both
+        )
         yield Work(
             Row("conv2d backward", shape, name, 2 * moved, 2 * flops),
             backward_of(torch, ours, [x, w]),
             {"cudnn": backward_of(torch, cudnn, [x, w])},
+            two_kernels=both,
         )
         yield Work(
             Row("conv2d + bias + relu", shape, name, moved, flops),
             ours_fused,
             {"cudnn": cudnn_then_relu},
+            two_kernels=both,
         )
 
 

@@ -65,7 +65,8 @@ if [[ -z ${SKIP_BUILD:-} ]]; then
 fi
 step device 30 "$python" -c "import pyfast as pf; print(pf.cuda.why_not() or pf.cuda.device_info())"
 step tests 120 "$python" -m pytest -q -rs tests/test_cuda.py tests/test_cuda_contraction.py \
-  tests/test_cuda_host.py tests/test_cuda_hopper.py tests/test_cuda_ops.py tests/test_cuda_device.py
+  tests/test_cuda_host.py tests/test_cuda_hopper.py tests/test_cuda_hopper_conv.py \
+  tests/test_cuda_ops.py tests/test_cuda_device.py
 step benchmark 200 "$python" -m bench.gpu --budget 170 --output "$results/gpu.json"
 if [[ -z ${SKIP_SANITIZERS:-} ]] && command -v compute-sanitizer >/dev/null; then
   for tool in memcheck racecheck initcheck; do

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from pyfast import _core, ops
+from pyfast.nn.epilogue import apply_named
 from pyfast.ops.embedding import _scale_rows
 from pyfast.ops.varlen import varlen_backward, varlen_forward
 
@@ -134,7 +135,18 @@ def module() -> Any:
     return fake
 
 
+def _conv2d_fused(
+    input: Any, weight: Any, bias: Any, scale: Any, residual: Any, *settings: Any
+) -> Any:
+    *geometry, activation = settings
+    total = _core.conv2d(input, weight, None, *geometry, None)
+    total = total * (1 if scale is None else scale[:, None, None])
+    total = total + (0 if bias is None else bias[:, None, None])
+    return apply_named(activation, total + (0 if residual is None else residual))
+
+
 NUMPYS = {  # on the CPU
+    "conv2d_fused": _conv2d_fused,
     "one_hot": ops.one_hot,
     "embedding_renorm": _scale_rows,
     "varlen_attn": varlen_forward,

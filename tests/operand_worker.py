@@ -255,6 +255,9 @@ def finding(call: Call, name: str, change: Change) -> str:
         return f"{type(error).__name__}: {error}"
     if change.wanted == "any" or (call.function.endswith("_step") and "set to" in change.what):
         return ""
+    large = isinstance(change.value, int | float) and abs(change.value) >= 1000
+    if call.function == "scaled_dot_product_attention_backward" and name == "scale" and large:
+        return ""  # what float32 rounds off such scores is more than the tolerance of weights
     free = is_free(call.function, f"{name} {change.what}")
     if change.wanted == "index" or (change.wanted in ("error", "huge") and not free):
         return "accepted"

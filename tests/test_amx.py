@@ -203,6 +203,8 @@ KINDS: dict[str, Callable[[np.random.Generator, tuple[int, int]], Array]] = {
     "exponential": lambda r, s: r.exponential(size=s),
     "bfloat16": lambda r, s: np.ldexp(r.integers(-128, 128, s), r.integers(-9, 0, s)),
     "nearly constant": lambda r, s: 1 + 1e-3 * r.standard_normal(s),
+    "a twentieth": lambda r, s: r.standard_normal(s) * (r.random(s) < 0.05),
+    "a fifth": lambda r, s: r.standard_normal(s) * (r.random(s) < 0.2),
     "two magnitudes": lambda r, s: r.standard_normal(s) * np.where(np.arange(s[1]) % 2, 1, 1e-6),
 }
 

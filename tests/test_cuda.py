@@ -200,14 +200,88 @@ def test_a_run_goes_on_from_what_was_kept(host_kernels: HostKernels, kept_on: st
     assert step(first, optimizer) == step(second, again) != want
 
 
-def test_a_fused_model_goes_the_usual_way_on_a_gpu(host_kernels: HostKernels) -> None:
+def test_a_fused_models_convolutions_are_one_kernel_each(host_kernels: HostKernels) -> None:
     x = np.random.default_rng(5).standard_normal((2, 2, 6, 6)).astype(np.float32)
     want = small_model().eval()(x).numpy()
     fused = pf.fuse(small_model().eval(), x)
     np.testing.assert_allclose(fused(x).numpy(), want, rtol=1e-5, atol=1e-6)
     got = fused.to("cuda")(FakeArray(x))
-    assert "conv2d" in host_kernels.called
+    assert host_kernels.called[:2] == ["conv2d_fused", "max_pool2d"]
     np.testing.assert_allclose(got.data.host, want, rtol=1e-5, atol=1e-6)
+
+
+class Residual(pf.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.norm = pf.nn.Conv2d(4, 4, 3, padding=1), pf.nn.BatchNorm2d(4)
+        self.relu = pf.nn.ReLU()
+
+    def forward(self, x: Any) -> Any:
+        return self.relu(self.norm(self.conv(x)) + x)
+
+
+def test_a_sum_is_written_by_the_convolution_before_it(host_kernels: HostKernels) -> None:
+    x = np.random.default_rng(5).standard_normal((2, 4, 6, 6)).astype(np.float32)
+    model = Residual().eval()
+    want = model(x).numpy()
+    fused = pf.fuse(model, x).to("cuda")
+    got = fused(FakeArray(x))
+    assert host_kernels.called == ["conv2d_fused"]
+    np.testing.assert_allclose(got.data.host, want, rtol=1e-5, atol=1e-6)
+    wanted = pf.Tensor(x, requires_grad=True)
+    model(wanted).sum().backward()
+    differentiable = pf.Tensor(FakeArray(x), requires_grad=True)
+    fused(differentiable).sum().backward()
+    gradient = differentiable.grad.data.host
+    np.testing.assert_allclose(gradient, wanted.grad.numpy(), rtol=1e-4, atol=1e-5)
+
+
+@needs_module
+@without_gpu
+def test_a_fused_convolutions_arguments(cupy: Any) -> None:
+    from pyfast.cuda.frameworks import cupy_kernels
+
+    def call(**others: Any) -> None:
+        arrays = {"input": (2, 8, 6, 6), "weight": (16, 8, 3, 3), "bias": (16,), "scale": (16,),
+                  "residual": (2, 16, 4, 4)}  # fmt: skip
+        given = {k: np.zeros(shape, np.float16) for k, shape in arrays.items()} | others
+        moved = [None if a is None else FakeArray(a) for a in given.values()]
+        cupy_kernels(cupy).conv2d_fused(*moved, 1, 0, 1, 1, "relu")
+
+    def zeros(*shape: int, dtype: Any = np.float32) -> Any:
+        return np.zeros(shape, dtype)
+
+    for fine in ({}, {"bias": zeros(16), "scale": None}, {"scale": zeros(16), "residual": None}):
+        with pytest.raises(RuntimeError, match="no CUDA"):
+            call(**fine)
+    with pytest.raises(ValueError, match=r"conv2d: scale must .*\(16,\)"):
+        call(scale=zeros(8))
+    with pytest.raises(ValueError, match="conv2d: residual must"):
+        call(residual=zeros(2, 16, 4, 5, dtype=np.float16))
+    with pytest.raises(TypeError, match="conv2d: residual must"):
+        call(residual=zeros(2, 16, 4, 4))
+    with pytest.raises(TypeError, match="conv2d: bias must"):
+        call(bias=zeros(16, dtype=np.float64))
+
+
+@needs_module
+@without_gpu
+@pytest.mark.parametrize("last", [False, True])
+def test_gradients_of_an_activation_keep_channels_last(cupy: Any, last: bool) -> None:
+    """What the convolution's own gradients then read lies as their kernels want it."""
+    from pyfast.cuda.frameworks import cupy_kernels
+
+    def array(*shape: int) -> FakeArray:
+        if last:
+            n, c, h, w = shape
+            return FakeArray(np.zeros((n, h, w, c), np.float16).transpose(0, 3, 1, 2))
+        return FakeArray(np.zeros(shape, np.float16))
+
+    arrays = [array(2, 16, 4, 5), array(2, 8, 6, 7), array(16, 8, 3, 3), array(2, 16, 4, 5)]
+    settings = (1, 0, 1, 1, "relu")
+    with pytest.raises(RuntimeError, match="no CUDA"):
+        cupy_kernels(cupy).conv2d_backward(*arrays, (True, True, True), *settings)
+    assert cupy.made[0].shape == ((2, 4, 5, 16) if last else (2, 16, 4, 5))
 
 
 def test_an_embeddings_rows_are_scaled_where_they_lie(host_kernels: HostKernels) -> None:

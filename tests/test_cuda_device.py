@@ -149,6 +149,44 @@ def test_small_attention_by_both_kernels(dtype: Any, width: int, kind: str) -> N
         assert one <= 2 * other + spacing / 2
 
 
+@pytest.mark.parametrize("dtype", DTYPES[1:], ids=str)
+@pytest.mark.parametrize("maps", [64, 128, 520])
+@pytest.mark.parametrize(("kernel", "stride"), [(1, 1), (1, 2), (3, 1), (3, 2)])
+def test_convolutions_by_both_kernels(dtype: Any, maps: int, kernel: int, stride: int) -> None:
+    from pyfast import _cuda
+
+    if not _cuda.hopper_kernels_run():
+        pytest.skip("no device of compute capability 9.0")
+    torch.manual_seed(0)
+    x = torch.randn(6, 72, 30, 26, dtype=dtype, device="cuda")
+    x = x.contiguous(memory_format=torch.channels_last).requires_grad_()
+    w = torch.randn(maps, 72, kernel, kernel, dtype=dtype, device="cuda", requires_grad=True)
+    b = torch.randn(maps, dtype=dtype, device="cuda", requires_grad=True)
+    tensors, where = [x, w, b], {"stride": stride, "padding": kernel // 2}
+
+    def errors() -> list[float]:
+        exact = [t.detach().cpu().double().requires_grad_() for t in tensors]
+        wanted = torch.nn.functional.conv2d(*exact, **where)
+        way = torch.from_numpy(cotangent(tuple(wanted.shape), np.float64))
+        wants = [wanted.detach(), *torch.autograd.grad(wanted, exact, way)]
+        got = pf.ops.conv2d(*tensors, **where)
+        gots = [got.detach(), *torch.autograd.grad(got, tensors, way.to("cuda", dtype))]
+        return [
+            ((a.cpu().double() - want).abs().max() / (1 + want.abs().max())).item()
+            for a, want in zip(gots, wants, strict=True)
+        ]
+
+    ours = errors()
+    _cuda.use_portable_kernels(True)
+    try:
+        portable = errors()
+    finally:
+        _cuda.use_portable_kernels(False)
+    spacing = torch.finfo(dtype).eps
+    for one, other in zip(ours, portable, strict=True):
+        assert one <= 2 * other + spacing / 2
+
+
 def test_the_callers_stream_is_used() -> None:
     stream = torch.cuda.Stream()
     x = torch.zeros(1 << 24, device="cuda")

@@ -12,6 +12,7 @@ import pytest
 import torch
 from cases import OpCase, all_cases
 from oracle import run_pyfast, run_torch
+from precision import LIMIT, Sample, drawn, errors, normal, worst
 
 import pyfast as pf
 from pyfast import _core
@@ -81,6 +82,28 @@ def test_deep_products(non_negative: bool, rows: int, depth: int) -> None:
         assert pair[0] is not None
         assert pair[1] is not None
         assert pair[0] <= NOISE * pair[1]
+
+
+@pytest.mark.skipif(_core.isa() == "scalar", reason="as above")
+@pytest.mark.parametrize("kind", ["normal", "non-negative", "heavy tails", "1000 and noise"])
+@pytest.mark.parametrize("name", ["cross_entropy", "mse_loss", "l1_loss", "huber_loss"])
+def test_losses_of_any_numbers(name: str, kind: str) -> None:
+    """A row of large scores has no less exact a gradient; a mean divides once."""
+    assert worst(next(c for c in CASES if c.name == name), kind) <= LIMIT
+
+
+@pytest.mark.skipif(_core.isa() == "scalar", reason="as above")
+@pytest.mark.parametrize("keys", [1, 2, 4, 8])
+def test_attention_of_few_keys(keys: int) -> None:
+    """Weights near 1, and slopes near 0, are differences of what is rounded."""
+    case = next(c for c in CASES if c.name == "scaled_dot_product_attention")
+    call = Sample(tuple(normal(16, 4, keys, 32) for _ in range(3)))
+    ratios: dict[str, list[float]] = {}
+    for seed in range(4):
+        for e in errors(case, drawn(case, call, "normal", seed, first_only=False)):
+            ratios.setdefault(e.what, []).append(np.log(e.ratio + 1e-9))
+    for several in ratios.values():
+        assert np.exp(np.mean(several)) <= LIMIT
 
 
 if __name__ == "__main__":

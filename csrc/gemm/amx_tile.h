@@ -72,15 +72,16 @@ PYFAST_AMX_INLINE void unroll(Body body) {
   amx::unrolled(std::make_integer_sequence<int, n>(), body);  // whatever else body's namespace has
 }
 
-// Product p of a step: all tiles of C, operands loaded where their part is not the last product's.
-template <int parts, int a_tiles, int b_tiles, bool turns, int p>
+// Product p of a step: all tiles of C, operands loaded where their part is not the last product's,
+// or in any case.
+template <int parts, int a_tiles, int b_tiles, bool turns, int p, bool alone = p == 0>
 PYFAST_AMX_INLINE void product(const AmxOperand& x, const char* a, const AmxOperand& y,
                                const char* b) {
   constexpr auto& order = kProducts<parts>;
   constexpr int copies = turns ? 4 / (a_tiles * b_tiles) : 1, last = p > 0 ? p - 1 : 0;
-  if constexpr (p == 0 || order[p].a != order[last].a)
+  if constexpr (alone || order[p].a != order[last].a)
     unroll<a_tiles>([&](auto i) { tile_load<4 + i>(a + order[p].a * x.part + i * x.tile, x.row); });
-  if constexpr (p == 0 || order[p].b != order[last].b)
+  if constexpr (alone || order[p].b != order[last].b)
     unroll<b_tiles>([&](auto j) { tile_load<6 + j>(b + order[p].b * y.part + j * y.tile, y.row); });
   unroll<b_tiles>([&](auto j) {
     unroll<a_tiles>(

@@ -124,21 +124,29 @@ class _FusedConv(_Packed):
         self._check_folded(input)
         array = _plain(input)
         if array is None or not self._constant():
+            array = _on_gpu(input)
+        if array is None:
             output = usual(input)
             return PendingSum(self, output) if self.sum_activation else output
-        return PendingSum(self, array) if self.awaits_sum else Tensor(self._run(array))
+        return PendingSum(self, array) if self.awaits_sum else wrap(self._run(array))
 
     def _run(self, array: Any, residual: Any = None) -> Any:
         """activation(conv + residual), with the sum's activation where there is a residual."""
 
-        def packed(
+        def fused(
             x: Any, w: Any, b: Any, stride: Any, pad: Any, dilation: Any, groups: int, **last: Any
         ) -> Any:
             act = last["activation"] if residual is None else self.sum_activation
             b = None if b is None else b.data
-            return _core.conv_packed(x, self._pack(), b, stride, pad, dilation, act, residual)
+            if type(x) is np.ndarray:
+                return _core.conv_packed(x, self._pack(), b, stride, pad, dilation, act, residual)
+            from ..cuda import frameworks
 
-        return self._apply(packed, array)  # type: ignore[attr-defined]
+            name = f"conv{self.rank}d_fused"  # type: ignore[attr-defined]
+            kernel = getattr(frameworks.kernels_of(x, name), name)
+            return kernel(x, w.data, b, None, residual, stride, pad, dilation, groups, act)
+
+        return self._apply(fused, array)  # type: ignore[attr-defined]
 
 
 class PendingSum(Tensor):
@@ -181,7 +189,7 @@ class PendingSum(Tensor):
     def __add__(self, other: Any) -> Any:
         """The sum, with the activation behind it."""
         layer, source = self._layer, self._source
-        residual = _plain(other)
+        residual = _plain(other) if type(source) is np.ndarray else _on_gpu(other)
         if self._values is not None or isinstance(source, Tensor) or residual is None:
             return self._add_later(other)
         try:
@@ -324,13 +332,26 @@ class SealedSequential(Sequential):
 def _plain(input: Any) -> np.ndarray[Any, Any] | None:
     """The array behind an input without a gradient; None for what the usual way must handle.
 
-    That is what arrays on a GPU take, too: panels are packed for the CPU.
+    Panels are packed for the CPU: arrays on a GPU are none of these.
     """
-    if isinstance(input, Tensor):
-        if input.requires_grad and is_grad_enabled():
-            return None
-        input = input.data
-    return input if type(input) is np.ndarray else None
+    array = _without_gradient(input)
+    return array if type(array) is np.ndarray else None
+
+
+def _on_gpu(input: Any) -> Any:
+    """The array on a GPU behind an input without a gradient; else None."""
+    array = _without_gradient(input)
+    if array is None or type(array) is np.ndarray:
+        return None
+    from ..cuda.frameworks import is_cuda
+
+    return array if is_cuda(array) else None
+
+
+def _without_gradient(input: Any) -> Any:
+    if not isinstance(input, Tensor):
+        return input
+    return None if input.requires_grad and is_grad_enabled() else input.data
 
 
 def _become(module: Module, cls: type[Module]) -> None:

@@ -30,8 +30,9 @@ class Emulator {
     static Emulator emulator;
     return emulator;
   }
-  bool late_copies = true;  // a copy lands when it is waited for, not when it begins
-  bool last_first = false;  // threads take turns from the last to the first
+  bool late_copies = true;   // a copy lands when it is waited for, not when it begins
+  bool last_first = false;   // threads take turns from the last to the first
+  bool whole_warps = false;  // a warp goes as far as it can before another has its turn
 
   void run(unsigned grid, int threads, std::size_t bytes, const std::function<void()>& body) {
     for (unsigned block = 0; block < grid; ++block) {
@@ -147,13 +148,7 @@ class Emulator {
       makecontext(&lane.context, &enter, 0);
     }
     for (progress_ = true; progress_;) {
-      progress_ = false;
-      for (std::size_t i = 0; i < threads_.size(); ++i) {
-        const std::size_t t = last_first ? threads_.size() - 1 - i : i;
-        if (threads_[t].done) continue;
-        threadIdx.x = static_cast<unsigned>(t);
-        swapcontext(&scheduler_, &threads_[t].context);
-      }
+      progress_ = take_turns();
       if (failure_) throw std::logic_error(std::exchange(failure_, nullptr));
       if (progress_ || events_.empty()) continue;
       events_.front()();
@@ -162,6 +157,25 @@ class Emulator {
     }
     for (const Lane& lane : threads_)
       if (!lane.done) throw std::logic_error("emulator: a barrier that not every thread reaches");
+  }
+
+  // Each thread's turn, once or, in whole warps, again and again; whether anything has happened.
+  bool take_turns() {
+    const std::size_t all = threads_.size(), group = whole_warps ? kWarp : all;
+    bool happened = false;
+    for (std::size_t begin = 0; begin < all; begin += group) {
+      do {
+        progress_ = false;
+        for (std::size_t i = begin; i < begin + group; ++i) {
+          const std::size_t t = last_first ? all - 1 - i : i;
+          if (threads_[t].done) continue;
+          threadIdx.x = static_cast<unsigned>(t);
+          swapcontext(&scheduler_, &threads_[t].context);
+        }
+        happened = happened || progress_;
+      } while (whole_warps && progress_ && !failure_);
+    }
+    return happened;
   }
 
   void wait(Barrier& barrier, int count) {

@@ -56,6 +56,15 @@ class HopperEmulator {
       change(b, 0, -static_cast<std::int32_t>(panel_bytes(static_cast<int>(map.box_rows))));
     });
   }
+  static void load_pixels(void* to, const TensorPixels& map, Mbarrier& b, int channel,
+                          const std::array<int, 3>& at, const std::array<int, 2>& tap) {
+    if (tap[0] < 0 || tap[0] > 255 || tap[1] < 0 || tap[1] > 255)
+      Emulator::self().fail("emulator: a tap's offset that im2col mode has no bits for");
+    land([=, &map, &b] {
+      copy_pixels(static_cast<unsigned char*>(to), map, channel, at, tap);
+      change(b, 0, -static_cast<std::int32_t>(panel_bytes(static_cast<int>(map.pixels))));
+    });
+  }
   static void load_bytes(void* to, const void* from, std::uint32_t bytes, Mbarrier& b) {
     const auto odd = reinterpret_cast<std::uintptr_t>(to) | reinterpret_cast<std::uintptr_t>(from);
     if ((odd | bytes) % 16 != 0) Emulator::self().fail("emulator: bytes that are not 16-aligned");
@@ -147,16 +156,45 @@ class HopperEmulator {
       for (std::uint32_t c = 0; c < kPanelColumns; ++c) {
         const std::int64_t place[] = {at[0] + std::int64_t{c}, at[1] + std::int64_t{r}, at[2],
                                       at[3], at[4]};
-        const auto* from = static_cast<const unsigned char*>(map.data);
-        bool inside = true;
-        for (std::size_t i = 0; i < TensorBoxes::kRank; ++i) {
-          inside = inside && place[i] >= 0 && static_cast<std::uint64_t>(place[i]) < map.size[i];
-          from += place[i] * static_cast<std::int64_t>(map.stride[i]);
-        }
-        const std::uint16_t zero = 0;
-        std::memcpy(Emulator::self().shared() + swizzled(begin + r * kPanelRow + 2 * c),
-                    inside ? from : reinterpret_cast<const unsigned char*>(&zero), sizeof zero);
+        put_element(begin + r * kPanelRow + 2 * c, map, place);
       }
+  }
+
+  // At `at` (x, y, image) of the walk, on to the next pixels.
+  static void copy_pixels(unsigned char* to, const TensorPixels& map, int channel,
+                          std::array<int, 3> at, const std::array<int, 2>& tap) {
+    const auto begin = static_cast<std::uint32_t>(to - Emulator::self().shared());
+    const auto past = [&](std::size_t i) {
+      return at[i] >= static_cast<int>(map.size[i + 1]) + map.end[i];
+    };
+    for (std::uint32_t p = 0; p < map.pixels; ++p) {
+      for (std::uint32_t c = 0; c < kPanelColumns; ++c) {
+        const std::int64_t place[] = {channel + std::int64_t{c}, at[0] + tap[0], at[1] + tap[1],
+                                      at[2]};
+        put_element(begin + p * kPanelRow + 2 * c, map, place);
+      }
+      at[0] += map.step[0];
+      if (!past(0)) continue;
+      at[0] = map.corner[0];
+      at[1] += map.step[1];
+      if (!past(1)) continue;
+      at[1] = map.corner[1];
+      ++at[2];
+    }
+  }
+
+  template <class Map>
+  static void put_element(std::uint32_t address, const Map& map,
+                          const std::int64_t (&place)[Map::kRank]) {
+    const auto* from = static_cast<const unsigned char*>(map.data);
+    bool inside = true;
+    for (std::size_t i = 0; i < Map::kRank; ++i) {
+      inside = inside && place[i] >= 0 && static_cast<std::uint64_t>(place[i]) < map.size[i];
+      from += place[i] * static_cast<std::int64_t>(map.stride[i]);
+    }
+    const std::uint16_t zero = 0;
+    std::memcpy(Emulator::self().shared() + swizzled(address),
+                inside ? from : reinterpret_cast<const unsigned char*>(&zero), sizeof zero);
   }
 
   long block_ = 0;

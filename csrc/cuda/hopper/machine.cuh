@@ -35,6 +35,11 @@ __device__ __forceinline__ std::uint32_t rounded_pair(float low, float high) {
   return bits;
 }
 
+template <class T>
+__device__ __forceinline__ float element_of_pair(std::uint32_t pair, int which) {
+  return to_float(std::bit_cast<T>(static_cast<std::uint16_t>(pair >> (16 * which))));
+}
+
 #if defined(__CUDACC__)
 
 struct alignas(8) Mbarrier {
@@ -97,6 +102,18 @@ __device__ __forceinline__ void load_panel(void* to, const CUtensorMap& map, Mba
       : "memory");
 }
 
+// A panel of map.pixels pixels from place `at` (x, y, image) of the walk on, read a tap's offset
+// (x, y) further, from 0 to 255; by one thread.
+__device__ __forceinline__ void load_pixels(void* to, const CUtensorMap& map, Mbarrier& b,
+                                            int channel, const int (&at)[3], const int (&tap)[2]) {
+  asm volatile(
+      "cp.async.bulk.tensor.4d.shared::cluster.global.im2col.mbarrier::complete_tx::bytes"
+      " [%0], [%1, {%3, %4, %5, %6}], [%2], {%7, %8};" ::"r"(shared_address(to)),
+      "l"(&map), "r"(shared_address(&b)), "r"(channel), "r"(at[0]), "r"(at[1]), "r"(at[2]),
+      "h"(static_cast<std::uint16_t>(tap[0])), "h"(static_cast<std::uint16_t>(tap[1]))
+      : "memory");
+}
+
 // Bytes as they lie, a multiple of 16 from and to multiples of 16; by one thread.
 __device__ __forceinline__ void load_bytes(void* to, const void* from, std::uint32_t bytes,
                                            Mbarrier& b) {
@@ -156,6 +173,12 @@ namespace detail {
 #define PYFAST_PLACES32                                                                        \
   "%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15,%16,%17,%18,%19,%20,%21,%22,%23,%24," \
   "%25,%26,%27,%28,%29,%30,%31"
+#define PYFAST_PLACES128                                                                        \
+  PYFAST_PLACES64                                                                               \
+  ",%64,%65,%66,%67,%68,%69,%70,%71,%72,%73,%74,%75,%76,%77,%78,%79,%80,%81,%82,%83,%84,%85,"   \
+  "%86,%87,%88,%89,%90,%91,%92,%93,%94,%95,%96,%97,%98,%99,%100,%101,%102,%103,%104,%105,%106," \
+  "%107,%108,%109,%110,%111,%112,%113,%114,%115,%116,%117,%118,%119,%120,%121,%122,%123,%124,"  \
+  "%125,%126,%127"
 #define PYFAST_PLACES64                                                       \
   PYFAST_PLACES32                                                             \
   ",%32,%33,%34,%35,%36,%37,%38,%39,%40,%41,%42,%43,%44,%45,%46,%47,%48,%49," \
@@ -174,7 +197,7 @@ namespace detail {
 
 template <class T, bool kAdds, bool kLeft, bool kRight, int kColumns>
 __device__ __forceinline__ void wgmma(WarpTile<kColumns>& c, std::uint64_t x, std::uint64_t y) {
-  static_assert(kColumns == 48 || kColumns == 64 || kColumns == 128);
+  static_assert(kColumns == 48 || kColumns == 64 || kColumns == 128 || kColumns == 256);
   constexpr bool kHalf = std::is_same_v<T, __half>;
   if constexpr (kColumns == 48 && kHalf)
     PYFAST_WGMMA_SHARED("48", "f16", PYFAST_PLACES24, "24", "25", "26", "27", "28", PYFAST_SUMS24);
@@ -186,6 +209,12 @@ __device__ __forceinline__ void wgmma(WarpTile<kColumns>& c, std::uint64_t x, st
   else if constexpr (kColumns == 64)
     PYFAST_WGMMA_SHARED("64", "bf16", PYFAST_PLACES32, "32", "33", "34", "35", "36",
                         PYFAST_SUMS32(0));
+  else if constexpr (kColumns == 256 && kHalf)
+    PYFAST_WGMMA_SHARED("256", "f16", PYFAST_PLACES128, "128", "129", "130", "131", "132",
+                        PYFAST_SUMS32(0), PYFAST_SUMS32(8), PYFAST_SUMS32(16), PYFAST_SUMS32(24));
+  else if constexpr (kColumns == 256)
+    PYFAST_WGMMA_SHARED("256", "bf16", PYFAST_PLACES128, "128", "129", "130", "131", "132",
+                        PYFAST_SUMS32(0), PYFAST_SUMS32(8), PYFAST_SUMS32(16), PYFAST_SUMS32(24));
   else if constexpr (kHalf)
     PYFAST_WGMMA_SHARED("128", "f16", PYFAST_PLACES64, "64", "65", "66", "67", "68",
                         PYFAST_SUMS32(0), PYFAST_SUMS32(8));
@@ -219,6 +248,7 @@ __device__ __forceinline__ void wgmma(WarpTile<kColumns>& c, const std::uint32_t
 #undef PYFAST_PLACES24
 #undef PYFAST_PLACES32
 #undef PYFAST_PLACES64
+#undef PYFAST_PLACES128
 #undef PYFAST_WGMMA_SHARED
 #undef PYFAST_WGMMA_REGISTERS
 
@@ -260,6 +290,10 @@ inline void wait_phase(Mbarrier& b, std::uint32_t parity) { HopperEmulator::wait
 inline void load_panel(void* to, const TensorBoxes& map, Mbarrier& b, int column, int row,
                        const int (&batch)[3]) {
   HopperEmulator::load_box(to, map, b, {column, row, batch[0], batch[1], batch[2]});
+}
+inline void load_pixels(void* to, const TensorPixels& map, Mbarrier& b, int channel,
+                        const int (&at)[3], const int (&tap)[2]) {
+  HopperEmulator::load_pixels(to, map, b, channel, {at[0], at[1], at[2]}, {tap[0], tap[1]});
 }
 inline void load_bytes(void* to, const void* from, std::uint32_t bytes, Mbarrier& b) {
   HopperEmulator::load_bytes(to, from, bytes, b);

@@ -20,22 +20,33 @@ bool steps_fit(std::int64_t elements) {
 }
 
 // The driver is not linked to: `_cuda` must load where there is none.
-PFN_cuTensorMapEncodeTiled_v12000 driver_encode() {
-  static const auto function = [] {
-    void* found = nullptr;
-    auto status = cudaDriverEntryPointSymbolNotFound;
-    const bool asked = cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &found, 12000,
-                                                        cudaEnableDefault, &status) == cudaSuccess;
-    cudaGetLastError();
-    const bool usable = asked && status == cudaDriverEntryPointSuccess;
-    return reinterpret_cast<PFN_cuTensorMapEncodeTiled_v12000>(usable ? found : nullptr);
-  }();
+void* driver_function(const char* name) {
+  void* found = nullptr;
+  auto status = cudaDriverEntryPointSymbolNotFound;
+  const bool asked = cudaGetDriverEntryPointByVersion(name, &found, 12000, cudaEnableDefault,
+                                                      &status) == cudaSuccess;
+  cudaGetLastError();
+  return asked && status == cudaDriverEntryPointSuccess ? found : nullptr;
+}
+
+PFN_cuTensorMapEncodeTiled_v12000 driver_encode_boxes() {
+  static const auto function = reinterpret_cast<PFN_cuTensorMapEncodeTiled_v12000>(
+      driver_function("cuTensorMapEncodeTiled"));
   return function;
+}
+PFN_cuTensorMapEncodeIm2col_v12000 driver_encode_pixels() {
+  static const auto function = reinterpret_cast<PFN_cuTensorMapEncodeIm2col_v12000>(
+      driver_function("cuTensorMapEncodeIm2col"));
+  return function;
+}
+
+CUtensorMapDataType element_of(DType dtype) {
+  return dtype == DType::f16 ? CU_TENSOR_MAP_DATA_TYPE_FLOAT16 : CU_TENSOR_MAP_DATA_TYPE_BFLOAT16;
 }
 
 }  // namespace
 
-bool tensor_maps_exist() { return driver_encode() != nullptr; }
+bool tensor_maps_exist() { return driver_encode_boxes() && driver_encode_pixels(); }
 
 bool batch_of_boxes(const void* data, DType dtype, std::int64_t rows, std::int64_t columns,
                     std::int64_t row_stride, const Axes& batch, int box_rows, BatchOfBoxes& to) {
@@ -68,17 +79,45 @@ bool batch_of_boxes(const void* data, DType dtype, std::int64_t rows, std::int64
 }
 
 bool encode(const TensorBoxes& boxes, CUtensorMap& to) {
-  const auto call = driver_encode();
+  const auto call = driver_encode_boxes();
   if (!call) return false;
   const cuuint32_t box[TensorBoxes::kRank] = {kPanelColumns, boxes.box_rows, 1, 1, 1};
   const cuuint32_t every[TensorBoxes::kRank] = {1, 1, 1, 1, 1};
   cuuint64_t size[TensorBoxes::kRank], stride[TensorBoxes::kRank - 1];
   for (int i = 0; i < TensorBoxes::kRank; ++i) size[i] = boxes.size[i];
   for (int i = 1; i < TensorBoxes::kRank; ++i) stride[i - 1] = boxes.stride[i];
-  return call(&to,
-              boxes.dtype == DType::f16 ? CU_TENSOR_MAP_DATA_TYPE_FLOAT16
-                                        : CU_TENSOR_MAP_DATA_TYPE_BFLOAT16,
-              TensorBoxes::kRank, const_cast<void*>(boxes.data), size, stride, box, every,
+  return call(&to, element_of(boxes.dtype), TensorBoxes::kRank, const_cast<void*>(boxes.data), size,
+              stride, box, every, CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B,
+              CU_TENSOR_MAP_L2_PROMOTION_L2_256B,
+              CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE) == CUDA_SUCCESS;
+}
+
+bool TensorPixels::fits() const {
+  constexpr int kLeast = -128, kMost = 127, kLongestStep = 8;  // cuTensorMapEncodeIm2col, rank 4
+  if (reinterpret_cast<std::uintptr_t>(data) % 16 != 0) return false;
+  for (int i = 0; i < kRank; ++i) {
+    if (size[i] < 1 || size[i] >= kLargestSize) return false;
+    if (i > 0 && (stride[i] % 16 != 0 || stride[i] >= static_cast<std::uint64_t>(kLargestStride)))
+      return false;
+  }
+  for (int i = 0; i < 2; ++i) {
+    if (step[i] < 1 || step[i] > kLongestStep) return false;
+    if (corner[i] < kLeast || corner[i] > kMost || end[i] < kLeast || end[i] > kMost) return false;
+    if (static_cast<std::int64_t>(size[i + 1]) + end[i] <= corner[i]) return false;
+  }
+  return true;
+}
+
+bool encode(const TensorPixels& pixels, CUtensorMap& to) {
+  const auto call = driver_encode_pixels();
+  if (!call || !pixels.fits()) return false;
+  const cuuint32_t steps[TensorPixels::kRank] = {1, static_cast<cuuint32_t>(pixels.step[0]),
+                                                 static_cast<cuuint32_t>(pixels.step[1]), 1};
+  cuuint64_t size[TensorPixels::kRank], stride[TensorPixels::kRank - 1];
+  for (int i = 0; i < TensorPixels::kRank; ++i) size[i] = pixels.size[i];
+  for (int i = 1; i < TensorPixels::kRank; ++i) stride[i - 1] = pixels.stride[i];
+  return call(&to, element_of(pixels.dtype), TensorPixels::kRank, const_cast<void*>(pixels.data),
+              size, stride, pixels.corner, pixels.end, kPanelColumns, pixels.pixels, steps,
               CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B,
               CU_TENSOR_MAP_L2_PROMOTION_L2_256B,
               CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE) == CUDA_SUCCESS;

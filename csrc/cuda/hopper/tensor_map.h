@@ -46,11 +46,31 @@ struct BatchOfBoxes {
 bool batch_of_boxes(const void* data, DType dtype, std::int64_t rows, std::int64_t columns,
                     std::int64_t row_stride, const Axes& batch, int box_rows, BatchOfBoxes& to);
 
+// Images of 16-bit elements, channels beside each other, of which TMA copies 64 channels of
+// `pixels` pixels at a time ("im2col mode"). A walk goes along x from `corner` in steps of `step`,
+// as long as it stays before the image's end moved by `end`; then on in the next row, and in the
+// next image. Pixels are read at their place in the walk plus a tap's offset; outside the images
+// they are 0. Axes are channel, x, y, image; pairs are x, y.
+struct TensorPixels {
+  static constexpr int kRank = 4;
+  const void* data = nullptr;
+  DType dtype = DType::f16;
+  std::uint64_t size[kRank] = {1, 1, 1, 1};
+  std::uint64_t stride[kRank] = {2, 16, 16, 16};  // in bytes; the first is that of an element
+  int corner[2] = {0, 0}, end[2] = {0, 0}, step[2] = {1, 1};
+  std::uint32_t pixels = 0;
+
+  // What a map of this rank has room for.
+  bool fits() const;
+};
+
 // False where the driver refuses.
 bool encode(const TensorBoxes& boxes, CUtensorMap& to);
+bool encode(const TensorPixels& pixels, CUtensorMap& to);
 // The emulator reads what a map is made of.
-inline bool encode(const TensorBoxes& boxes, TensorBoxes& to) {
-  to = boxes;
+template <class Map>
+bool encode(const Map& map, Map& to) {
+  to = map;
   return true;
 }
 

@@ -62,6 +62,7 @@ struct AttentionUpstream {
   const T* grad;
   const T *row_max, *row_sum;
   const T* grad_dot;  // of grad and output, row by row
+  // Without tiles, rows of no more keys than a block has find all but grad anew.
 };
 
 // Where backward adds; null for what is not wanted.

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "core/copy.h"
+#include "ops/attention/kernel.h"
 #include "ops/attention/layout.h"
 
 namespace pyfast::reference {
@@ -111,18 +112,24 @@ struct Origin {  // where this head's matrices begin in the gradients
   std::int64_t query, key, value, mask;
 };
 
+// dP of one pair, before dropout.
+template <class T>
+double grad_of_weight(const AttentionHead<T>& h, const Strided<T>& grad, std::int64_t i,
+                      std::int64_t j) {
+  double dp = 0;
+  for (std::int64_t d = 0; d < h.value_width; ++d) dp += at(grad, i, d) * at(h.value, j, d);
+  return dp;
+}
+
 // The share of one pair of query i and key j. `row_sum` is the row's sum of grad * output.
 template <class T>
 void backward_pair(const AttentionHead<T>& h, const AttentionLayout& to, const Strided<T>& grad,
                    std::int64_t i, std::int64_t j, double p, double row_sum, const Origin& o,
                    Gradients& g) {
   const double kept = keep(h, i, j);
-  double dp = 0;
-  for (std::int64_t d = 0; d < h.value_width; ++d) {
-    dp += at(grad, i, d) * at(h.value, j, d);
+  for (std::int64_t d = 0; d < h.value_width; ++d)
     g.value.add(o.value + j * h.value_width + d, p * kept * at(grad, i, d));
-  }
-  const double ds = p * (dp * kept - row_sum);
+  const double ds = p * (grad_of_weight(h, grad, i, j) * kept - row_sum);
   for (std::int64_t e = 0; e < h.width; ++e) {
     g.query.add(o.query + i * h.width + e, ds * double{h.scale} * at(h.key, j, e));
     g.key.add(o.key + j * h.width + e, ds * double{h.scale} * at(h.query, i, e));
@@ -170,7 +177,15 @@ void attention_backward(const AttentionParams& params, const AttentionLayout& la
         for (std::int64_t d = 0; d < layout.value_width; ++d)
           row_sum += double{g.data()[start + d]} * double{y.data()[start + d]};
         const std::vector<double> s = scores(head, i);
-        const Row found{double{tops.data()[row]}, double{totals.data()[row]}};
+        Row found{double{tops.data()[row]}, double{totals.data()[row]}};
+        if (layout.keys <= kAttentionKeys) {  // as the kernels: what forward found is not needed
+          found = row_of(s);
+          row_sum = 0;
+          for (std::int64_t j = 0; j < layout.keys; ++j)
+            if (mask_term(head, i, j) != -kInfinity)
+              row_sum += found.weight(s[static_cast<std::size_t>(j)]) * keep(head, i, j) *
+                         grad_of_weight(head, grad_row, i, j);
+        }
         for (std::int64_t j = 0; j < layout.keys; ++j) {
           if (mask_term(head, i, j) == -kInfinity) continue;
           const double p = found.weight(s[static_cast<std::size_t>(j)]);

@@ -134,4 +134,19 @@ class BandPlan {
   std::int64_t batch_, cols_, rows_, samples_, pitch_, sample_pitch_, plane_, channel_pitch_;
 };
 
+// plan.offset(i / taps, i % taps) for every depth i: the division of a tap into row and column is
+// made for the first channel's first row and column only, as it took a third of a tiny call.
+template <class Plan>
+void list_offsets(const Plan& plan, std::int64_t taps_y, std::int64_t taps_x,
+                  const Workspace<std::int64_t>& offsets) {
+  const std::int64_t taps = taps_y * taps_x;
+  for (std::int64_t x = 0; x < taps_x; ++x) offsets[x] = plan.offset(0, x);
+  for (std::int64_t y = 1; y < taps_y; ++y) {
+    const std::int64_t down = plan.offset(0, y * taps_x) - offsets[0];
+    for (std::int64_t x = 0; x < taps_x; ++x) offsets[y * taps_x + x] = offsets[x] + down;
+  }
+  for (std::int64_t i = taps; i < offsets.size(); ++i)
+    offsets[i] = offsets[i - taps] + plan.channel_pitch();
+}
+
 }  // namespace pyfast

@@ -82,11 +82,22 @@ bool prefers_amx(const Correlation<float>& c);
 void correlate_digits(const Correlation<float>& c, void (*otherwise)(const Correlation<float>&));
 bool prefers_digits(const Correlation<float>& c);
 
+// 3 x 3 kernels of stride 1 from 16 products for 36 (winograd.h); pieces whose numbers it does not
+// suit are left to `otherwise`.
+void correlate_winograd(const Correlation<float>& c, void (*otherwise)(const Correlation<float>&));
+bool prefers_winograd(const Correlation<float>& c);
+
 // Plane by plane, for groups too small to fill a product's tile. Takes no residual.
 template <class T>
 void correlate_direct(const Correlation<T>& c);
 template <class T>
 bool prefers_direct(const Correlation<T>& c);
+
+// Plane by plane, straight from the source: depthwise 3 x 3. Takes no residual.
+template <class T>
+void correlate_planes(const Correlation<T>& c);
+template <class T>
+bool prefers_planes(const Correlation<T>& c);
 
 // Plane by plane, each as one row: small depthwise ones. Takes no residual.
 template <class T>
@@ -108,9 +119,15 @@ bool prefers_turned(const Correlation<T>& c);
 
 // As a product, whichever is fastest; without tiles, or with them.
 template <class T>
-void correlate_vectors(const Correlation<T>& c) {
+void correlate_taps(const Correlation<T>& c) {
   if (prefers_lanes(c)) return correlate_lanes(c);
   prefers_band(c) ? correlate_band(c) : correlate_gemm(c);
+}
+template <class T>
+void correlate_vectors(const Correlation<T>& c) {
+  if constexpr (std::is_same_v<T, float>)
+    if (prefers_winograd(c)) return correlate_winograd(c, &correlate_taps<T>);
+  correlate_taps(c);
 }
 template <class T>
 void correlate_product(const Correlation<T>& c) {
@@ -123,6 +140,7 @@ template <class T>
 void correlate(const Correlation<T>& c) {
   if (!c.residual && prefers_turned(c)) return correlate_turned(c);
   if (!c.residual && prefers_flat(c)) return correlate_flat(c);
+  if (!c.residual && prefers_planes(c)) return correlate_planes(c);
   if (!c.residual && prefers_direct(c)) return correlate_direct(c);
   prefers_picked(c) ? correlate_picked(c) : correlate_product(c);
 }

@@ -41,8 +41,10 @@ class Band {
     width_ = dense_ ? round_up(even_pieces(points, kColumns), vector) : plan_.widest();
     blocks_ = dense_ ? ceil_div(points, width_) : plan_.blocks();
     pitch_ = (ceil_div(width_, 16) | 1) * 16;  // as BandPlan's channel pitch
-    for (std::int64_t i = 0; i < deep_; ++i)
-      offsets_[i] = dense_ ? i * pitch_ : plan_.offset(i / c.taps(), i % c.taps());
+    if (dense_)
+      for (std::int64_t i = 0; i < deep_; ++i) offsets_[i] = i * pitch_;
+    else
+      list_offsets(plan_, c.y.taps, c.x.taps, offsets_);
     cut_output();
   }
 

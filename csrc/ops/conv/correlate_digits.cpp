@@ -22,6 +22,7 @@
 #include "ops/conv/band_plan.h"
 #include "ops/conv/band_sink.h"
 #include "ops/conv/correlate.h"
+#include "ops/conv/piece.h"
 
 namespace pyfast {
 
@@ -118,30 +119,8 @@ class DigitBand {
             std::min(part_, c_.out - first)};
   }
 
-  // An item as a correlation of its own.
   Correlation<float> rest(const Item& item) const {
-    const BandBlock& b = item.block;
-    Correlation<float> r = c_;
-    const auto cut = [](AxisPlan& a, std::int64_t first, std::int64_t count) {
-      a.offset += first * a.stride;
-      a.first_target += first * a.target_step;
-      a.grid = count;
-    };
-    cut(r.y, b.y, b.rows);
-    cut(r.x, b.x, b.cols);
-    r.batch = b.samples;
-    r.groups = 1;
-    r.out = item.out;
-    r.source.data += b.n * r.source.sample + item.group * r.in * r.source.channel;
-    const std::int64_t channel = item.group * c_.out + item.first;
-    const std::int64_t at = b.n * r.target.sample + channel * r.target.channel;
-    r.target.data += at;
-    if (r.linear) r.linear += at;
-    if (r.residual) r.residual += at;
-    if (r.bias) r.bias += channel;
-    r.weight += item.group * r.weight_group + item.first * r.weight_out;
-    if (channel > 0 || r.out != c_.out || c_.groups > 1) r.panels = nullptr;
-    return r;
+    return piece_of(c_, item.group, item.block, item.first, item.out);
   }
 
   static std::int64_t stretch_channels(const Correlation<float>& c) {

@@ -38,7 +38,7 @@ class Lanes {
               even_pieces(c.in, std::max<std::int64_t>(
                                     1, (c.taps() == 1 ? kDepthOfOne : kDepth) / c.taps()))),
         offsets_(deep_) {
-    for (std::int64_t i = 0; i < deep_; ++i) offsets_[i] = plan_.offset(i / c.taps(), i % c.taps());
+    list_offsets(plan_, c.y.taps, c.x.taps, offsets_);
     tile_size_ =
         (kernels_.lanes_anywhere ? gemm_.rows : plan_.tile_rows() * plan_.tile_cols()) * panel_;
     cut_output();

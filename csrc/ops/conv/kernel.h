@@ -42,6 +42,18 @@ struct DirectRows {
   bool descending = false;  // of a dense 3 x 3 kernel of stride 1: the last tap is added first
 };
 
+// A plane under a 3 x 3 kernel whose taps begin at most one row and one column before it, and end
+// at most one behind it.
+template <class T>
+struct PlaneRows {
+  const T* image;                   // the plane
+  std::int64_t height, width, row;  // of it, and between its rows
+  std::int64_t above, left;         // rows and columns outside that the first outputs see: 0 or 1
+  std::int64_t cols;                // of outputs
+  int stride;                       // 1 or 2, along both axes
+  const T* zeros;                   // a row of them, as wide as the plane
+};
+
 // Filling a band: the source under a block of the grid, padded with zeros and cut by row and column
 // residue modulo the strides into planes, in which every tap is a shift.
 struct BandAxis {
@@ -120,6 +132,9 @@ struct ConvKernels {
   // for kDirectSlack elements behind its end.
   void (*direct)(const DirectRows<T>& source, const T* weights, T bias, bool accumulate, T* out,
                  std::int64_t out_stride);
+  // Rows [begin, end) of bias + sum over taps, to rows `out_row` apart; out: row `begin`.
+  void (*plane_3x3)(const PlaneRows<T>& plane, std::int64_t begin, std::int64_t end,
+                    const T* weights, T bias, T* out, std::int64_t out_row);
   // out[t * stride + i] = x[i] where mask[t * n + i] has all bits set, 0 where none, t < copies
   void (*copy_masked)(T* out, std::int64_t stride, const T* x, const T* mask, std::int64_t copies,
                       std::int64_t n);

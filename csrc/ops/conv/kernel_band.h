@@ -29,8 +29,15 @@ PYFAST_INLINE void fill_plane(const BandFill<T>& p, T* band, const T* from, std:
                               const Inside& inside) {
   constexpr std::int64_t line = 64 / static_cast<std::int64_t>(sizeof(T));
   const std::int64_t step = p.x.stride * p.column;
+  const bool whole = step == 1 && p.pitch == p.row && inside.end - inside.begin == p.x.count;
+  const bool gapless = whole && p.y.stride == 1 && y >= 0 && y + p.y.count <= p.y.size;
   for (std::int64_t c = 0; c < p.channels; ++c, band += p.channel_pitch, from += p.channel)
-    for (std::int64_t s = 0; s < p.samples; ++s)
+    for (std::int64_t s = 0; s < p.samples; ++s) {
+      if (gapless) {  // all rows of a plane are one
+        copy_row(band + s * p.sample_pitch, from + s * p.sample + y * p.row, p.y.count * p.pitch,
+                 1);
+        continue;
+      }
       for (std::int64_t i = 0; i < p.y.count; ++i) {
         const std::int64_t at = y + i * p.y.stride;
         T* row = band + s * p.sample_pitch + i * p.pitch;
@@ -42,6 +49,7 @@ PYFAST_INLINE void fill_plane(const BandFill<T>& p, T* band, const T* from, std:
         else
           zero_row(row, p.x.count);
       }
+    }
 }
 
 // Channels that lie side by side: every row turned.

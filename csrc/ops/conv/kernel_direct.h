@@ -76,7 +76,7 @@ PYFAST_INLINE void direct_rows(const DirectRows<T>& s, const T* band, const T* w
 
 // The share of R rows from y on.
 template <int R, class T>
-PYFAST_INLINE void fetch_ahead(const DirectRows<T>& s, std::int64_t y) {
+PYFAST_INLINE void fetch_share(const DirectRows<T>& s, std::int64_t y) {
   constexpr std::int64_t line = 64 / static_cast<std::int64_t>(sizeof(T));
   const std::int64_t end = s.ahead.size * (y + R) / s.rows;
   for (std::int64_t i = s.ahead.size * y / s.rows; i < end; i += line)
@@ -144,7 +144,7 @@ void square(const DirectRows<T>& s, const T* weights, T bias, bool accumulate, T
   for (int t = 0; t < K * K; ++t) w[t] = vec<T>(weights[t]);
   std::int64_t y = 0;
   for (; y + rows <= s.rows; y += rows) {
-    fetch_ahead<rows>(s, y);
+    fetch_share<rows>(s, y);
     square_rows<K, S, rows, down>(s, s.band + y * s.band_stride, w, bias, accumulate,
                                   out + y * out_stride, out_stride);
   }
@@ -233,7 +233,7 @@ void square_weights(const DirectRows<T>& s, const T* grad, std::int64_t grad_str
   constexpr int rows = 4;
   typename vec<T>::native parts[K * K] = {};
   const auto add = [&](auto r, std::int64_t y) PYFAST_INLINED {
-    fetch_ahead<r>(s, y);
+    fetch_share<r>(s, y);
     for_each_vector<T>(s.cols, [&](std::int64_t x, int count) PYFAST_INLINED {
       square_taps<K, S, r>(s, s.band + y * s.band_stride + x, grad + y * grad_stride + x,
                            grad_stride, count, parts);

@@ -23,8 +23,10 @@ PYFAST_INLINE typename vec<T>::native masked(typename vec<T>::native x, const T*
 template <class T>
 PYFAST_INLINE void copy_flat(const FlatShape<T>& s, T* scratch, const T* plane) {
   T* const to = scratch + s.slack;
-  for_each_vector<T>(s.size, [&](std::int64_t i, int lanes)
-                                 PYFAST_INLINED { load(plane + i, lanes).store(to + i); });
+  for_each_vector<T>(s.size, [&](std::int64_t i, int lanes) PYFAST_INLINED {
+    fetch_ahead(plane + i);
+    load(plane + i, lanes).store(to + i);
+  });
 }
 
 // body(plane, its copy) for each of the planes, the next of which is copied before.
@@ -70,6 +72,7 @@ PYFAST_INLINE void flat_plane(const FlatShape<T>& s, const T* x, const T* weight
                     PYFAST_INLINED { w[t] = vec<T>(weights[reversed ? K * K - 1 - t : t]).v; });
   std::int64_t i = 0;
   for (; i + 2 * size <= s.size; i += 2 * size) {
+    fetch_ahead(out + i), fetch_ahead(out + i + size);
     flat_block<K, 2>(s, x, w, bias, i, total);
     vec<T>(total[0]).store(out + i), vec<T>(total[1]).store(out + i + size);
   }

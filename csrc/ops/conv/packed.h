@@ -51,6 +51,19 @@ struct DigitPanels {
   Workspace<float> factors, spread;
 };
 
+// Panels of filters transformed for F(2 x 2, 3 x 3), by (group, panel), and what they are like
+// (winograd_fit.h).
+struct WinogradFit {
+  std::uint32_t largest = 0;  // bits of the largest magnitude
+  int zeros = 0;              // low bits that no weight of some filter has
+  double density = 1;         // of weights that are not 0, less where corners outweigh the rest
+};
+struct WinogradPanels {
+  Workspace<float> items;
+  Workspace<WinogradFit> fits;
+  std::int64_t panels;  // of a group
+};
+
 // What the ways of correlate() make of a weight: its layout depends on the weight alone, not on the
 // image it meets.
 template <class T>
@@ -58,6 +71,7 @@ struct ConvPanels {
   Once<Workspace<T>> band, lanes;
   Once<TilePanels> tiles;  // of all three parts, whatever the precision
   Once<DigitPanels> digits;
+  Once<WinogradPanels> winograd;
 };
 
 // A weight (out, in / groups, ...) of conv1d or conv2d. Its elements must neither change nor go

@@ -30,7 +30,8 @@ void check_cross_entropy_backward(const CrossEntropyParams& params, const Tensor
 
 // l_i = -sum_c w_c q_ic log softmax(x_i)_c, with q the (smoothed) target distribution; "mean"
 // divides by the sum of the targets' weights (indices) or by the number of rows (probabilities).
-// Writes output and, for backward, log_sum_exp (one value per row; nll_loss leaves it alone).
+// Writes output and, for backward, log_sum_exp (one value per row, of scores less the row's
+// largest; nll_loss leaves it alone).
 void cross_entropy_forward(const CrossEntropyParams& params, const TensorView& input,
                            const TensorView& target, const TensorView& weight,
                            const TensorView& output, const TensorView& log_sum_exp);

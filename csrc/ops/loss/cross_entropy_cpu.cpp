@@ -49,23 +49,25 @@ struct Rows {
 };
 
 template <class T>
-T row_loss(const Rows<T>& rows, const LossKernels<T>& kernels, std::int64_t i, double exact_lse) {
+T row_loss(const Rows<T>& rows, const LossKernels<T>& kernels, std::int64_t i, T top,
+           double exact_log) {
   const CrossEntropyParams& p = rows.p;
   if (rows.ignored(i)) return T{0};
   const T* x = rows.row(i);
-  const T lse = static_cast<T>(exact_lse);
+  const T log = static_cast<T>(exact_log);
   if (p.soft)
-    return kernels.soft_target(x, rows.soft.data() + i * p.classes, rows.weight.data(), lse,
+    return kernels.soft_target(x, rows.soft.data() + i * p.classes, rows.weight.data(), top, log,
                                rows.keep, rows.smooth, p.classes);
   const std::int64_t c = rows.label.data()[i];
-  const T hard = rows.weight_of(c) * static_cast<T>(exact_lse - double{x[c]});
+  const T hard = rows.weight_of(c) * static_cast<T>(double{top} - double{x[c]} + exact_log);
   if (p.label_smoothing == 0) return hard;
-  return rows.keep * hard + rows.smooth * kernels.smoothing(x, rows.weight.data(), lse, p.classes);
+  return rows.keep * hard +
+         rows.smooth * kernels.smoothing(x, rows.weight.data(), top, log, p.classes);
 }
 
 // Gradient of one row of scores (and of its soft target, where dt is not null).
 template <class T>
-void row_gradient(const Rows<T>& rows, const LossKernels<T>& kernels, std::int64_t i, T g, T lse,
+void row_gradient(const Rows<T>& rows, const LossKernels<T>& kernels, std::int64_t i, T g, T log,
                   T* dx, T* dt) {
   const CrossEntropyParams& p = rows.p;
   const T* x = rows.row(i);
@@ -74,7 +76,7 @@ void row_gradient(const Rows<T>& rows, const LossKernels<T>& kernels, std::int64
     return;
   }
   if (p.soft) {
-    kernels.soft_backward(dx, dt, x, rows.soft.data() + i * p.classes, rows.weight.data(), lse, g,
+    kernels.soft_backward(dx, dt, x, rows.soft.data() + i * p.classes, rows.weight.data(), log, g,
                           rows.keep, rows.smooth, p.classes);
     return;
   }
@@ -84,7 +86,7 @@ void row_gradient(const Rows<T>& rows, const LossKernels<T>& kernels, std::int64
     std::fill_n(dx, p.classes, T{0});
   } else {
     const T total = hard + g * rows.smooth * static_cast<T>(rows.total_weight);
-    kernels.backward(dx, x, rows.weight.data(), lse, total, g * rows.smooth, p.classes);
+    kernels.backward(dx, x, rows.weight.data(), log, total, g * rows.smooth, p.classes);
   }
   dx[c] -= hard;
 }
@@ -125,15 +127,17 @@ void cross_entropy_forward(const CrossEntropyParams& params, const TensorView& i
     const std::int64_t together = params.classes <= kFewClasses ? kRows : 1;
     const Workspace<double> partial((n + grain - 1) / grain);
     parallel_for(n, grain, [&](std::int64_t begin, std::int64_t end) {
-      double sum = 0, lse[kRows] = {};
+      double sum = 0, logs[kRows] = {};
+      T tops[kRows] = {};
       for (std::int64_t i = begin; i < end; ++i) {
-        double& own = lse[(i - begin) % together];
+        const std::int64_t own = (i - begin) % together;
         if (!params.log_probabilities) {
-          if (&own == lse)
-            kernels.log_sum_exp(rows.row(i), std::min(together, end - i), params.classes, lse);
-          log_sum_exp.as<T>()[i] = static_cast<T>(own);
+          if (own == 0)
+            kernels.log_sum_exp(rows.row(i), std::min(together, end - i), params.classes, tops,
+                                logs);
+          log_sum_exp.as<T>()[i] = static_cast<T>(logs[own]);
         }
-        const T loss = row_loss(rows, kernels, i, own);
+        const T loss = row_loss(rows, kernels, i, tops[own], logs[own]);
         sum += static_cast<double>(loss);
         if (params.reduction == Reduction::none) output.as<T>()[i] = loss;
       }
@@ -152,7 +156,7 @@ void cross_entropy_backward(const CrossEntropyParams& params, const TensorView& 
                             const TensorView& grad_input, const TensorView& grad_target) {
   visit(input.dtype, [&]<class T>() {
     const Rows<T> rows(params, input, target, weight);
-    const Contiguous<T> g(grad), lse(log_sum_exp);
+    const Contiguous<T> g(grad), logs(log_sum_exp);
     const GradientRows<T> dx(grad_input), dt(grad_target);
     const auto& kernels = loss_kernels<T>();
     parallel_for(params.rows.numel(), rows.grain(), [&](std::int64_t begin, std::int64_t end) {
@@ -161,7 +165,7 @@ void cross_entropy_backward(const CrossEntropyParams& params, const TensorView& 
                             ? g.data()[i]
                             : static_cast<T>(g.data()[0] / rows.divisor);
         T* to = dt.data() ? dt.data() + i * params.classes : nullptr;
-        row_gradient(rows, kernels, i, scale, params.log_probabilities ? T{0} : lse.data()[i],
+        row_gradient(rows, kernels, i, scale, params.log_probabilities ? T{0} : logs.data()[i],
                      dx.data() + i * params.classes, to);
       }
     });

@@ -53,13 +53,18 @@ struct Rows {
   double at(std::int64_t row, std::int64_t c) const {
     return x[static_cast<std::size_t>(row * p.classes + c)];
   }
-  double log_sum_exp(std::int64_t row) const {
-    if (p.log_probabilities) return 0;
-    double top = -std::numeric_limits<double>::infinity(), sum = 0;
+  double largest(std::int64_t row) const {
+    double top = -std::numeric_limits<double>::infinity();
     for (std::int64_t c = 0; c < p.classes; ++c) {
       if (std::isnan(at(row, c))) return at(row, c);
       top = std::max(top, at(row, c));
     }
+    return top;
+  }
+  double log_sum_exp(std::int64_t row) const {
+    if (p.log_probabilities) return 0;
+    const double top = largest(row);
+    double sum = 0;
     for (std::int64_t c = 0; c < p.classes; ++c) sum += std::exp(at(row, c) - top);
     return top + std::log(sum);
   }
@@ -81,7 +86,7 @@ void cross_entropy_forward(const CrossEntropyParams& params, const TensorView& i
     double total = 0;
     for (std::int64_t i = 0; i < params.rows.numel(); ++i) {
       const double lse = rows.log_sum_exp(i);
-      if (!params.log_probabilities) log_sum_exp.as<T>()[i] = static_cast<T>(lse);
+      if (!params.log_probabilities) log_sum_exp.as<T>()[i] = static_cast<T>(lse - rows.largest(i));
       const double loss = rows.ignored(i) ? 0 : rows.loss(i, lse);
       total += loss;
       if (params.reduction == Reduction::none) output.as<T>()[i] = static_cast<T>(loss);

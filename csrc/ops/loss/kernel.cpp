@@ -148,12 +148,12 @@ double pointwise(Loss loss, double scale, PointwiseOperands<T> in, T* out, std::
 
 template <class T>
 void pointwise_backward(Loss loss, double scale, PointwiseOperands<T> in, const T* grad, bool one,
-                        T factor, T* dx, T* dt, std::int64_t n) {
+                        T* dx, T* dt, std::int64_t n) {
   with_rule<T>(loss, [&]<class Rule>() {
     for_each_vector<T>(n, [&](std::int64_t i, int lanes) {
       const vec<T> x = load(in.x + i, lanes), t = load(in.t + i, lanes);
       const vec<T> pos = in.pos ? load(in.pos + i, lanes) : vec<T>(T{1});
-      vec<T> g = (one ? vec<T>(grad[0]) : load(grad + i, lanes)) * vec<T>(factor);
+      vec<T> g = one ? vec<T>(grad[0]) : load(grad + i, lanes);
       if (in.weight) g *= load(in.weight + i, lanes);
       store(g * Rule::dx(x, t, pos, static_cast<T>(scale)), dx + i, lanes);
       if (dt) store(g * Rule::dt(x, t, pos, static_cast<T>(scale)), dt + i, lanes);
@@ -176,29 +176,35 @@ PYFAST_INLINE void in_flight(std::int64_t n, Step step) {
 }
 
 template <class T>
-double row_log_sum_exp(const T* x, std::int64_t n) {
+T row_top(const T* x, std::int64_t n) {
   const T lowest = -static_cast<T>(__builtin_inf());
   vec<T> top[kSums] = {vec<T>(lowest), vec<T>(lowest), vec<T>(lowest), vec<T>(lowest)};
   in_flight<T>(n, [&](int k, std::int64_t i, int lanes)
                       PYFAST_INLINED { top[k] = max_nan(top[k], load(x + i, lanes, lowest)); });
-  const T best = reduce_max(max_nan(max_nan(top[0], top[1]), max_nan(top[2], top[3])));
+  return reduce_max(max_nan(max_nan(top[0], top[1]), max_nan(top[2], top[3])));
+}
+
+template <class T>
+void row_log_sum_exp(const T* x, std::int64_t n, T& top, double& log_sum) {
+  const T lowest = -static_cast<T>(__builtin_inf()), best = row_top(x, n);
   vec<T> sums[kSums];
   in_flight<T>(n, [&](int k, std::int64_t i, int lanes) PYFAST_INLINED {
     sums[k] += exp(load(x + i, lanes, lowest) - vec<T>(best));
   });
   T result[vec<T>::size];
   log(vec<T>(reduce_add((sums[0] + sums[1]) + (sums[2] + sums[3])))).store(result);
-  return double{best} + double{result[0]};
+  top = best;
+  log_sum = double{result[0]};
 }
 
 // A row a lane: rows <= vec<T>::size of them, of V vectors each.
 template <int V, class T>
-void short_log_sum_exp(const T* x, int rows, std::int64_t n, double* to) {
+void short_log_sum_exp(const T* x, int rows, std::int64_t n, T* best, double* logs) {
   constexpr int w = vec<T>::size;
   const T lowest = -static_cast<T>(__builtin_inf());
   PerRow<T> tops, sums;
-  T best[w];
-  double logs[w];
+  T tops_of[w];
+  double logs_of[w];
   const auto load_at = [&](int r, int k) PYFAST_INLINED {
     return load(x + r * n + k * w, lanes_of<T, V>(k, n), lowest);
   };
@@ -207,38 +213,39 @@ void short_log_sum_exp(const T* x, int rows, std::int64_t n, double* to) {
     for (int k = 1; k < V; ++k) top = max_nan(top, load_at(r, k));
     tops.set(r, top);
   }
-  tops.reduce(rows, [](vec<T> a, vec<T> b) PYFAST_INLINED { return max_nan(a, b); }).store(best);
+  tops.reduce(rows, [](vec<T> a, vec<T> b) PYFAST_INLINED { return max_nan(a, b); }).store(tops_of);
   for (int r = 0; r < rows; ++r) {
     vec<T> sum;
-    for (int k = 0; k < V; ++k) sum += exp(load_at(r, k) - vec<T>(best[r]));
+    for (int k = 0; k < V; ++k) sum += exp(load_at(r, k) - vec<T>(tops_of[r]));
     sums.set(r, sum);
   }
   vec<double> low, high;
   sums.sum(rows, low, high);
-  log(low).store(logs);
-  if (sizeof(T) == 4) log(high).store(logs + vec<double>::size);
-  for (int r = 0; r < rows; ++r) to[r] = double{best[r]} + logs[r];
+  log(low).store(logs_of);
+  if (sizeof(T) == 4) log(high).store(logs_of + vec<double>::size);
+  for (int r = 0; r < rows; ++r) best[r] = tops_of[r], logs[r] = logs_of[r];
 }
 
 template <class T>
-void log_sum_exp(const T* x, std::int64_t rows, std::int64_t n, double* to) {
+void log_sum_exp(const T* x, std::int64_t rows, std::int64_t n, T* tops, double* logs) {
   constexpr int w = vec<T>::size;
   if (n > kShortRow * w) {
-    for (std::int64_t r = 0; r < rows; ++r) to[r] = row_log_sum_exp(x + r * n, n);
+    for (std::int64_t r = 0; r < rows; ++r) row_log_sum_exp(x + r * n, n, tops[r], logs[r]);
     return;
   }
   with_vectors<T>(n, [&]<int V>() PYFAST_INLINED {
     for (std::int64_t r = 0; r < rows; r += w)
-      short_log_sum_exp<V>(x + r * n, static_cast<int>(rows - r < w ? rows - r : w), n, to + r);
+      short_log_sum_exp<V>(x + r * n, static_cast<int>(rows - r < w ? rows - r : w), n, tops + r,
+                           logs + r);
   });
 }
 
 template <class T>
-T smoothing(const T* x, const T* weight, T lse, std::int64_t n) {
+T smoothing(const T* x, const T* weight, T top, T log, std::int64_t n) {
   vec<T> sum(T{0});
   for_each_vector<T>(n, [&](std::int64_t i, int lanes) {
-    const vec<T> d = vec<T>(lse) - load(x + i, lanes, lse);
-    sum += weight ? d * load(weight + i, lanes) : d;
+    const vec<T> d = vec<T>(top) - load(x + i, lanes) + vec<T>(log);
+    sum += head(weight ? d * load(weight + i, lanes) : d, lanes);
   });
   return reduce_add(sum);
 }
@@ -251,28 +258,30 @@ PYFAST_INLINE vec<T> soften(const T* t, const T* weight, T a, T b, int lanes) {
 }
 
 template <class T>
-T soft_target(const T* x, const T* t, const T* weight, T lse, T a, T b, std::int64_t n) {
+T soft_target(const T* x, const T* t, const T* weight, T top, T log, T a, T b, std::int64_t n) {
   vec<T> sum(T{0});
   for_each_vector<T>(n, [&](std::int64_t i, int lanes) {
     const vec<T> q = soften(t + i, weight ? weight + i : nullptr, a, b, lanes);
-    const vec<T> v = q * (vec<T>(lse) - load(x + i, lanes));
+    const vec<T> v = q * (vec<T>(top) - load(x + i, lanes) + vec<T>(log));
     sum += head(v, lanes);
   });
   return reduce_add(sum);
 }
 
 template <class T>
-void backward(T* dx, const T* x, const T* weight, T lse, T p, T b, std::int64_t n) {
+void backward(T* dx, const T* x, const T* weight, T log, T p, T b, std::int64_t n) {
+  const T top = row_top(x, n);
   for_each_vector<T>(n, [&](std::int64_t i, int lanes) {
-    const vec<T> e = exp(load(x + i, lanes) - vec<T>(lse));
+    const vec<T> e = exp(load(x + i, lanes) - vec<T>(top) - vec<T>(log));
     const vec<T> w = weight ? load(weight + i, lanes) : vec<T>(T{1});
     store(vec<T>(p) * e - vec<T>(b) * w, dx + i, lanes);
   });
 }
 
 template <class T>
-void soft_backward(T* dx, T* dt, const T* x, const T* t, const T* weight, T lse, T g, T a, T b,
+void soft_backward(T* dx, T* dt, const T* x, const T* t, const T* weight, T log, T g, T a, T b,
                    std::int64_t n) {
+  const vec<T> top(row_top(x, n)), log_sum(log);
   vec<T> sum(T{0});
   for_each_vector<T>(n, [&](std::int64_t i, int lanes) {
     const vec<T> q = soften(t + i, weight ? weight + i : nullptr, a, b, lanes);
@@ -281,11 +290,11 @@ void soft_backward(T* dx, T* dt, const T* x, const T* t, const T* weight, T lse,
   const vec<T> total(reduce_add(sum)), scale(g);
   for_each_vector<T>(n, [&](std::int64_t i, int lanes) {
     const T* w = weight ? weight + i : nullptr;
-    const vec<T> xi = load(x + i, lanes), q = soften(t + i, w, a, b, lanes);
-    store(scale * (total * exp(xi - vec<T>(lse)) - q), dx + i, lanes);
+    const vec<T> below = top - load(x + i, lanes) + log_sum, q = soften(t + i, w, a, b, lanes);
+    store(scale * (total * exp(-below) - q), dx + i, lanes);
     if (!dt) return;
     const vec<T> share = w ? vec<T>(a) * load(w, lanes) : vec<T>(a);
-    store(scale * share * (vec<T>(lse) - xi), dt + i, lanes);
+    store(scale * share * below, dt + i, lanes);
   });
 }
 

@@ -51,13 +51,13 @@ void pointwise_backward(const PointwiseParams& params, const TensorView& grad,
                        Contiguous<T>(pos_weight)};
     const Contiguous<T> g(grad);
     const bool one = params.reduction != Reduction::none;
-    const T factor = static_cast<T>(1 / params.divisor);
+    const T mean = one ? static_cast<T>(g.data()[0] / params.divisor) : T{0};
     T* dx = grad_input.as<T>();
     T* dt = grad_target.as<T>();
     const auto& kernels = loss_kernels<T>();
     parallel_for(input.numel(), kBlock, [&](std::int64_t begin, std::int64_t end) {
       kernels.pointwise_backward(params.loss, params.scale, in.at(begin),
-                                 one ? g.data() : g.data() + begin, one, factor, dx + begin,
+                                 one ? &mean : g.data() + begin, one, dx + begin,
                                  dt ? dt + begin : nullptr, end - begin);
     });
   });

@@ -7,6 +7,7 @@
 #include <optional>
 #include <vector>
 
+#include "cuda/core/host_array.h"
 #include "cuda/ops/attention/backward.cuh"
 #include "cuda/ops/attention/classify.cuh"
 #include "cuda/ops/attention/emulated_sm90a.h"
@@ -17,16 +18,6 @@
 namespace pyfast::cuda {
 
 namespace {
-
-// numpy has no bfloat16: such arrays come as uint16, and `dtype` says what they are.
-TensorView view_of(const py::array& x, DType dtype) {
-  Dims shape, strides;
-  for (py::ssize_t i = 0; i < x.ndim(); ++i) {
-    shape.push_back(x.shape(i));
-    strides.push_back(x.strides(i) / x.itemsize());
-  }
-  return {const_cast<void*>(x.data()), dtype, shape, strides};
-}
 
 py::array fresh(DType dtype, const Dims& shape) {
   const char* format = dtype == DType::f32 ? "f4" : dtype == DType::b8 ? "?" : "u2";
@@ -47,10 +38,6 @@ struct Operands {
     return in;
   }
 };
-
-DType dtype_of(const std::string& name) {
-  return name == "float16" ? DType::f16 : name == "bfloat16" ? DType::bf16 : DType::f32;
-}
 
 std::vector<std::uint8_t> classified(AttentionPlan& plan) {
   std::vector<std::uint8_t> covers(static_cast<std::size_t>(plan.squares.size()), 0xFF);
@@ -162,6 +149,7 @@ py::tuple backward(const std::string& dtype, const py::array& grad, const py::ar
 void register_attention_host(py::module_& host) {
   host.def("late_copies", &set_copies);
   host.def("last_first", &set_order);
+  host.def("whole_warps", [](bool whole) { Emulator::self().whole_warps = whole; });
   host.def("use_hopper", &set_hopper);
   host.def("scaled_dot_product_attention", &forward);
   host.def("scaled_dot_product_attention_backward", &backward);

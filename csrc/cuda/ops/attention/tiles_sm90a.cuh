@@ -2,32 +2,11 @@
 // registers, and rows written as they leave them.
 #pragma once
 
-#include "cuda/hopper/machine.cuh"
+#include "cuda/hopper/pipeline.cuh"
 #include "cuda/ops/attention/plan_sm90a.h"
 #include "cuda/ops/attention/tiles.cuh"
 
 namespace pyfast::cuda {
-
-// Which of kStages stages is next, and the parity of its barriers' phase.
-template <int kStages>
-struct Stage {
-  static_assert((kStages & (kStages - 1)) == 0);
-  std::uint32_t passed = 0;
-  __device__ __forceinline__ int at() const { return static_cast<int>(passed % kStages); }
-  __device__ __forceinline__ std::uint32_t parity() const { return passed / kStages % 2; }
-  __device__ __forceinline__ void advance() { ++passed; }
-};
-
-// The first of a warp's sixteen rows, of those that the warpgroups have side by side.
-__device__ __forceinline__ int warp_row(int group) {
-  return 64 * group + static_cast<int>(threadIdx.x) % 128 / 32 * 16;
-}
-
-// A warp arrives, once all its lanes have come here.
-__device__ __forceinline__ void warp_is_done(Mbarrier& barrier) {
-  sync_warp();
-  if (WarpTile<8>::lane() == 0) arrive(barrier);
-}
 
 // axes.offset(index), by divisions of 32 bits: those of 64 take a subroutine's registers.
 __device__ __forceinline__ std::int64_t offset_of(const Axes& axes, int index) {
@@ -100,16 +79,7 @@ __device__ __forceinline__ void store_rows(const WarpTile<kColumns>& sums, const
       for (int i = 0; i < 4; ++i)
         word[i] = rounded_pair<T>(sums.at[n + i][2 * h] * factor[h],
                                   sums.at[n + i][2 * h + 1] * factor[h]);
-#pragma unroll
-      for (int bit = 1; bit <= 2; bit *= 2) {
-        const bool high = (lane & bit) != 0;
-#pragma unroll
-        for (int i = 0; i < 4; ++i) {
-          if (i & bit) continue;
-          const std::uint32_t theirs = from_lane_xor(high ? word[i] : word[i | bit], bit);
-          (high ? word[i] : word[i | bit]) = theirs;
-        }
-      }
+      trade_columns(word);
       const int r = lane / 4 + 8 * h, c = column + 8 * n + 8 * (lane % 4);
       if (r >= rows || c >= width) continue;
       const Pack<std::uint32_t, 4> eight{{word[0], word[1], word[2], word[3]}};

@@ -1,5 +1,5 @@
 #include "cuda/core/call.h"
-#include "cuda/ops/conv/conv.h"
+#include "cuda/ops/conv/write.h"
 
 namespace pyfast::cuda {
 
@@ -56,25 +56,6 @@ struct Ordered {
   }
 };
 
-Output parts_of(const Call& call, const Contraction& c) {
-  return Output::optional(c.splits > 1, call, DType::f32, {c.batch * c.splits, c.rows, c.columns});
-}
-
-// The sum that convolution's forward and transposed convolution's input gradient are.
-void write_maps(const Call& call, const ConvParams& p, const TensorView& image,
-                const TensorView& weight, const ConvEpilogue& epilogue, const TensorView& maps) {
-  const ConvIndices n(p.geometry, p.spatial, image, weight, maps);
-  const Output parts = parts_of(call, n.maps_sum());
-  run(call, conv_maps, n, image, weight, epilogue, maps, parts.view());
-}
-
-void write_image(const Call& call, const ConvParams& p, const TensorView& maps,
-                 const TensorView& weight, const ConvEpilogue& epilogue, const TensorView& image) {
-  const ConvIndices n(p.geometry, p.spatial, image, weight, maps);
-  const Output parts = parts_of(call, n.image_sum());
-  run(call, conv_image, n, maps, weight, epilogue, image, parts.view());
-}
-
 py::object forward(py::handle framework, const ConvOptions& o, py::handle input, py::handle weight,
                    py::handle bias, bool save) {
   Call call(o.op, framework);
@@ -85,10 +66,52 @@ py::object forward(py::handle framework, const ConvOptions& o, py::handle input,
   const bool last = channels_last(x), keep = save && saves_input(p.activation);
   const Ordered y(call, x->dtype, p.output_shape, last);
   const Ordered linear = keep ? Ordered(call, x->dtype, p.output_shape, last) : Ordered();
-  const ConvEpilogue epilogue{b, p.activation, linear.view};
+  ConvEpilogue epilogue;
+  epilogue.bias = b;
+  epilogue.activation = p.activation;
+  epilogue.linear = linear.view;
   (p.transposed ? write_image : write_maps)(call, p, x, w, epilogue, y.view);
   if (!save) return y.object;
   return py::make_tuple(y.object, keep ? linear.object : y.object);
+}
+
+// scale and bias: of the output's channels, of the input's dtype or float32.
+void check_terms(const ConvOptions& o, const char* name, const TensorView& terms,
+                 const TensorView& input, const ConvParams& p) {
+  if (!terms.defined) return;
+  if (terms.dtype != DType::f32) require_same_dtype({o.op, name}, terms, "input", input);
+  require_shape({o.op, name}, terms, Dims{p.output_channels()});
+}
+
+// activation(scale conv(input, weight) + bias + residual), without a gradient.
+py::object fused(py::handle framework, const ConvOptions& o, py::handle input, py::handle weight,
+                 py::handle bias, py::handle scale, py::handle residual) {
+  Call call(o.op, framework);
+  const Input x(call, input, "input", Kind::floating, false);
+  const Input w(call, weight, "weight", Kind::floating, false);
+  const Input b = Input::optional(call, bias, "bias"), s = Input::optional(call, scale, "scale");
+  const Input r = Input::optional(call, residual, "residual", Kind::floating, false);
+  const ConvParams p = check_convolution(o, x, w, TensorView());
+  check_terms(o, "bias", b, x, p);
+  check_terms(o, "scale", s, x, p);
+  const Ordered y(call, x->dtype, p.output_shape, channels_last(x));
+  ConvEpilogue epilogue;
+  epilogue.bias = b;
+  epilogue.activation = p.activation;
+  epilogue.scale = s;
+  if (!r->defined) {
+    write_maps(call, p, x, w, epilogue, y.view);
+    return y.object;
+  }
+  require_same_dtype({o.op, "residual"}, r, "input", x);
+  require_shape({o.op, "residual"}, r, p.output_shape);
+  const bool ordered = r->strides == y.view.strides;
+  const py::object same =
+      ordered ? r.object() : framework.attr("ordered_like")(r.object(), y.object);
+  const Input kept(call, same, "residual", Kind::floating, false);
+  epilogue.residual = kept;
+  write_maps(call, p, x, w, epilogue, y.view);
+  return y.object;
 }
 
 py::tuple backward(py::handle framework, const ConvOptions& o, py::handle grad, py::handle input,
@@ -96,27 +119,31 @@ py::tuple backward(py::handle framework, const ConvOptions& o, py::handle grad, 
   if (wanted.size() != 3) throw ValueError(concat(o.op, ": wanted must hold 3 booleans"));
   Call call(o.op, framework);
   const bool gated = o.activation != Activation::none;
-  const Input g(call, grad, "grad", Kind::floating, gated);
+  // The gate goes through memory as it lies, the same way in all three arrays.
+  const auto lies_last = [&](py::handle array, const char* name) {
+    return channels_last(Input::optional(call, array, name, Kind::floating, false));
+  };
+  const bool last = gated && lies_last(grad, "grad") && lies_last(saved, "saved");
+  const Input g(call, grad, "grad", Kind::floating, gated && !last);
   const Input x(call, input, "input", Kind::floating, false);
   const Input w(call, weight, "weight", Kind::floating, false);
-  const Input s = Input::optional(call, saved, "saved");
+  const Input s = Input::optional(call, saved, "saved", Kind::floating, !last);
   const ConvParams p = check_convolution_backward(o, g, x, w, s);
-  const Output gate = Output::optional(gated, call, g->dtype, g->shape);
-  if (gated) run(call, conv_gate, p.activation, g.view(), s.view(), gate.view());
-  const TensorView& dz = gated ? gate.view() : g.view();
+  const Ordered gate = gated ? Ordered(call, g->dtype, g->shape, last) : Ordered();
+  if (gated) run(call, conv_gate, p.activation, g.view(), s.view(), gate.view);
+  const TensorView& dz = gated ? gate.view : g.view();
   const auto wants = [&](std::size_t i) { return bool(py::bool_(py::object(wanted[i]))); };
   const Ordered dx = wants(0) ? Ordered(call, x->dtype, x->shape, channels_last(x)) : Ordered();
   const Output dw = Output::optional(wants(1), call, w->dtype, w->shape);
   const Output db = Output::optional(wants(2), call, x->dtype, {p.output_channels()});
   const TensorView &image = p.transposed ? dz : x.view(), &maps = p.transposed ? x.view() : dz;
   if (wants(0)) (p.transposed ? write_maps : write_image)(call, p, dz, w, {}, dx.view);
-  if (wants(1)) {
-    const ConvIndices n(p.geometry, p.spatial, image, dw, maps);
-    const Output parts = parts_of(call, n.weight_sum());
-    run(call, conv_weight, n, maps, image, dw.view(), parts.view());
+  if (wants(1)) write_weight(call, p, maps, image, dw);
+  if (wants(2)) {
+    const PixelSum sum(ConvIndices(p.geometry, p.spatial, image, w, maps), !p.transposed, dz);
+    const Output parts(call, DType::f32, {sum.chunks, sum.channels});
+    run(call, conv_bias, sum, dz, db.view(), parts.view());
   }
-  const ConvIndices n(p.geometry, p.spatial, image, w, maps);
-  if (wants(2)) run(call, conv_bias, n, !p.transposed, dz, db.view());
   return py::make_tuple(dx.object, dw.object(), db.object());
 }
 
@@ -140,6 +167,20 @@ void register_convolution(py::module_& m) {
           const Settings s{stride, padding, dilation, groups, activation, {}};
           return backward(framework, options(kBackwardNames[0][spatial - 1], spatial, false, s),
                           grad, input, weight, saved, wanted);
+        });
+}
+
+constexpr const char* kFusedNames[2] = {"conv1d_fused", "conv2d_fused"};
+
+template <int spatial>
+void register_fused(py::module_& m) {
+  m.def(kFusedNames[spatial - 1],
+        [](py::handle framework, py::handle input, py::handle weight, py::handle bias,
+           py::handle scale, py::handle residual, py::handle stride, py::handle padding,
+           py::handle dilation, py::handle groups, py::handle activation) {
+          const Settings s{stride, padding, dilation, groups, activation, {}};
+          return fused(framework, options(kNames[0][spatial - 1], spatial, false, s), input, weight,
+                       bias, scale, residual);
         });
 }
 
@@ -172,6 +213,8 @@ void register_transposed(py::module_& m) {
 void register_conv(py::module_& m) {
   register_convolution<1>(m);
   register_convolution<2>(m);
+  register_fused<1>(m);
+  register_fused<2>(m);
   register_transposed<1>(m);
   register_transposed<2>(m);
 }

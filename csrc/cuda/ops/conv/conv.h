@@ -5,13 +5,17 @@
 #include <cuda_runtime_api.h>
 
 #include "cuda/ops/conv/indices.h"
+#include "cuda/ops/conv/pixel_sum.h"
 
 namespace pyfast::cuda {
 
+// activation(scale sum + bias + residual), in float32; what is not defined is left out.
 struct ConvEpilogue {
-  TensorView bias;  // of the written array's channels
+  TensorView bias;  // of the written array's channels; so is scale
   Activation activation = Activation::none;
-  TensorView linear;  // where defined, in the order of the written array: before the activation
+  TensorView linear;  // in the order of the written array: before the activation
+  TensorView scale;
+  TensorView residual;  // of the written array's shape and strides
 };
 
 void conv_maps(const ConvIndices& indices, const TensorView& image, const TensorView& weight,
@@ -22,11 +26,17 @@ void conv_image(const ConvIndices& indices, const TensorView& maps, const Tensor
                 cudaStream_t stream);
 void conv_weight(const ConvIndices& indices, const TensorView& maps, const TensorView& image,
                  const TensorView& grad_weight, const TensorView& parts, cudaStream_t stream);
+// The weight's elements in the order (tap, map, channel).
+void conv_pack_weight(const ConvIndices& indices, const TensorView& weight,
+                      const TensorView& packed, cudaStream_t stream);
+// output = activation(linear), both of one order
+void conv_activate(Activation activation, const TensorView& linear, const TensorView& output,
+                   cudaStream_t stream);
 // dz = grad activation'(saved), all of one order
 void conv_gate(Activation activation, const TensorView& grad, const TensorView& saved,
                const TensorView& dz, cudaStream_t stream);
-// The sum of each channel's pixels; `of_maps`: the channels are the maps, not the image's.
-void conv_bias(const ConvIndices& indices, bool of_maps, const TensorView& dz,
-               const TensorView& grad_bias, cudaStream_t stream);
+// `parts`: room for sum.chunks times sum.channels floats.
+void conv_bias(const PixelSum& sum, const TensorView& dz, const TensorView& grad_bias,
+               const TensorView& parts, cudaStream_t stream);
 
 }  // namespace pyfast::cuda

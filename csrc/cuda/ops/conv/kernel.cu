@@ -1,8 +1,10 @@
 #include "cuda/core/contraction.cuh"
 #include "cuda/core/elementwise.cuh"
-#include "cuda/core/reduce.cuh"
+#include "cuda/core/parameter.cuh"
 #include "cuda/ops/activation/functions.h"
+#include "cuda/ops/conv/bias.cuh"
 #include "cuda/ops/conv/conv.h"
+#include "cuda/ops/conv/pack.cuh"
 
 namespace pyfast::cuda {
 
@@ -14,12 +16,14 @@ __device__ __noinline__ float activated(Activation a, float x) { return activate
 template <class T, class Place>
 struct PutConv {
   T *out, *linear;
-  const T* bias;
+  const T* residual;
+  Parameter<T> scale, bias;
   Activation activation;
   Place place;
   __device__ void operator()(std::int64_t g, std::int64_t i, std::int64_t j, float v) const {
-    if (bias) v += to_float(bias[place.channel(g, i)]);
-    const std::int64_t at = place.at(g, i, j);
+    const std::int64_t at = place.at(g, i, j), channel = place.channel(g, i);
+    v = fmaf(v, scale[channel], bias[channel]);
+    if (residual) v += to_float(residual[at]);
     if (linear) linear[at] = from_float<T>(v);
     out[at] = from_float<T>(activation == Activation::none ? v : activated(activation, v));
   }
@@ -28,8 +32,19 @@ struct PutConv {
 template <class Place>
 auto put(const ConvEpilogue& e, const TensorView& out, const Place& place, auto type) {
   using T = decltype(type);
-  return PutConv<T, Place>{out.as<T>(), e.linear.as<T>(), e.bias.as<T>(), e.activation, place};
+  return PutConv<T, Place>{out.as<T>(),
+                           e.linear.as<T>(),
+                           e.residual.as<T>(),
+                           {e.scale, 1.0f},
+                           {e.bias, 0.0f},
+                           e.activation,
+                           place};
 }
+
+struct Activate {
+  Activation activation;
+  __device__ float operator()(std::int64_t, float x) const { return activate(activation, x); }
+};
 
 struct Gate {
   Activation activation;
@@ -37,18 +52,6 @@ struct Gate {
     return activate_backward(activation, grad, saved);
   }
 };
-
-template <class T>
-__global__ void __launch_bounds__(256)
-    sum_pixels(T* sums, const T* __restrict__ dz, ConvIndices indices, bool of_maps,
-               std::int64_t pixels) {
-  const std::int64_t channel = blockIdx.x;
-  float sum = 0;
-  for (std::int64_t p = threadIdx.x; p < pixels; p += 256)
-    sum += to_float(dz[of_maps ? indices.map_at(channel, p) : indices.image_at(channel, p)]);
-  sum = team_reduce<256>(sum, Add());
-  if (threadIdx.x == 0) sums[channel] = from_float<T>(sum);
-}
 
 }  // namespace
 
@@ -81,19 +84,25 @@ void conv_weight(const ConvIndices& n, const TensorView& maps, const TensorView&
   });
 }
 
+void conv_pack_weight(const ConvIndices& n, const TensorView& weight, const TensorView& packed,
+                      cudaStream_t stream) {
+  pack_weight_into(n, weight, packed, Launch{stream});
+}
+
+void conv_activate(Activation activation, const TensorView& linear, const TensorView& output,
+                   cudaStream_t stream) {
+  visit_gpu(output.dtype, [&]<class T>() { map<T>(output, Activate{activation}, stream, linear); });
+}
+
 void conv_gate(Activation activation, const TensorView& grad, const TensorView& saved,
                const TensorView& dz, cudaStream_t stream) {
   visit_gpu(dz.dtype, [&]<class T>() { map<T>(dz, Gate{activation}, stream, grad, saved); });
 }
 
-void conv_bias(const ConvIndices& n, bool of_maps, const TensorView& dz,
-               const TensorView& grad_bias, cudaStream_t stream) {
-  const std::int64_t channels = grad_bias.numel();
-  if (channels == 0) return;
-  visit_gpu(dz.dtype, [&]<class T>() {
-    sum_pixels<<<blocks_for(channels, 1), 256, 0, stream>>>(grad_bias.as<T>(), dz.as<T>(), n,
-                                                            of_maps, dz.numel() / channels);
-  });
+void conv_bias(const PixelSum& sum, const TensorView& dz, const TensorView& grad_bias,
+               const TensorView& parts, cudaStream_t stream) {
+  visit_gpu(dz.dtype,
+            [&]<class T>() { sum_pixels_into<T>(sum, dz, grad_bias, parts, Launch{stream}); });
 }
 
 }  // namespace pyfast::cuda

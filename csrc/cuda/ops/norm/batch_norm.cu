@@ -5,11 +5,11 @@
 //
 // Nothing is saved for the activation: backward computes its input again from x, which it reads
 // anyway. Behind a sum that would take the residual, too; a bit an element is saved instead.
+#include "cuda/core/parameter.cuh"
 #include "cuda/core/reduce.cuh"
 #include "cuda/ops/norm/elements.cuh"
 #include "cuda/ops/norm/moments.cuh"
 #include "cuda/ops/norm/norm.h"
-#include "cuda/ops/norm/parameter.cuh"
 
 namespace pyfast::cuda {
 

@@ -1,10 +1,10 @@
 // Two passes over memory each way, as batch norm's in C order. Statistics are of rows: a sample's
 // group, its channels side by side; the elements are seen as one channel for each sample's channel.
+#include "cuda/core/parameter.cuh"
 #include "cuda/core/reduce.cuh"
 #include "cuda/ops/norm/elements.cuh"
 #include "cuda/ops/norm/moments.cuh"
 #include "cuda/ops/norm/norm.h"
-#include "cuda/ops/norm/parameter.cuh"
 
 namespace pyfast::cuda {
 

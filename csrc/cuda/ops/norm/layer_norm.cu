@@ -2,10 +2,10 @@
 // read once. Backward: a team keeps the sums for grad_weight and grad_bias of the columns it holds
 // in registers over all its rows, so that grad and input are read once; the teams' sums are then
 // added in order. How rows are shared out depends on their number alone, never on the GPU.
+#include "cuda/core/parameter.cuh"
 #include "cuda/core/reduce.cuh"
 #include "cuda/core/rows.cuh"
 #include "cuda/ops/norm/norm.h"
-#include "cuda/ops/norm/parameter.cuh"
 
 namespace pyfast::cuda {
 

@@ -1,0 +1,12 @@
+#include "cuda/ops/conv/conv_sm90a.h"
+#include "cuda/ops/conv/weight_sm90a.cuh"
+
+namespace pyfast::cuda {
+
+void conv_weight_sm90a(const HopperWeightGradient<CUtensorMap>& how, const ConvStrides& strides,
+                       const TensorView& parts, const TensorView& grad_weight,
+                       cudaStream_t stream) {
+  weight_sm90a_into(how, strides, parts, grad_weight, Launch{stream});
+}
+
+}  // namespace pyfast::cuda
