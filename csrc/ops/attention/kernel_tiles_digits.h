@@ -19,9 +19,10 @@ struct WeightDigits : Tiles {
   static constexpr int kValueDigits = 4, kProducts = 9;  // of a step
   static constexpr Index kStepBytes = kAmxDigits * kAmxDigitTile;
   static constexpr Index kValueStepBytes = kValueDigits * kAmxDigitTile;
-  // What a weight of 1 is: the other digits are balanced, so that the last 16 bits are at most
-  // 0x7f7f.
-  static constexpr float kOne = 0xff7f7f;
+  // What a weight of 1 is: at most 0xff7f7f, as the last two digits are balanced, and near that the
+  // integer whose reciprocal is nearest to a float, by 2e-11 of itself. That of 0xff7f7f is off by
+  // 2e-8, which all sums of weights would be.
+  static constexpr float kOne = 0xff7595;
   static constexpr std::int32_t kBalance = 0x8080;
 
   // The weights 2^x as integers.
@@ -80,7 +81,7 @@ struct WeightDigits : Tiles {
         const Index key = k + group % 4 * 16 + group / 4 * 4;
         interleave(to + group * 64, digits(key), digits(key + 1), digits(key + 2), digits(key + 3));
       }
-    _mm512_storeu_ps(factors, _mm512_mul_ps(most, _mm512_set1_ps(0x1p24f / (kMost * kOne))));
+    store_factors(factors, scale);
     const __m512 bound = _mm512_set1_ps(static_cast<float>(keys) * (kMost * kMost / kMostSpread));
     return _mm512_cmp_ps_mask(bound, squares, _CMP_GT_OQ) == 0;
   }
@@ -108,6 +109,17 @@ struct WeightDigits : Tiles {
   }
 
  private:
+  // 2^24 / (kOne scale), rounded once: what `scale` is off from its own quotient, or a constant from
+  // its, would be a bias of the whole column, which backward's dP - D magnifies.
+  PYFAST_INLINE static void store_factors(float* to, __m512 scale) {
+    const auto invert = [](__m256 x) PYFAST_INLINED {
+      return _mm512_cvtpd_ps(
+          _mm512_div_pd(_mm512_set1_pd(0x1p24 / double{kOne}), _mm512_cvtps_pd(x)));
+    };
+    _mm256_storeu_ps(to, invert(_mm512_castps512_ps256(scale)));
+    _mm256_storeu_ps(to + 8, invert(_mm512_extractf32x8_ps(scale, 1)));
+  }
+
   template <bool first, class Beside>
   PYFAST_INLINE static void multiply_step(const std::uint8_t* a, const std::uint8_t* b,
                                           const Leaving& last, Beside& beside) {
