@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <optional>
@@ -129,6 +130,14 @@ void forward(const AttentionParams& params, const AttentionLayout& a, const Atte
   results.combine();
 }
 
+// Whether backward could not find the rows' maxima anew but by forward's own sums.
+template <class T>
+bool any_beyond_fused(const TensorView& row_max) {
+  const T* tops = row_max.as<T>();
+  return std::any_of(tops, tops + row_max.numel(),
+                     [](T top) { return std::abs(top) >= kMostFused<T> && !std::isinf(top); });
+}
+
 // Few queries: reading keys and values is all the work, and packing them would double it.
 bool is_decoding(const AttentionParams& params, const AttentionLayout& a,
                  const AttentionInputs& inputs) {
@@ -174,6 +183,7 @@ void decode(const AttentionParams& params, const AttentionLayout& a, const Atten
     }
   });
   results.combine();
+  if (any_beyond_fused<T>(statistics.max)) forward<T>(params, a, inputs, output, statistics);
 }
 
 }  // namespace

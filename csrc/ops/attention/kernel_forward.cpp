@@ -97,12 +97,14 @@ class Forward {
 
   // A block of keys for every query, if the tiles take it.
   bool on_tiles(Index j, Index columns) {
-    return tiles_.attend(j, columns, [&](const Block& b, Index first, const T* weights) {
+    const auto refused = [&](const Block& b, Index first, const T* weights) {
       pack_values(b);
       product_strips<Into::rescale>(Left<T>{weights, kAttentionKeys}, b.rows, 0, b.columns, values_,
                                     b.columns, head_.value_width, output_ + first * ld_output_,
                                     ld_output_, softmax_.factors());
-    });
+    };
+    const auto beyond = [&](const Block& b, bool plain) { attend(b, plain); };
+    return tiles_.attend(j, columns, refused, beyond);
   }
 
   void find_scores(const Block& b, Index first, bool plain) {

@@ -5,7 +5,7 @@
 #pragma once
 
 #include "gemm/amx_kernel.h"
-#include "ops/attention/kernel_mask.h"
+#include "ops/attention/kernel_exponent.h"
 
 #ifdef PYFAST_ISA_AVX512
 

@@ -155,12 +155,15 @@ class TileBackward<float> : Tiles {
   }
   static float most_of(float a, float b) { return __builtin_fmaxf(a, __builtin_fabsf(b)); }
 
-  // Whether the rows of an item are finite, and so P and dS of finite operands.
+  // Whether the rows of an item are finite, and so P and dS of finite operands, and their scores
+  // are those of forward's tiles (see kernel_exponent.h).
   bool sound(const Item& t) const {
-    float sum = 0;
-    for (Index r = t.first; r < t.first + t.b.rows; ++r)
+    float sum = 0, top = 0;
+    for (Index r = t.first; r < t.first + t.b.rows; ++r) {
       sum += (shift_[r] + share_[r] + grad_dot_[r]) * 0.0f;
-    return sum == 0;
+      top = most_of(top, shift_[r]);
+    }
+    return sum == 0 && top < kMostFused<float>;
   }
 
   // ---- a block of keys

@@ -109,8 +109,8 @@ struct WeightDigits : Tiles {
   }
 
  private:
-  // 2^24 / (kOne scale), rounded once: what `scale` is off from its own quotient, or a constant from
-  // its, would be a bias of the whole column, which backward's dP - D magnifies.
+  // 2^24 / (kOne scale), rounded once: what `scale` is off from its own quotient, or a constant
+  // from its, would be a bias of the whole column, which backward's dP - D magnifies.
   PYFAST_INLINE static void store_factors(float* to, __m512 scale) {
     const auto invert = [](__m256 x) PYFAST_INLINED {
       return _mm512_cvtpd_ps(

@@ -19,8 +19,8 @@ class TileForward {
   TileForward(const AttentionHead<T>&, const AttentionHead<T>*, Index, T, RunningSoftmax<T>&, T*,
               Index, T*) {}
   void open(const Left<T>&, Index, Index) {}
-  template <class Refused>
-  bool attend(Index, Index, Refused) {
+  template <class Refused, class Beyond>
+  bool attend(Index, Index, Refused, Beyond) {
     return false;
   }
 };
@@ -74,9 +74,10 @@ class TileForward<float> : Tiles {
 
   // All of them meet keys j ... j + columns; false, and nothing done, where the magnitudes of an
   // operand do not suit the tiles. refused(block, first, scores): rows whose weights, which take
-  // the scores' place, hold a NaN.
-  template <class Refused>
-  bool attend(Index j, Index columns, Refused refused) {
+  // the scores' place, hold a NaN. beyond(block, plain): rows of which nothing is done, for scores
+  // beyond kMostFused.
+  template <class Refused, class Beyond>
+  bool attend(Index j, Index columns, Refused refused, Beyond beyond) {
     if (!head_.tiles || !split(j, columns)) return false;
     Index row = 0;
     Item last{}, now{};
@@ -94,7 +95,10 @@ class TileForward<float> : Tiles {
         refuse(now, refused);
         now.used = false;
       }
-      if (next.used) raise(next);
+      if (next.used && !raise(next)) {
+        beyond(next.b, next.plain);
+        next.used = false;
+      }
       last = std::exchange(now, next);
     }
     return true;
@@ -260,17 +264,22 @@ class TileForward<float> : Tiles {
         _mm512_max_ps(_mm512_shuffle_ps(x[0], x[1], 0x88), _mm512_shuffle_ps(x[0], x[1], 0xdd)));
   }
 
-  // The scores have been seen.
-  void raise(const Item& t) {
+  // The scores have been seen; false, and nothing done, where one is beyond kMostFused.
+  bool raise(const Item& t) {
+    const vec<float> most(kMostFused<float>), nothing(-kInfinity<float>);
+    bool beyond = false;
     for (Index r = 0; r < t.b.rows; r += w) {
       vec<float> highest = max_of_rows(tops_ + r * w);
-      if (t.plain) {  // an epsilon more: no weight is above 1 for the rounding of its exponent
-        highest *= vec<float>(unit_);
-        highest += vec<float>(0x1p-23f) * abs(highest);
-      }
+      if (t.plain) highest *= vec<float>(unit_);
+      const auto far = abs(highest) >= most;
+      const auto rows = mask<float>::first(static_cast<int>(least(w, t.b.rows - r)));
+      beyond |= (rows & (t.plain ? far : far & (highest != nothing))).any();
+      // An epsilon more: no weight is above 1 for the rounding of its exponent.
+      if (t.plain) highest += vec<float>(0x1p-23f) * abs(highest);
       softmax_.saw(r, highest);
     }
-    softmax_.raise(t.first, t.b.rows);
+    if (!beyond) softmax_.raise(t.first, t.b.rows);
+    return !beyond;
   }
 
   PYFAST_INLINE void weigh(const Item& t, Index r, Index begin, Index end) {
