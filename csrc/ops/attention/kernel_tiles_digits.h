@@ -50,11 +50,11 @@ struct WeightDigits : Tiles {
 
   // The digits of 16 columns of a block's values, `keys` of them, step after step, their keys in
   // the order of the weights; factors: what their products with weights are worth. False where they
-  // do not suit: not finite, or a column whose largest is more than 8 times its root mean square,
-  // so that one key, of a weight of nearly 0, would cost the others their last bits.
+  // do not suit: not finite, or a column whose largest has more than half of the sum of squares, so
+  // that one key, of a weight of nearly 0, would cost the others their last bits.
   static bool split(std::uint8_t* to, const float* from, Index stride, Index keys,
                     __mmask16 columns, float* factors) {
-    constexpr float kMostSpread = 64, kMost = 0x7f7f0000;
+    constexpr float kMost = 0x7f7f0000;
     __m512i largest = _mm512_setzero_si512();
     for (Index k = 0; k < keys; ++k) {
       const __m512i bits = _mm512_castps_si512(_mm512_maskz_loadu_ps(columns, from + k * stride));
@@ -82,8 +82,9 @@ struct WeightDigits : Tiles {
         interleave(to + group * 64, digits(key), digits(key + 1), digits(key + 2), digits(key + 3));
       }
     store_factors(factors, scale);
-    const __m512 bound = _mm512_set1_ps(static_cast<float>(keys) * (kMost * kMost / kMostSpread));
-    return _mm512_cmp_ps_mask(bound, squares, _CMP_GT_OQ) == 0;
+    const __mmask16 uneven =
+        _mm512_cmp_ps_mask(_mm512_set1_ps(2 * kMost * kMost), squares, _CMP_GT_OQ);
+    return uneven == 0;
   }
 
   // Sums of tiles 0 ... 3, by levels, of 16 rows of weights and 16 columns of values, when `last`
