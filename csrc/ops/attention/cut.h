@@ -14,6 +14,9 @@ inline constexpr std::int64_t kTasks = 16, kLeastKeys = 4 * kAttentionKeys;
 // Multiply-adds of one task: under 50 ms even without SIMD.
 inline constexpr std::int64_t kMostWork = 1'000'000'000;
 
+// Multiply-adds of a task whose operands are fetched during the one before: about 300 KB of them.
+inline constexpr std::int64_t kFetched = 256 * 256 * 256;
+
 inline std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 inline std::int64_t round_up(std::int64_t n, std::int64_t step) { return ceil_div(n, step) * step; }
 

@@ -1,5 +1,7 @@
+#include <algorithm>
 #include <cmath>
 #include <limits>
+#include <optional>
 
 #include "ops/attention/cut.h"
 #include "ops/attention/heads.h"
@@ -106,21 +108,34 @@ void forward(const AttentionParams& params, const AttentionLayout& a, const Atte
   const ForwardPlan plan(a, batch, heads.on_tiles());
   const Results<T> results(output, rows, plan.splits, a.value_width);
   const std::int64_t work = plan.rows * std::min(plan.keys, a.keys) * (a.width + a.value_width);
-  parallel_for(
-      batch * plan.blocks * plan.splits, attention_grain(work),
-      [&](std::int64_t begin, std::int64_t end) {
-        const Workspace<T> scratch(kernels.scratch(heads[0]));
-        const auto tiles = heads.tiles();
-        for (std::int64_t task = begin; task < end; ++task) {
-          const std::int64_t s = task % plan.splits, block = task / plan.splits;
-          const std::int64_t b = block / plan.blocks;
-          const std::int64_t i = block % plan.blocks * plan.rows, j = s * plan.keys;
-          kernels.forward(
-              heads[b], {i, std::min(i + plan.rows, a.queries), j, std::min(j + plan.keys, a.keys)},
-              results.output(s, b * a.queries), results.rows(s, b * a.queries), scratch.data());
-        }
-      });
+  // A head that is one task, and stays in L2 beside the next.
+  const bool fetch = plan.blocks * plan.splits == 1 && work <= kFetched;
+  parallel_for(batch * plan.blocks * plan.splits, attention_grain(work),
+               [&](std::int64_t begin, std::int64_t end) {
+                 const Workspace<T> scratch(kernels.scratch(heads[0]));
+                 const auto tiles = heads.tiles();
+                 for (std::int64_t task = begin; task < end; ++task) {
+                   const std::int64_t s = task % plan.splits, block = task / plan.splits;
+                   const std::int64_t b = block / plan.blocks;
+                   const std::int64_t i = block % plan.blocks * plan.rows, j = s * plan.keys;
+                   const bool last = task + 1 == batch * plan.blocks * plan.splits;
+                   const auto next = fetch && !last ? std::optional(heads[b + 1]) : std::nullopt;
+                   kernels.forward(
+                       heads[b],
+                       {i, std::min(i + plan.rows, a.queries), j, std::min(j + plan.keys, a.keys)},
+                       next ? &*next : nullptr, results.output(s, b * a.queries),
+                       results.rows(s, b * a.queries), scratch.data());
+                 }
+               });
   results.combine();
+}
+
+// Whether backward could not find the rows' maxima anew but by forward's own sums.
+template <class T>
+bool any_beyond_fused(const TensorView& row_max) {
+  const T* tops = row_max.as<T>();
+  return std::any_of(tops, tops + row_max.numel(),
+                     [](T top) { return std::abs(top) >= kMostFused<T> && !std::isinf(top); });
 }
 
 // Few queries: reading keys and values is all the work, and packing them would double it.
@@ -168,6 +183,7 @@ void decode(const AttentionParams& params, const AttentionLayout& a, const Atten
     }
   });
   results.combine();
+  if (any_beyond_fused<T>(statistics.max)) forward<T>(params, a, inputs, output, statistics);
 }
 
 }  // namespace

@@ -20,6 +20,13 @@ inline constexpr std::int64_t kAttentionPanels = 16;
 // Queries of a mask's span: a divisor of the panel, a multiple of most tile heights.
 inline constexpr std::int64_t kAttentionRows = 12;
 
+// Largest magnitude of a row's maximum, in units of log 2, that its scores are compared with in one
+// rounding (see kernel_exponent.h). A unit in the last place is 2^-3 there: less than what the sum
+// that makes a score is off by.
+template <class T>
+inline constexpr T kMostFused =
+    sizeof(T) == sizeof(float) ? static_cast<T>(0x1p20) : static_cast<T>(0x1p49);
+
 // A rectangle of scores; query and key begin are multiples of kAttentionPanel and kAttentionKeys.
 struct AttentionRange {
   std::int64_t query_begin, query_end, key_begin, key_end;
@@ -40,8 +47,10 @@ struct AttentionForwardKernels {
                    MaskSpan* spans);
   // At most kAttentionPanels panels; with AMX tiles this thread's (see gemm/amx.h). Writes output
   // (C-ordered, all of the head) and rows for the queries of the range, as if its keys were all.
-  void (*forward)(const AttentionHead<T>& head, const AttentionRange& range, T* output,
-                  const RowStatistics<T>& rows, T* scratch);
+  // next: the head of the next call, if it is another one and fetching it ahead may pay.
+  void (*forward)(const AttentionHead<T>& head, const AttentionRange& range,
+                  const AttentionHead<T>* next, T* output, const RowStatistics<T>& rows,
+                  T* scratch);
 };
 
 template <class T>
@@ -60,7 +69,7 @@ struct AttentionUpstream {
   const T* grad;
   const T *row_max, *row_sum;
   const T* grad_dot;  // of grad and output, row by row
-  // Without tiles, rows of no more keys than a block has find all but grad anew.
+  // Without tiles, rows whose keys, by the band, lie in one block find all but grad anew.
 };
 
 // Where backward adds; null for what is not wanted.

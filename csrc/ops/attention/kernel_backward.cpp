@@ -130,19 +130,33 @@ class Backward {
     if (to_.mask) add_mask(b);
   }
 
-  // P and dS of one row, from scores and dP. `exponent`: scaled and masked, less the shift.
-  template <class Exponent, class Guard>
-  PYFAST_INLINE void row_slopes(const Block& b, Index r, Keys keys, Exponent exponent,
-                                Guard guard) {
-    if (head_.keys <= kAttentionKeys) return whole_row_slopes(b, r, keys, exponent, guard);
+  // Whether the block has all keys that the band leaves query r.
+  bool has_whole_row(const Block& b, Index r) const {
+    const Index first = most(0, b.i + r - head_.before), last = b.i + r + head_.after;
+    return first >= b.j && least(head_.keys - 1, last) < b.j + b.columns;
+  }
+
+  void differentiate(const Block& b, Index r, Keys keys) {
+    row_slopes(b, r, keys, PlainExponents<T>{unit_});
+  }
+  void differentiate_masked(const Block& b, Index r, Keys keys) {
+    const MaskRow<T> mask(head_, b.i + r, b.j, b.columns);
+    row_slopes(b, r, keys, MaskedExponents<T>{mask, unit_});
+  }
+
+  // P and dS of one row, from scores and dP.
+  template <class Exponents>
+  PYFAST_INLINE void row_slopes(const Block& b, Index r, Keys keys, Exponents exponents) {
+    if (has_whole_row(b, r)) return whole_row_slopes(b, r, keys, exponents);
     T *weights = weights_ + r * kAttentionKeys, *slopes = slopes_ + r * kAttentionKeys;
     const T top = upstream_.row_max[b.i + r], sum = upstream_.row_sum[b.i + r];
     const vec<T> shift(top == -kInfinity<T> ? T{0} : top), grad_dot(upstream_.grad_dot[b.i + r]);
     const vec<T> share(sum == T{0} ? T{0} : T{1} / sum);  // the query saw nothing: weights of 0
     T keep[kAttentionKeys];
     if (head_.dropout) fill_keep(head_, b.i + r, b.j, b.columns, keep);
+    exponents.meet(weights, keys, top);
     for (Index k = keys.begin / w * w; k < keys.end; k += w) {
-      const vec<T> s = exponent(vec<T>::load(weights + k), shift, k);
+      const vec<T> s = exponents(vec<T>::load(weights + k), shift, k);
       const vec<T> weight = exp2(s) * share;
       vec<T> kept = weight, slope = vec<T>::load(slopes + k);
       if (head_.dropout) {
@@ -150,67 +164,51 @@ class Backward {
         kept *= factor;
         slope *= factor;
       }
-      guard(s, kept).store(weights + k);
-      guard(s, weight * (slope - grad_dot)).store(slopes + k);
+      exponents.guard(s, kept).store(weights + k);
+      exponents.guard(s, weight * (slope - grad_dot)).store(slopes + k);
     }
   }
 
   // The same where the block holds all keys of the row: P adds up to 1 and dS to 0 but for rounding
   // them once. By the sum of forward's weights and D of the rounded output, rows of a few keys,
   // whose P is near 1 and whose dP is near D, had 1.3 to 5 times PyTorch's error.
-  template <class Exponent, class Guard>
-  PYFAST_INLINE void whole_row_slopes(const Block& b, Index r, Keys keys, Exponent exponent,
-                                      Guard guard) {
+  template <class Exponents>
+  PYFAST_INLINE void whole_row_slopes(const Block& b, Index r, Keys keys, Exponents exponents) {
     T *weights = weights_ + r * kAttentionKeys, *slopes = slopes_ + r * kAttentionKeys;
-    alignas(64) T exponents[kAttentionKeys], keep[kAttentionKeys];
+    alignas(64) T distances[kAttentionKeys], keep[kAttentionKeys];
     if (head_.dropout) fill_keep(head_, b.i + r, b.j, b.columns, keep);
     const Index first = keys.begin / w * w;
     vec<T> tops(-kInfinity<T>), sums, dots;
     for (Index k = first; k < keys.end; k += w)
-      tops = max(exponent(vec<T>::load(weights + k), vec<T>(), k), tops);
+      tops = max(exponents(vec<T>::load(weights + k), vec<T>(), k), tops);
     const T top = backend::reduce_max(tops.v);
-    const vec<T> shift(top == -kInfinity<T> ? T{0} : top);
+    const vec<T> shift(magnitude(top) < kInfinity<T> ? top : T{0});
+    exponents.meet(weights, keys, top);
     for (Index k = first; k < keys.end; k += w) {
-      const vec<T> s = exponent(vec<T>::load(weights + k), shift, k), weight = guard(s, exp2(s));
-      s.store(exponents + k);
+      const vec<T> s = exponents(vec<T>::load(weights + k), shift, k);
+      const vec<T> weight = exponents.guard(s, exp2(s));
+      s.store(distances + k);
       weight.store(weights + k);
       sums += weight;
     }
     const T sum = reduce_add(sums);
     const vec<T> total(sum), share(sum == T{0} ? T{0} : T{1} / sum);
     for (Index k = first; k < keys.end; k += w) {
-      const vec<T> weight = vec<T>::load(weights + k), near = weight * share;
-      const vec<T> exact = fma(fma(-near, total, weight), share, near);  // weight / total
+      const vec<T> s = vec<T>::load(distances + k), weight = vec<T>::load(weights + k);
+      const vec<T> near = weight * share;  // exact: weight / total
+      const vec<T> exact = exponents.guard(s, fma(fma(-near, total, weight), share, near));
       vec<T> slope = vec<T>::load(slopes + k);
       if (head_.dropout) slope *= vec<T>::load(keep + k);
       exact.store(weights + k);
       slope.store(slopes + k);
-      dots += guard(vec<T>::load(exponents + k), exact * slope);
+      dots += exponents.guard(s, exact * slope);
     }
     const vec<T> dot(reduce_add(dots));
     for (Index k = first; k < keys.end; k += w) {
-      const vec<T> s = vec<T>::load(exponents + k), weight = vec<T>::load(weights + k);
+      const vec<T> s = vec<T>::load(distances + k), weight = vec<T>::load(weights + k);
       if (head_.dropout) (weight * vec<T>::load(keep + k)).store(weights + k);
-      guard(s, weight * (vec<T>::load(slopes + k) - dot)).store(slopes + k);
+      exponents.guard(s, weight * (vec<T>::load(slopes + k) - dot)).store(slopes + k);
     }
-  }
-
-  void differentiate(const Block& b, Index r, Keys keys) {
-    const vec<T> unit(unit_);
-    row_slopes(
-        b, r, keys,
-        [&](vec<T> s, vec<T> shift, Index) PYFAST_INLINED { return fma(s, unit, -shift); },
-        [](vec<T>, vec<T> x) PYFAST_INLINED { return x; });
-  }
-
-  void differentiate_masked(const Block& b, Index r, Keys keys) {
-    const MaskRow<T> row(head_, b.i + r, b.j, b.columns);
-    const vec<T> forbidden(-kInfinity<T>);
-    row_slopes(
-        b, r, keys,
-        [&](vec<T> s, vec<T> shift, Index k)
-            PYFAST_INLINED { return row.apply(s, k, unit_, static_cast<T>(kLog2e)) - shift; },
-        [&](vec<T> s, vec<T> x) PYFAST_INLINED { return select(s == forbidden, vec<T>(), x); });
   }
 
   // target[key] += sum over queries of tile[query][key] rows[query].

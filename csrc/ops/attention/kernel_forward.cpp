@@ -18,7 +18,8 @@ class Forward {
            TileForward<T>::size(head, kRows);
   }
 
-  Forward(const AttentionHead<T>& head, const AttentionRange& range, T* scratch)
+  Forward(const AttentionHead<T>& head, const AttentionRange& range, const AttentionHead<T>* next,
+          T* scratch)
       : head_(head),
         range_(range),
         rows_(range.query_end - range.query_begin),
@@ -32,7 +33,7 @@ class Forward {
         values_(keys_ + kAttentionKeys * ld_query_),
         scores_(values_ + kAttentionKeys * ld_output_),
         softmax_(scores_ + kPanel * kAttentionKeys, kRows, kPanel),
-        tiles_(head, kRows, unit_, softmax_, output_, ld_output_,
+        tiles_(head, next, kRows, unit_, softmax_, output_, ld_output_,
                scores_ + kPanel * kAttentionKeys + RunningSoftmax<T>::size(kRows, kPanel)) {}
 
   void run(T* output, const RowStatistics<T>& rows) {
@@ -96,12 +97,14 @@ class Forward {
 
   // A block of keys for every query, if the tiles take it.
   bool on_tiles(Index j, Index columns) {
-    return tiles_.attend(j, columns, [&](const Block& b, Index first, const T* weights) {
+    const auto refused = [&](const Block& b, Index first, const T* weights) {
       pack_values(b);
       product_strips<Into::rescale>(Left<T>{weights, kAttentionKeys}, b.rows, 0, b.columns, values_,
                                     b.columns, head_.value_width, output_ + first * ld_output_,
                                     ld_output_, softmax_.factors());
-    });
+    };
+    const auto beyond = [&](const Block& b, bool plain) { attend(b, plain); };
+    return tiles_.attend(j, columns, refused, beyond);
   }
 
   void find_scores(const Block& b, Index first, bool plain) {
@@ -187,9 +190,9 @@ class Forward {
 };
 
 template <class T>
-void forward(const AttentionHead<T>& head, const AttentionRange& range, T* output,
-             const RowStatistics<T>& rows, T* scratch) {
-  Forward<T>(head, range, scratch).run(output, rows);
+void forward(const AttentionHead<T>& head, const AttentionRange& range,
+             const AttentionHead<T>* next, T* output, const RowStatistics<T>& rows, T* scratch) {
+  Forward<T>(head, range, next, scratch).run(output, rows);
 }
 
 template <class T>

@@ -5,7 +5,7 @@
 // is 9 instructions (see simd/math.h).
 #pragma once
 
-#include "ops/attention/kernel_mask.h"
+#include "ops/attention/kernel_exponent.h"
 
 namespace pyfast::PYFAST_ISA {
 namespace {
@@ -33,33 +33,43 @@ class RunningSoftmax {
   // then `raise`, then as many of `weigh`.
   void open_block(Index rows) { fill(highest_, padded<T>(rows), -kInfinity<T>); }
 
-  // Row r's scores, `unit` each in units of log 2; n is a multiple of w. With a slack of an epsilon
-  // no weight will be above 1 for the rounding of its exponent.
-  PYFAST_INLINE void see(Index r, const T* scores, Index n, T unit, T slack = 0) {
-    vec<T> top(-kInfinity<T>);
-    for (Index k = 0; k < n; k += w) top = max(vec<T>::load(scores + k), top);
-    const T highest = unit * backend::reduce_max(top.v);  // a NaN is left to its exp
-    highest_[r] = highest + slack * (highest < 0 ? -highest : highest);
+  // Row r's scores, `unit` each in units of log 2; n is a multiple of w.
+  PYFAST_INLINE void see(Index r, const T* scores, Index n, T unit) {
+    highest_[r] = unit * backend::reduce_max(tops(scores, n).v);
   }
 
   // The same for scores that a mask applies to; they become multiples of log 2 themselves.
   void see_masked(Index r, T* scores, Keys keys, T unit, const MaskRow<T>& mask) {
+    highest_[r] = backend::reduce_max(tops_masked(scores, keys, unit, mask).v);
+  }
+
+  // What is seen of a row, lane by lane: for whoever puts the lanes of w rows together himself, in
+  // `saw`.
+  PYFAST_INLINE static vec<T> tops(const T* scores, Index n) {
+    vec<T> top(-kInfinity<T>);
+    for (Index k = 0; k < n; k += w) top = max(vec<T>::load(scores + k), top);
+    return top;  // a NaN is left to its exp
+  }
+  static vec<T> tops_masked(T* scores, Keys keys, T unit, const MaskRow<T>& mask) {
     vec<T> top(-kInfinity<T>);
     for (Index k = keys.begin / w * w; k < keys.end; k += w) {
       const vec<T> s = mask.apply(vec<T>::load(scores + k), k, unit, static_cast<T>(kLog2e));
       s.store(scores + k);
       top = max(s, top);
     }
-    highest_[r] = backend::reduce_max(top.v);
+    return top;
   }
+  PYFAST_INLINE void saw(Index r, vec<T> highest) { highest.store(highest_ + r); }
 
   // Rows first ... first + rows of all meet the new maximum of the panel's.
   void raise(Index first, Index rows) {
     const vec<T> none(-kInfinity<T>);
     for (Index r = 0; r < rows; r += w) {
       const auto n = static_cast<int>(least(w, rows - r));
-      const vec<T> old = vec<T>::load(tops_ + first + r, n);
-      const vec<T> top = max(vec<T>::load(highest_ + r), old);
+      const vec<T> old = vec<T>::load(tops_ + first + r, n), seen = vec<T>::load(highest_ + r);
+      // An infinity is left out: as a shift it would make of finite scores what backward takes for
+      // forbidden ones.
+      const vec<T> top = select(seen < vec<T>(kInfinity<T>), max(seen, old), old);
       // Nothing seen yet: any finite shift makes exp2(-inf - shift) the 0 it should be.
       const vec<T> shift = select(top == none, vec<T>(), top);
       top.store(tops_ + first + r, n);
@@ -70,7 +80,7 @@ class RunningSoftmax {
 
   // Scores of the panel's row r become weights relative to its maximum.
   PYFAST_INLINE void weigh(Index first, Index r, T* scores, Keys keys, T unit) {
-    const vec<T> scale(unit), shift(-shift_[r]);
+    const vec<T> scale(exponent_unit(scores, keys, unit, shift_[r])), shift(-shift_[r]);
     vec<T> sum;
     for (Index k = keys.begin / w * w; k < keys.end; k += w) {
       const vec<T> weight = exp2(fma(vec<T>::load(scores + k), scale, shift));
@@ -92,13 +102,13 @@ class RunningSoftmax {
   const T* factors() const { return factors_; }
 
   // Hands out the statistics of every row, and what its output is to be multiplied by: 1 / sum, or
-  // 0.
+  // 0. An infinite sum is that of a score of infinity: all of the row's weights are NaN.
   const T* close(Index rows, const RowStatistics<T>& to) {
     for (Index r = 0; r < rows; ++r)  // sums_[r] belongs to a row that is done with
       sums_[r] = reduce_add(vec<T>::load(sums_ + r * w));
     for (Index r = 0; r < rows; r += w) {
       const auto n = static_cast<int>(least(w, rows - r));
-      const vec<T> sum = vec<T>::load(sums_ + r, n), zero;
+      const vec<T> found = vec<T>::load(sums_ + r, n), zero, sum = fma(found, zero, found);
       vec<T>::load(tops_ + r, n).store(to.max + r, n);
       sum.store(to.sum + r, n);
       select(sum == zero, zero, vec<T>(T{1}) / sum).store(sums_ + r, n);

@@ -5,7 +5,7 @@
 #pragma once
 
 #include "gemm/amx_kernel.h"
-#include "ops/attention/kernel_mask.h"
+#include "ops/attention/kernel_exponent.h"
 
 #ifdef PYFAST_ISA_AVX512
 
@@ -121,6 +121,41 @@ struct Tiles {
     else
       columns > kAmxTile ? body.template operator()<1, 2>() : body.template operator()<1, 1>();
   }
+
+  // Queries, keys and values of the head that comes next, row after row into L2.
+  class FetchAhead {
+   public:
+    explicit FetchAhead(const AttentionHead<float>* head) {
+      if (!head) return;
+      add(head->query, head->queries, head->width);
+      add(head->key, head->keys, head->width);
+      add(head->value, head->keys, head->value_width);
+    }
+    // As much of it as a row of weights leaves time for.
+    PYFAST_INLINE void fetch() {
+      for (Index row = 0; at_ < count_ && row < kRows; ++row) fetch_row();
+    }
+
+   private:
+    static constexpr Index kRows = 3;
+
+    struct Rows {
+      const float* data;
+      Index stride, rows, width;
+    };
+    void add(const Strided<float>& x, Index rows, Index width) {
+      if (x.column == 1) matrices_[count_++] = {x.data, x.row, rows, width};
+    }
+    void fetch_row() {
+      const Rows& x = matrices_[at_];
+      const float* from = x.data + row_ * x.stride;
+      for (Index i = 0; i < x.width; i += w) __builtin_prefetch(from + i, 0, 2);
+      if (++row_ == x.rows) ++at_, row_ = 0;
+    }
+
+    Rows matrices_[3];
+    Index count_ = 0, at_ = 0, row_ = 0;
+  };
 
   // Keys of block j ... j + columns that queries i ... i + rows, at most a tile of them, see, by
   // whole steps (none: begin >= end), and whether each sees each of them.

@@ -7,7 +7,7 @@
 // Included by kernel_backward.cpp only; everything here belongs to its namespace.
 #pragma once
 
-#include "ops/attention/kernel_tiles.h"
+#include "ops/attention/kernel_tiles_sums.h"
 
 namespace pyfast::PYFAST_ISA {
 namespace {
@@ -155,12 +155,15 @@ class TileBackward<float> : Tiles {
   }
   static float most_of(float a, float b) { return __builtin_fmaxf(a, __builtin_fabsf(b)); }
 
-  // Whether the rows of an item are finite, and so P and dS of finite operands.
+  // Whether the rows of an item are finite, and so P and dS of finite operands, and their scores
+  // are those of forward's tiles (see kernel_exponent.h).
   bool sound(const Item& t) const {
-    float sum = 0;
-    for (Index r = t.first; r < t.first + t.b.rows; ++r)
+    float sum = 0, top = 0;
+    for (Index r = t.first; r < t.first + t.b.rows; ++r) {
       sum += (shift_[r] + share_[r] + grad_dot_[r]) * 0.0f;
-    return sum == 0;
+      top = most_of(top, shift_[r]);
+    }
+    return sum == 0 && top < kMostFused<float>;
   }
 
   // ---- a block of keys
@@ -177,11 +180,15 @@ class TileBackward<float> : Tiles {
       next.slot = 1 - now.slot;
       Differentiation beside(*this, now, score_pieces(next) + gradient_pieces(last));
       if (next.used) find_scores(next, beside);
-      if (last.used) add_gradients(last, beside);
+      if (last.used)
+        add_gradients(last, beside);
+      else
+        sums_.settle();  // scores are read next
       beside.finish();
       last = std::exchange(now, next);
       next = next.used ? find(row, j, columns, refused) : Item{};
     }
+    sums_.settle();
     close(j, columns);
   }
 
@@ -419,29 +426,24 @@ class TileBackward<float> : Tiles {
   }
 
   // Both are left 2^80 times too large.
-  void find_scores(const Item& t, Differentiation& beside) const {
+  void find_scores(const Item& t, Differentiation& beside) {
     multiply_rows(t, query_, keys_, width_, scores(t), beside);
     multiply_rows(t, grad_, values_, value_width_, slopes(t), beside);
   }
 
   // By tiles of keys: those of the queries stay in L1.
   void multiply_rows(const Item& t, const std::uint16_t* left, const std::uint16_t* right,
-                     Index width, float* to, Differentiation& beside) const {
+                     Index width, float* to, Differentiation& beside) {
     for (Index k = 0; k < kAttentionKeys; k += kTile)
       for (Index g = 0; g < kGroups; ++g) {
         if (k < t.seen[g].begin || k >= t.seen[g].end) continue;
-        multiply<2, 2>(width / kAmxDepth,
-                       panel(left + (t.first + g * kTile) * width * kParts, kTile),
-                       panel(right + k * width * kParts, kTile), beside);
-        float* at = to + g * kTile * kAttentionKeys + k;
-        amx::unroll<4>([&](auto c) PYFAST_INLINED {
-          amx::tile_store<c>(at + c / 2 * kAmxTile * kAttentionKeys + c % 2 * kAmxTile,
-                             kAttentionKeys * 4);
-        });
+        sums_.store(width / kAmxDepth, panel(left + (t.first + g * kTile) * width * kParts, kTile),
+                    panel(right + k * width * kParts, kTile), to + g * kTile * kAttentionKeys + k,
+                    kAttentionKeys, beside);
       }
   }
 
-  void add_gradients(const Item& t, Differentiation& beside) const {
+  void add_gradients(const Item& t, Differentiation& beside) {
     if (to_.value)
       add_to_keys(t, grad_turned_, parts(weight_pairs_, t), head_.value_width, grad_values_,
                   beside);
@@ -453,54 +455,57 @@ class TileBackward<float> : Tiles {
 
   // to[c][key] += the sum over the item's queries of left[c][query] right[query][key].
   void add_to_keys(const Item& t, const std::uint16_t* left, const std::uint16_t* right,
-                   Index width, float* to, Differentiation& beside) const {
+                   Index width, float* to, Differentiation& beside) {
     for (Index k = 0; k < kAttentionKeys; k += kTile) {
       const Keys groups = groups_of(t, k);
       if (groups.begin < groups.end) add_to_tile(t, k, groups, left, right, width, to, beside);
     }
   }
   void add_to_tile(const Item& t, Index k, Keys groups, const std::uint16_t* left,
-                   const std::uint16_t* right, Index width, float* to,
-                   Differentiation& beside) const {
+                   const std::uint16_t* right, Index width, float* to, Differentiation& beside) {
     const AmxOperand b = panel(right + (k / kTile * kGroups + groups.begin) * kStep, kTile);
     const Index first = t.first + groups.begin * kTile;
     for (Index c = 0; c < width; c += kTile) {
       const AmxOperand a =
           panel(left + (c * whole(rows_) + first * wide(width - c)) * kParts, width - c);
-      const auto add = [&]<int tiles>() PYFAST_INLINED {
-        multiply<tiles, 2>(groups.end - groups.begin, a, b, beside);
-        each_sum<tiles, 2>([&](Index r, Index column, vec<float> sum) PYFAST_INLINED {
-          float* at = to + (c + r) * kAttentionKeys + k + column;
-          fma(sum, vec<float>(amx::kUnscale), vec<float>::load(at)).store(at);
-        });
-      };
-      width - c > kAmxTile ? add.template operator()<2>() : add.template operator()<1>();
+      add(width - c, kTile, groups.end - groups.begin, a, b,
+          {to + c * kAttentionKeys + k, kAttentionKeys, least(kTile, whole(width) - c), kTile,
+           amx::kUnscale},
+          beside);
     }
   }
 
-  void add_to_queries(const Item& t, Index r, Differentiation& beside) const {
+  void add_to_queries(const Item& t, Index r, Differentiation& beside) {
     const Keys& seen = t.seen[r / kTile];
     const Index steps = (seen.end - seen.begin) / kTile, rows = least(kTile, t.b.rows - r);
     if (steps <= 0) return;
     const AmxOperand a = panel(
         parts(slope_rows_, t) + r * kAttentionKeys * kParts + seen.begin / kTile * kStep, kTile);
-    const vec<float> factor(head_.scale * amx::kUnscale);
     for (Index c = 0; c < head_.width; c += kTile) {
       const Index columns = head_.width - c;
       const AmxOperand b =
           panel(key_rows_ + (c * kAttentionKeys + seen.begin * wide(columns)) * kParts, columns);
-      float* to = to_.query + (t.b.i + r) * head_.width + c;
-      const auto add = [&]<int tiles>() PYFAST_INLINED {
-        multiply<2, tiles>(steps, a, b, beside);
-        each_sum<2, tiles>([&](Index row, Index column, vec<float> sum) PYFAST_INLINED {
-          if (row >= rows) return;
-          float* at = to + row * head_.width + column;
-          const auto n = static_cast<int>(least(w, columns - column));
-          fma(sum, factor, vec<float>::load(at, n)).store(at, n);
-        });
-      };
-      columns > kAmxTile ? add.template operator()<2>() : add.template operator()<1>();
+      add(kTile, columns, steps, a, b,
+          {to_.query + (t.b.i + r) * head_.width + c, head_.width, rows, least(kTile, columns),
+           head_.scale * amx::kUnscale},
+          beside);
     }
+  }
+
+  // Of products of so many rows and columns, if not whole pairs of tiles.
+  void add(Index rows, Index columns, Index steps, const AmxOperand& a, const AmxOperand& b,
+           const PassingSums::Target& target, Differentiation& beside) {
+    if (least(rows, columns) > kAmxTile) return sums_.add(steps, a, b, target, beside);
+    sums_.settle();
+    with_tiles(rows, columns, [&]<int a_tiles, int b_tiles>() {
+      multiply<a_tiles, b_tiles>(steps, a, b, beside);
+      each_sum<a_tiles, b_tiles>([&](Index r, Index column, vec<float> sum) PYFAST_INLINED {
+        if (r >= target.rows) return;
+        float* at = target.to + r * target.ld + column;
+        const auto n = static_cast<int>(least(w, target.columns - column));
+        fma(sum, vec<float>(target.factor), vec<float>::load(at, n)).store(at, n);
+      });
+    });
   }
 
   const AttentionHead<float>& head_;
@@ -515,6 +520,7 @@ class TileBackward<float> : Tiles {
   // Parts: of the open queries, the block, two items.
   std::uint16_t *query_, *query_turned_, *grad_, *grad_turned_, *keys_, *key_rows_, *values_,
       *weight_pairs_, *slope_pairs_, *slope_rows_;
+  PassingSums sums_;
   Index begin_ = 0, rows_ = 0;
   Magnitudes query_seen_, grad_seen_;
   float dot_bound_ = 0;

@@ -19,9 +19,10 @@ struct WeightDigits : Tiles {
   static constexpr int kValueDigits = 4, kProducts = 9;  // of a step
   static constexpr Index kStepBytes = kAmxDigits * kAmxDigitTile;
   static constexpr Index kValueStepBytes = kValueDigits * kAmxDigitTile;
-  // What a weight of 1 is: the other digits are balanced, so that the last 16 bits are at most
-  // 0x7f7f.
-  static constexpr float kOne = 0xff7f7f;
+  // What a weight of 1 is: at most 0xff7f7f, as the last two digits are balanced, and near that the
+  // integer whose reciprocal is nearest to a float, by 2e-11 of itself. That of 0xff7f7f is off by
+  // 2e-8, which all sums of weights would be.
+  static constexpr float kOne = 0xff7595;
   static constexpr std::int32_t kBalance = 0x8080;
 
   // The weights 2^x as integers.
@@ -49,11 +50,11 @@ struct WeightDigits : Tiles {
 
   // The digits of 16 columns of a block's values, `keys` of them, step after step, their keys in
   // the order of the weights; factors: what their products with weights are worth. False where they
-  // do not suit: not finite, or a column whose largest is more than 8 times its root mean square,
-  // so that one key, of a weight of nearly 0, would cost the others their last bits.
+  // do not suit: not finite, or a column whose largest has more than half of the sum of squares, so
+  // that one key, of a weight of nearly 0, would cost the others their last bits.
   static bool split(std::uint8_t* to, const float* from, Index stride, Index keys,
                     __mmask16 columns, float* factors) {
-    constexpr float kMostSpread = 64, kMost = 0x7f7f0000;
+    constexpr float kMost = 0x7f7f0000;
     __m512i largest = _mm512_setzero_si512();
     for (Index k = 0; k < keys; ++k) {
       const __m512i bits = _mm512_castps_si512(_mm512_maskz_loadu_ps(columns, from + k * stride));
@@ -80,9 +81,10 @@ struct WeightDigits : Tiles {
         const Index key = k + group % 4 * 16 + group / 4 * 4;
         interleave(to + group * 64, digits(key), digits(key + 1), digits(key + 2), digits(key + 3));
       }
-    _mm512_storeu_ps(factors, _mm512_mul_ps(most, _mm512_set1_ps(0x1p24f / (kMost * kOne))));
-    const __m512 bound = _mm512_set1_ps(static_cast<float>(keys) * (kMost * kMost / kMostSpread));
-    return _mm512_cmp_ps_mask(bound, squares, _CMP_GT_OQ) == 0;
+    store_factors(factors, scale);
+    const __mmask16 uneven =
+        _mm512_cmp_ps_mask(_mm512_set1_ps(2 * kMost * kMost), squares, _CMP_GT_OQ);
+    return uneven == 0;
   }
 
   // Sums of tiles 0 ... 3, by levels, of 16 rows of weights and 16 columns of values, when `last`
@@ -108,6 +110,17 @@ struct WeightDigits : Tiles {
   }
 
  private:
+  // 2^24 / (kOne scale), rounded once: what `scale` is off from its own quotient, or a constant
+  // from its, would be a bias of the whole column, which backward's dP - D magnifies.
+  PYFAST_INLINE static void store_factors(float* to, __m512 scale) {
+    const auto invert = [](__m256 x) PYFAST_INLINED {
+      return _mm512_cvtpd_ps(
+          _mm512_div_pd(_mm512_set1_pd(0x1p24 / double{kOne}), _mm512_cvtps_pd(x)));
+    };
+    _mm256_storeu_ps(to, invert(_mm512_castps512_ps256(scale)));
+    _mm256_storeu_ps(to + 8, invert(_mm512_extractf32x8_ps(scale, 1)));
+  }
+
   template <bool first, class Beside>
   PYFAST_INLINE static void multiply_step(const std::uint8_t* a, const std::uint8_t* b,
                                           const Leaving& last, Beside& beside) {

@@ -16,10 +16,11 @@ template <class T>
 class TileForward {
  public:
   static Index size(const AttentionHead<T>&, Index) { return 0; }
-  TileForward(const AttentionHead<T>&, Index, T, RunningSoftmax<T>&, T*, Index, T*) {}
+  TileForward(const AttentionHead<T>&, const AttentionHead<T>*, Index, T, RunningSoftmax<T>&, T*,
+              Index, T*) {}
   void open(const Left<T>&, Index, Index) {}
-  template <class Refused>
-  bool attend(Index, Index, Refused) {
+  template <class Refused, class Beyond>
+  bool attend(Index, Index, Refused, Beyond) {
     return false;
   }
 };
@@ -34,21 +35,23 @@ class TileForward<float> : Tiles {
     if (!head.tiles) return 0;
     const Index split = rows * whole(head.width) +
                         kAttentionKeys * (whole(head.width) + whole(head.value_width) + 2 * kTile);
-    return split * kParts / 2 + kTile * (3 * kAttentionKeys + 2) +
+    return split * kParts / 2 + kTile * (3 * kAttentionKeys + 2 + w) +
            whole(head.value_width) * (1 + kAttentionKeys);
   }
 
   // unit: from a product of query and key to a score in units of log 2; output: rows ld apart.
-  TileForward(const AttentionHead<float>& head, Index rows, float unit,
-              RunningSoftmax<float>& softmax, float* output, Index ld, float* scratch)
+  TileForward(const AttentionHead<float>& head, const AttentionHead<float>* next, Index rows,
+              float unit, RunningSoftmax<float>& softmax, float* output, Index ld, float* scratch)
       : head_(head),
+        ahead_(next),
         unit_(unit * amx::kUnscale),
         softmax_(softmax),
         output_(output),
         ld_(ld),
         scores_(scratch),
         factors_(scores_ + 2 * kTile * kAttentionKeys),
-        keep_(factors_ + 2 * kTile),
+        tops_(factors_ + 2 * kTile),
+        keep_(tops_ + kTile * w),
         value_factors_(keep_ + kTile * kAttentionKeys),
         query_(reinterpret_cast<std::uint16_t*>(value_factors_ + whole(head.value_width))),
         keys_(query_ + kParts * rows * whole(head.width)),
@@ -71,9 +74,10 @@ class TileForward<float> : Tiles {
 
   // All of them meet keys j ... j + columns; false, and nothing done, where the magnitudes of an
   // operand do not suit the tiles. refused(block, first, scores): rows whose weights, which take
-  // the scores' place, hold a NaN.
-  template <class Refused>
-  bool attend(Index j, Index columns, Refused refused) {
+  // the scores' place, hold a NaN. beyond(block, plain): rows of which nothing is done, for scores
+  // beyond kMostFused.
+  template <class Refused, class Beyond>
+  bool attend(Index j, Index columns, Refused refused, Beyond beyond) {
     if (!head_.tiles || !split(j, columns)) return false;
     Index row = 0;
     Item last{}, now{};
@@ -91,7 +95,10 @@ class TileForward<float> : Tiles {
         refuse(now, refused);
         now.used = false;
       }
-      if (next.used) softmax_.raise(next.first, next.b.rows);
+      if (next.used && !raise(next)) {
+        beyond(next.b, next.plain);
+        next.used = false;
+      }
       last = std::exchange(now, next);
     }
     return true;
@@ -179,7 +186,8 @@ class TileForward<float> : Tiles {
           steps_((item.keys.end - item.keys.begin) / kStep),
           rows_(item.used ? item.b.rows : 0),
           seen_(next.used ? next.b.rows : 0),
-          share_(ceil_div(rows_ * steps_ * kWeigh + seen_ * kSee, most(1, products))) {
+          share_(ceil_div(rows_ * steps_ * kWeigh + seen_ * kSee, most(1, products))),
+          piece_(share_ * kMostProducts < steps_ * kWeigh ? 1 : steps_) {
       if (next.used) task.softmax_.open_block(next.b.rows);
     }
     // After so many tile products.
@@ -194,7 +202,9 @@ class TileForward<float> : Tiles {
     }
 
    private:
-    static constexpr Index kSee = 24, kWeigh = 80;  // what a row costs, and a step of one
+    static constexpr Index kSee = 16, kWeigh = 80;  // what a row costs, and a step of one
+    // Beside more products than these a row's weights are made step by step.
+    static constexpr Index kMostProducts = 14;
     static constexpr Index kAll = Index{1} << 60;
 
     __attribute__((noinline)) void work() {
@@ -203,12 +213,13 @@ class TileForward<float> : Tiles {
           task_.see(next_, seen_ - to_see_--);
           spent_ += kSee;
         } else if (row_ < rows_) {
-          task_.weigh(item_, row_, step_);
-          if (++step_ == steps_) {
+          task_.weigh(item_, row_, step_, step_ + piece_);
+          spent_ += piece_ * kWeigh;
+          step_ += piece_;
+          if (step_ == steps_) {
             task_.close(item_, row_++);
             step_ = 0;
           }
-          spent_ += kWeigh;
         } else {
           break;
         }
@@ -217,61 +228,113 @@ class TileForward<float> : Tiles {
 
     TileForward& task_;
     const Item &item_, &next_;
-    Index steps_, rows_, seen_, share_, to_see_ = 0, due_ = 0, spent_ = 0, row_ = 0, step_ = 0;
+    Index steps_, rows_, seen_, share_, piece_;
+    Index to_see_ = 0, due_ = 0, spent_ = 0, row_ = 0, step_ = 0;
   };
 
   PYFAST_INLINE void see(const Item& t, Index r) {
     float* s = scores(t) + r * kAttentionKeys;
-    if (t.plain)
-      return softmax_.see(r, s + t.keys.begin, t.keys.end - t.keys.begin, unit_, 0x1p-23f);
-    softmax_.see_masked(r, s, t.keys, unit_, {head_, t.b.i + r, t.b.j, t.b.columns});
+    const vec<float> tops =
+        t.plain ? RunningSoftmax<float>::tops(s + t.keys.begin, t.keys.end - t.keys.begin)
+                : RunningSoftmax<float>::tops_masked(s, t.keys, unit_,
+                                                     {head_, t.b.i + r, t.b.j, t.b.columns});
+    tops.store(tops_ + r * w);
   }
 
-  PYFAST_INLINE void weigh(const Item& t, Index r, Index step) {
-    if (head_.dropout && step == 0)
-      fill_whole_keep(head_, t.b.i + r, t.b.j, t.b.columns, keep_ + r * kAttentionKeys);
-    t.digits ? weigh_digits(t, r, step) : weigh_parts(t, r, step);
-  }
-
-  PYFAST_INLINE void weigh_digits(const Item& t, Index r, Index step) {
-    const vec<float> unit(t.plain ? unit_ : 1.0f), shift(-softmax_.shift(r));
-    const Index at = r * kAttentionKeys + t.keys.begin + step * kStep;
-    const float* s = scores(t) + at;
-    __m512i x[4];
-    amx::unroll<4>([&](auto i) PYFAST_INLINED {
-      x[i] = WeightDigits::weights(fma(vec<float>::load(s + i * w), unit, shift));
+  // The largest of 16 numbers, in 16 rows.
+  static vec<float> max_of_rows(const float* from) {
+    __m512 x[w];  // in an order that leaves each row's largest where it belongs
+    amx::unroll<w>([&](auto i) PYFAST_INLINED {
+      constexpr int within = i % 4, block = i / 4, swapped[] = {0, 2, 1, 3};
+      x[i] = _mm512_loadu_ps(from + (4 * swapped[block] + swapped[within]) * w);
     });
-    const __m512i some = _mm512_or_si512(_mm512_or_si512(x[0], x[1]), _mm512_or_si512(x[2], x[3]));
-    row_ = _mm512_or_si512(row_, some);
-    const __m512i sum =
-        _mm512_add_epi32(_mm512_add_epi32(x[0], x[1]), _mm512_add_epi32(x[2], x[3]));
-    total_ = _mm512_add_epi32(total_, sum);
-    if (head_.dropout)
-      amx::unroll<4>([&](auto i) PYFAST_INLINED {
-        const __m512i keep = _mm512_castps_si512(_mm512_loadu_ps(keep_ + at + i * w));
-        x[i] = _mm512_maskz_mov_epi32(_mm512_test_epi32_mask(keep, keep), x[i]);
-      });
-    const Index steps = (t.keys.end - t.keys.begin) / kStep;
-    auto* to = reinterpret_cast<std::uint8_t*>(weights(t)) +
-               (r / kAmxTile * steps + step) * WeightDigits::kStepBytes + r % kAmxTile * kStep;
-    WeightDigits::store(to, x[0], x[1], x[2], x[3]);
+    amx::unroll<8>([&](auto i) PYFAST_INLINED {
+      x[i] = _mm512_max_ps(_mm512_shuffle_f32x4(x[i], x[i + 8], 0x44),
+                           _mm512_shuffle_f32x4(x[i], x[i + 8], 0xee));
+    });
+    amx::unroll<4>([&](auto i) PYFAST_INLINED {
+      x[i] = _mm512_max_ps(_mm512_shuffle_f32x4(x[i], x[i + 4], 0x88),
+                           _mm512_shuffle_f32x4(x[i], x[i + 4], 0xdd));
+    });
+    amx::unroll<2>([&](auto i) PYFAST_INLINED {
+      x[i] = _mm512_max_ps(_mm512_shuffle_ps(x[i], x[i + 2], 0x44),
+                           _mm512_shuffle_ps(x[i], x[i + 2], 0xee));
+    });
+    return vec<float>(
+        _mm512_max_ps(_mm512_shuffle_ps(x[0], x[1], 0x88), _mm512_shuffle_ps(x[0], x[1], 0xdd)));
   }
 
-  PYFAST_INLINE void weigh_parts(const Item& t, Index r, Index step) {
+  // The scores have been seen; false, and nothing done, where one is beyond kMostFused.
+  bool raise(const Item& t) {
+    const vec<float> most(kMostFused<float>), nothing(-kInfinity<float>);
+    bool beyond = false;
+    for (Index r = 0; r < t.b.rows; r += w) {
+      vec<float> highest = max_of_rows(tops_ + r * w);
+      if (t.plain) highest *= vec<float>(unit_);
+      const auto far = abs(highest) >= most;
+      const auto rows = mask<float>::first(static_cast<int>(least(w, t.b.rows - r)));
+      beyond |= (rows & (t.plain ? far : far & (highest != nothing))).any();
+      // An epsilon more: no weight is above 1 for the rounding of its exponent.
+      if (t.plain) highest += vec<float>(0x1p-23f) * abs(highest);
+      softmax_.saw(r, highest);
+    }
+    if (!beyond) softmax_.raise(t.first, t.b.rows);
+    return !beyond;
+  }
+
+  PYFAST_INLINE void weigh(const Item& t, Index r, Index begin, Index end) {
+    if (begin == 0) ahead_.fetch();
+    if (head_.dropout && begin == 0)
+      fill_whole_keep(head_, t.b.i + r, t.b.j, t.b.columns, keep_ + r * kAttentionKeys);
+    t.digits ? weigh_digits(t, r, begin, end) : weigh_parts(t, r, begin, end);
+  }
+
+  PYFAST_INLINE void weigh_digits(const Item& t, Index r, Index begin, Index end) {
     const vec<float> unit(t.plain ? unit_ : 1.0f), shift(-softmax_.shift(r));
-    const float* s = scores(t) + r * kAttentionKeys + t.keys.begin + step * kStep;
+    const Index steps = (t.keys.end - t.keys.begin) / kStep;
+    const Index at = r * kAttentionKeys + t.keys.begin + begin * kStep;
+    const float *s = scores(t) + at, *keep = keep_ + at;
+    auto* to = reinterpret_cast<std::uint8_t*>(weights(t)) +
+               (r / kAmxTile * steps + begin) * WeightDigits::kStepBytes + r % kAmxTile * kStep;
+    __m512i total = total_, bits = bits_;
+    for (Index step = begin; step < end; ++step) {
+      __m512i x[4];
+      amx::unroll<4>([&](auto i) PYFAST_INLINED {
+        x[i] = WeightDigits::weights(fma(vec<float>::load(s + i * w), unit, shift));
+        total = _mm512_add_epi32(total, x[i]);
+      });
+      constexpr int kOr = 0xfe;
+      bits = _mm512_ternarylogic_epi32(bits, x[0], x[1], kOr);
+      bits = _mm512_ternarylogic_epi32(bits, x[2], x[3], kOr);
+      if (head_.dropout)
+        amx::unroll<4>([&](auto i) PYFAST_INLINED {
+          const __m512i kept = _mm512_castps_si512(_mm512_loadu_ps(keep + i * w));
+          x[i] = _mm512_maskz_mov_epi32(_mm512_test_epi32_mask(kept, kept), x[i]);
+        });
+      WeightDigits::store(to, x[0], x[1], x[2], x[3]);
+      s += kStep, keep += kStep, to += WeightDigits::kStepBytes;
+    }
+    total_ = total;
+    bits_ = bits;
+  }
+
+  PYFAST_INLINE void weigh_parts(const Item& t, Index r, Index begin, Index end) {
+    const vec<float> unit(t.plain ? unit_ : 1.0f), shift(-softmax_.shift(r));
     const Index tiles = wide(t.b.rows) / kAmxTile, part = tiles * kAmxTileItems;
-    std::uint16_t* to = weights(t) + step * 2 * kParts * part + r / kAmxTile * kAmxTileItems +
+    const float* keep = keep_ + r * kAttentionKeys;
+    std::uint16_t* to = weights(t) + begin * 2 * kParts * part + r / kAmxTile * kAmxTileItems +
                         r % kAmxTile * kAmxDepth;
-    for (Index half = 0; half < 2; ++half, s += 2 * w, to += kParts * part) {
+    vec<float> sum = sum_;
+    for (Index k = t.keys.begin + begin * kStep; k < t.keys.begin + end * kStep;
+         k += 2 * w, to += kParts * part) {
+      const float* s = scores(t) + r * kAttentionKeys + k;
       vec<float> low = exp2(fma(vec<float>::load(s), unit, shift), amx::kScale);
       vec<float> high = exp2(fma(vec<float>::load(s + w), unit, shift), amx::kScale);
-      sum_ += low;
-      sum_ += high;
+      sum += low;
+      sum += high;
       if (head_.dropout) {
-        const float* keep = keep_ + (s - scores(t));
-        low *= vec<float>::load(keep);
-        high *= vec<float>::load(keep + w);
+        low *= vec<float>::load(keep + k);
+        high *= vec<float>::load(keep + k + w);
       }
       const auto first = amx::Parts<kParts>::of_scaled(low.v),
                  second = amx::Parts<kParts>::of_scaled(high.v);
@@ -279,29 +342,28 @@ class TileForward<float> : Tiles {
         _mm512_storeu_si512(to + p * part, amx::join(first.part[p], second.part[p]));
       });
     }
+    sum_ = sum;
   }
 
   PYFAST_INLINE void close(const Item& t, Index r) {
+    vec<float> sum;
     if (t.digits) {
-      // No weight is larger than 1, in 24 bits, but for what a NaN is turned into.
-      const bool sound = _mm512_test_epi32_mask(row_, _mm512_set1_epi32(-0x1000000)) == 0;
-      sum_ = vec<float>(_mm512_cvtepi32_ps(total_)) *
-             vec<float>(sound ? 1 / WeightDigits::kOne : __builtin_nanf(""));
-      row_ = total_ = _mm512_setzero_si512();
+      const __m512i total = std::exchange(total_, _mm512_setzero_si512());
+      sum = vec<float>(_mm512_cvtepi32_ps(total)) * vec<float>(1 / WeightDigits::kOne);
     } else {
-      sum_ *= vec<float>(1 / amx::kScale);
+      all_ += sum = std::exchange(sum_, {}) * vec<float>(1 / amx::kScale);
     }
-    softmax_.add(t.first + r, r, sum_);
-    all_ += sum_;
-    sum_ = {};
+    softmax_.add(t.first + r, r, sum);
   }
 
   // After the weights of an item: false where one is NaN.
   bool keep_factors(const Item& t) {
     for (Index r = 0; r < kTile; r += w)
       vec<float>::load(softmax_.factors() + r).store(factors(t) + r);
+    // No weight is larger than 1, in 24 bits, but for what a NaN is turned into.
+    const __m512i bits = std::exchange(bits_, _mm512_setzero_si512());
     const float sum = reduce_add(std::exchange(all_, {}));
-    return sum == sum;
+    return sum == sum && _mm512_test_epi32_mask(bits, _mm512_set1_epi32(-0x1000000)) == 0;
   }
 
   template <class Refused>
@@ -310,12 +372,16 @@ class TileForward<float> : Tiles {
     for (Index r = 0; r < t.b.rows; ++r) {
       float* s = scores(t) + r * kAttentionKeys;
       const vec<float> shift(-softmax_.shift(r));
+      vec<float> sum;
       for (Index k = 0; k < kAttentionKeys; k += w) {
         const bool seen = k >= t.keys.begin && k < t.keys.end;
         vec<float> weight = seen ? exp2(fma(vec<float>::load(s + k), unit, shift)) : vec<float>();
+        sum += weight;
         if (head_.dropout && seen) weight *= vec<float>::load(keep_ + r * kAttentionKeys + k);
         weight.store(s + k);
       }
+      const float seen = reduce_add(sum);  // that of its digits knows of no NaN
+      if (seen != seen) softmax_.add(t.first + r, r, sum);
     }
     refused(t.b, t.first, scores(t));
   }
@@ -447,11 +513,13 @@ class TileForward<float> : Tiles {
   }
 
   const AttentionHead<float>& head_;
+  FetchAhead ahead_;
   const float unit_;
   RunningSoftmax<float>& softmax_;
   float* output_;
   const Index ld_;
   float *scores_, *factors_;  // of two items
+  float* tops_;               // of an item's rows, lane by lane
   float* keep_;               // what dropout leaves of one's weights
   float* value_factors_;      // of the block's columns, by digits
   alignas(64) std::int32_t sums_[2][4][kAmxTile * kAmxTile];
@@ -462,9 +530,9 @@ class TileForward<float> : Tiles {
   Index begin_ = 0, rows_ = 0;
   bool digits_ = false;  // values and weights of the block
   Magnitudes query_seen_;
-  vec<float> sum_, all_;  // of a row's weights, and an item's
-  // Of a row's weights by digits: the sum, and all bits.
-  __m512i total_ = _mm512_setzero_si512(), row_ = _mm512_setzero_si512();
+  // Of weights in parts: a row's sum, an item's. In digits: a row's sum, all bits of an item's.
+  vec<float> sum_, all_;
+  __m512i total_ = _mm512_setzero_si512(), bits_ = _mm512_setzero_si512();
 };
 
 #endif

@@ -56,12 +56,12 @@ std::vector<double> scores(const AttentionHead<T>& h, std::int64_t i) {
 
 constexpr double kLog2e = 1.4426950408889634;
 
-// A row's maximum in units of log 2, and its exponentials' sum relative to that.
+// A row's maximum, and its exponentials' sum relative to that.
 struct Row {
   double max, sum;
 
   double weight(double score) const {  // 0 for every key of a fully masked row
-    return score == -kInfinity ? 0 : std::exp2(score * kLog2e - max) / sum;
+    return score == -kInfinity ? 0 : std::exp(score - max) / sum;
   }
 };
 
@@ -69,7 +69,7 @@ Row row_of(const std::vector<double>& s) {
   double top = -kInfinity, sum = 0;
   for (double v : s) top = v > top ? v : top;
   for (double v : s) sum += v == -kInfinity ? 0 : std::exp(v - top);
-  return {top * kLog2e, sum};
+  return {top, sum};
 }
 
 template <class T>
@@ -85,7 +85,7 @@ void forward_row(const AttentionHead<T>& h, std::int64_t i, T* output, T* max, T
   }
   for (std::int64_t d = 0; d < h.value_width; ++d)
     output[d] = static_cast<T>(mean[static_cast<std::size_t>(d)]);
-  *max = static_cast<T>(row.max);
+  *max = static_cast<T>(row.max * kLog2e);
   *sum = static_cast<T>(row.sum);
 }
 
@@ -155,12 +155,11 @@ void attention_forward(const AttentionParams& params, const AttentionLayout& lay
 }
 
 void attention_backward(const AttentionParams& params, const AttentionLayout& layout,
-                        const AttentionInputs& inputs, const TensorView& grad,
-                        const TensorView& output, const AttentionRows& rows,
-                        const AttentionGradients& gradients) {
+                        const AttentionInputs& inputs, const TensorView& grad, const TensorView&,
+                        const AttentionRows&, const AttentionGradients& gradients) {
   visit(inputs.query.dtype, [&]<class T>() {
     const AttentionLayout to = gradient_layout(layout, params, gradients);
-    const Contiguous<T> g(grad), y(output), tops(rows.max), totals(rows.sum);
+    const Contiguous<T> g(grad);
     Gradients sums{Sums(gradients.query), Sums(gradients.key), Sums(gradients.value),
                    Sums(gradients.mask)};
     for (std::int64_t b = 0; b < layout.batch.numel(); ++b) {
@@ -171,21 +170,15 @@ void attention_backward(const AttentionParams& params, const AttentionLayout& la
       const Origin o{offset(sums.query, to.query), offset(sums.key, to.key),
                      offset(sums.value, to.value), offset(sums.mask, to.mask)};
       for (std::int64_t i = 0; i < layout.queries; ++i) {
-        const std::int64_t row = b * layout.queries + i, start = row * layout.value_width;
+        const std::int64_t start = (b * layout.queries + i) * layout.value_width;
         const Strided<T> grad_row{g.data() + start - i * layout.value_width, layout.value_width, 1};
-        double row_sum = 0;
-        for (std::int64_t d = 0; d < layout.value_width; ++d)
-          row_sum += double{g.data()[start + d]} * double{y.data()[start + d]};
         const std::vector<double> s = scores(head, i);
-        Row found{double{tops.data()[row]}, double{totals.data()[row]}};
-        if (layout.keys <= kAttentionKeys) {  // as the kernels: what forward found is not needed
-          found = row_of(s);
-          row_sum = 0;
-          for (std::int64_t j = 0; j < layout.keys; ++j)
-            if (mask_term(head, i, j) != -kInfinity)
-              row_sum += found.weight(s[static_cast<std::size_t>(j)]) * keep(head, i, j) *
-                         grad_of_weight(head, grad_row, i, j);
-        }
+        const Row found = row_of(s);  // not what forward found, in T
+        double row_sum = 0;
+        for (std::int64_t j = 0; j < layout.keys; ++j)
+          if (mask_term(head, i, j) != -kInfinity)
+            row_sum += found.weight(s[static_cast<std::size_t>(j)]) * keep(head, i, j) *
+                       grad_of_weight(head, grad_row, i, j);
         for (std::int64_t j = 0; j < layout.keys; ++j) {
           if (mask_term(head, i, j) == -kInfinity) continue;
           const double p = found.weight(s[static_cast<std::size_t>(j)]);
