@@ -18,6 +18,13 @@ PYFAST_INLINE void store(vec<T> v, T* p, int lanes) {
   lanes == vec<T>::size ? v.store(p) : v.store(p, lanes);
 }
 
+// The vector at p + i of the n values at p, `fill` in lanes that lie beyond them.
+template <class T>
+PYFAST_INLINE vec<T> load_within(const T* p, std::int64_t i, std::int64_t n, T fill = T{0}) {
+  if (i + vec<T>::size <= n) return vec<T>::load(p + i);
+  return i < n ? vec<T>::load(p + i, static_cast<int>(n - i), fill) : vec<T>(fill);
+}
+
 // body(i, lanes) for every vector of n values; lanes is the vector's size in all but the last.
 template <class T, class Body>
 PYFAST_INLINE void for_each_vector(std::int64_t n, Body body) {

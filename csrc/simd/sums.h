@@ -5,6 +5,31 @@
 
 namespace pyfast::PYFAST_ISA {
 
+// Lanes of T added up in double; of four vectors in T first, which costs half as much and leaves
+// two roundings a number.
+template <class T>
+class WideSum {
+ public:
+  PYFAST_INLINE void add(vec<T> v) {
+    if constexpr (sizeof(T) == 4) {
+      low_ += widen_low(v);
+      high_ += widen_high(v);
+    } else {
+      low_ += v;
+    }
+  }
+  PYFAST_INLINE void add(vec<T> a, vec<T> b, vec<T> c, vec<T> d) { add((a + b) + (c + d)); }
+  PYFAST_INLINE double total() const { return reduce_add(low_ + high_); }
+  // Lane k to to[k].
+  PYFAST_INLINE void store(double* to) const {
+    low_.store(to);
+    if (sizeof(T) == 4) high_.store(to + vec<double>::size);
+  }
+
+ private:
+  vec<double> low_, high_;
+};
+
 // The lanes added up.
 PYFAST_INLINE double lane_sum(vec<float> v) { return reduce_add(widen_low(v) + widen_high(v)); }
 PYFAST_INLINE double lane_sum(vec<double> v) { return reduce_add(v); }

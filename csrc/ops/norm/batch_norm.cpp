@@ -112,8 +112,8 @@ Coefficients<T> coefficients_of(const BatchNormParams& params, std::int64_t chan
                                 const TensorView& bias) {
   Coefficients<T> coefficients(channels);
   for (std::int64_t c = 0; c < channels; ++c)
-    coefficients.set(c, mean[c], 1 / std::sqrt(mean[channels + c] + params.eps),
-                     channel_value<T>(weight, c, 1), channel_value<T>(bias, c, 0));
+    coefficients.set(c, {mean[c], mean[channels + c], params.eps}, channel_value<T>(weight, c, 1),
+                     channel_value<T>(bias, c, 0));
   return coefficients;
 }
 
@@ -128,8 +128,7 @@ void resident_forward(const BatchNormParams& params, T* y, const T* x, const Siz
     const Moments m = moments(x + c * z.s, z.n, z.c * z.s, z.s);
     mean[c] = m.mean;
     var[c] = m.m2 / m.count;
-    coefficients.set(c, mean[c], 1 / std::sqrt(var[c] + params.eps),
-                     channel_value<T>(operands.weight, c, 1),
+    coefficients.set(c, {mean[c], var[c], params.eps}, channel_value<T>(operands.weight, c, 1),
                      channel_value<T>(operands.bias, c, 0));
     forward(y + c * z.s, x + c * z.s, z.n, z.c * z.s, z.s, coefficients.affine(c),
             params.activation);
@@ -230,7 +229,7 @@ void sums_for(const BatchNormParams& params, const T* g, const T* x, const Sizes
     plane_sums(g, x, z.n, z.c, z.s, coefficients.affine(), params.activation, sum, weighted);
 }
 
-// From the sums of dz and dz (x - rounded mean) of channel c: grad_weight, grad_bias, and
+// From the sums of dz and dz (x - centre) of channel c: grad_weight, grad_bias, and
 // grad_input's coefficients (Ioffe and Szegedy 2015, section 3).
 template <class T>
 void use_sums(const BatchNormParams& params, const Sizes& z, std::int64_t c,
@@ -244,9 +243,9 @@ void use_sums(const BatchNormParams& params, const Sizes& z, std::int64_t c,
   if (grad_weight.defined) grad_weight.as<T>()[c] = static_cast<T>(dot);
   if (grad_bias.defined) grad_bias.as<T>()[c] = static_cast<T>(sum);
   if (params.training)
-    coefficients.set_gradient(c, mean, scale, -scale * invstd * dot / count, -scale * sum / count);
+    coefficients.set_gradient(c, count, mean, scale, 1, -invstd * dot / count, -sum / count);
   else
-    coefficients.set_gradient(c, mean, scale, 0, 0);
+    coefficients.set_gradient(c, count, mean, scale, 1, 0, 0);
 }
 
 }  // namespace

@@ -28,10 +28,10 @@ template <class T>
 void set_coefficients(const GroupNormParams& params, const Sizes& z, std::int64_t set,
                       const double* mean, const TensorView& weight, const TensorView& bias,
                       Coefficients<T>& coefficients) {
-  const double invstd = 1 / std::sqrt(mean[z.sets() + set] + params.eps);
+  const SetStatistics statistics(mean[set], mean[z.sets() + set], params.eps);
   for (std::int64_t k = 0; k < z.per_group; ++k) {
     const std::int64_t c = set % z.groups * z.per_group + k;
-    coefficients.set(set * z.per_group + k, mean[set], invstd, channel_value<T>(weight, c, 1),
+    coefficients.set(set * z.per_group + k, statistics, channel_value<T>(weight, c, 1),
                      channel_value<T>(bias, c, 0));
   }
 }
@@ -89,9 +89,9 @@ void use_sums(const GroupNormParams& params, const Sizes& z, std::int64_t set, c
     dot += channel_value<T>(weight, channel + k, 1) * weighted[p];
   }
   for (std::int64_t k = 0; k < z.per_group; ++k)
-    coefficients.set_gradient(plane + k, mean[set],
-                              invstd * channel_value<T>(weight, channel + k, 1),
-                              -invstd * invstd * dot / count, -invstd * total / count);
+    coefficients.set_gradient(plane + k, count, mean[set], invstd,
+                              channel_value<T>(weight, channel + k, 1), -invstd * dot / count,
+                              -total / count);
 }
 
 // Sets that fit the cache: sums and gradient of each at once; use(set) sets the coefficients.

@@ -12,17 +12,18 @@
 
 namespace pyfast {
 
-// y = act((x - mean) scale + shift), one entry per plane or column. `mean` is the mean rounded to
-// T; what the rounding left is part of shift.
+// y = act((x - origin) scale + shift), one entry per plane or column. The origin is the mean,
+// rounded to T, or 0 (origin.h); what of the mean it leaves is part of shift. scale_rest is what
+// rounding took from the scale, which all values of an entry share. `centre` is the rounded mean.
 template <class T>
 struct Affine {
-  const T *mean, *scale, *shift;
+  const T *origin, *scale, *scale_rest, *shift, *centre;
 };
 
-// dx = a dz + b (x - mean) + c, one entry per plane or column.
+// dx = unit ((a + a_rest) dz + b (x - origin) + c), one entry per plane or column.
 template <class T>
 struct AffineGradient {
-  const T *a, *b, *c;
+  const T *unit, *a, *a_rest, *b, *c;
 };
 
 // The mean and the summed squared deviations of some values.
@@ -54,7 +55,7 @@ struct PlaneKernels {
                         Activation activation);
   void (*forward)(T* y, const T* x, std::int64_t planes, std::int64_t length, Affine<T> affine,
                   Activation activation);
-  // sums[0] = sum of dz = g act'(z), sums[1] = sum of dz (x - mean) over `segments` runs of one
+  // sums[0] = sum of dz = g act'(z), sums[1] = sum of dz (x - centre) over `segments` runs of one
   // channel, whose entry of affine comes first
   void (*sums)(const T* g, const T* x, std::int64_t segments, std::int64_t stride,
                std::int64_t length, Affine<T> affine, Activation activation, double* sums);
@@ -70,26 +71,27 @@ struct ColumnKernels {
   void (*forward_transposed)(T* y, std::int64_t y_stride, const T* x, std::int64_t x_stride,
                              std::int64_t rows, std::int64_t cols, Affine<T> affine,
                              Activation activation);
-  // per column, written: sum of dz, then sum of dz (x - mean)
+  // per column, written: sum of dz, then sum of dz (x - centre)
   void (*sums)(const T* g, const T* x, std::int64_t rows, std::int64_t cols, Affine<T> affine,
                Activation activation, double* sum, double* weighted);
   void (*backward)(T* dx, const T* g, const T* x, std::int64_t rows, std::int64_t cols,
                    Affine<T> affine, AffineGradient<T> gradient, Activation activation);
 };
 
-// One row's statistics: xhat = (x - mean) invstd + shift. The mean is rounded to T, invstd is
-// 1 / sqrt(var + eps), and shift what the rounding took from the mean, times -invstd.
+// One row's statistics: xhat = (x - origin) invstd + shift, where invstd is 1 / sqrt(var + eps) and
+// shift what the origin leaves of the mean, times -invstd.
 template <class T>
 struct RowStatistics {
-  T mean, invstd, shift;
+  T origin, invstd, shift;
 };
 
-// What the gradient of a row needs to know of it: its statistics, and invstd times the means of g w
-// and of g w xhat (the first is 0 for rms_norm).
+// A row's dx = invstd (g w - (x - origin) slope - offset), where slope and offset are those of xhat
+// times the mean of g w xhat, and the mean of g w (0 for rms_norm). In a row of one value the
+// offset is g w, and dx exactly 0.
 template <class T>
 struct RowGradient {
   RowStatistics<T> statistics;
-  T mean_g, mean_gx;
+  T slope, offset;
 };
 inline constexpr int kRowsTogether = 4;
 
@@ -101,7 +103,7 @@ struct RowKernels {
   // fetched
   void (*sums)(const T* g, const T* x, std::int64_t n, const T* w, RowStatistics<T> s, const T* dx,
                double* sums);
-  // dx = invstd g w - mean_g - xhat mean_gx
+  // dx as RowGradient has it
   void (*backward)(T* dx, const T* g, const T* x, std::int64_t n, const T* w, RowGradient<T> s);
   // The same for `rows` rows, at most kRowsTogether, stride apart, which also adds their part of
   // the weights' gradient: dw += g xhat, db += g.

@@ -14,11 +14,15 @@ constexpr std::int64_t kBlockRows = 64;
 // Entries of Affine, one a lane, from column c on.
 template <class T>
 struct Lanes {
-  vec<T> mean, scale, shift;
+  vec<T> origin, scale, scale_rest, shift;
   PYFAST_INLINE Lanes(Affine<T> a, std::int64_t c, int lanes)
-      : mean(load(a.mean + c, lanes)),
+      : origin(load(a.origin + c, lanes)),
         scale(load(a.scale + c, lanes)),
+        scale_rest(load(a.scale_rest + c, lanes)),
         shift(load(a.shift + c, lanes)) {}
+  PYFAST_INLINE vec<T> operator()(vec<T> d) const {  // of d = x - origin
+    return fma(d, scale, fma(d, scale_rest, shift));
+  }
 };
 
 template <class T>
@@ -31,8 +35,8 @@ void forward(T* y, const T* x, std::int64_t rows, std::int64_t cols, Affine<T> a
         const Lanes<T> s(affine, c, lanes);
         fetch_ahead(x + at + c);
         fetch_ahead(y + at + c);
-        const vec<T> d = load(x + at + c, lanes) - s.mean;
-        store(act.forward(fma(d, s.scale, s.shift)), y + at + c, lanes);
+        const vec<T> d = load(x + at + c, lanes) - s.origin;
+        store(act.forward(s(d)), y + at + c, lanes);
       });
     }
   });
@@ -62,8 +66,8 @@ void forward_transposed(T* y, std::int64_t y_stride, const T* x, std::int64_t x_
       for_each_vector<T>(cols, [&](std::int64_t c, int lanes) PYFAST_INLINED {
         const Lanes<T> s(affine, c, lanes);
         for (std::int64_t i = 0; i < height; ++i) {
-          const vec<T> d = load(x + (r + i) * x_stride + c, lanes) - s.mean;
-          act.forward(fma(d, s.scale, s.shift)).store(tile + i * w);
+          const vec<T> d = load(x + (r + i) * x_stride + c, lanes) - s.origin;
+          act.forward(s(d)).store(tile + i * w);
         }
         write_transposed(y + c * y_stride + r, y_stride, tile, height, lanes);
       });
@@ -74,15 +78,15 @@ void forward_transposed(T* y, std::int64_t y_stride, const T* x, std::int64_t x_
 // One vector of columns, two rows at a time.
 template <class T, class Act>
 PYFAST_INLINE void column_sums(const T* g, const T* x, std::int64_t rows, std::int64_t stride,
-                               int lanes, const Lanes<T>& s, Act act, double* sum,
+                               int lanes, const Lanes<T>& s, vec<T> centre, Act act, double* sum,
                                double* weighted) {
   for (std::int64_t r = 0; r < rows; r += kBlockRows) {
     vec<T> sums[2], products[2];
     const auto step = [&](int k, std::int64_t row) PYFAST_INLINED {
-      const vec<T> d = load(x + row * stride, lanes) - s.mean;
-      const vec<T> dz = act.backward(load(g + row * stride, lanes), fma(d, s.scale, s.shift));
+      const vec<T> xi = load(x + row * stride, lanes), z = s(xi - s.origin);
+      const vec<T> dz = act.backward(load(g + row * stride, lanes), z);
       sums[k] += dz;
-      products[k] = fma(dz, d, products[k]);
+      products[k] = fma(dz, xi - centre, products[k]);
     };
     const std::int64_t end = r + kBlockRows < rows ? r + kBlockRows : rows;
     std::int64_t i = r;
@@ -102,8 +106,8 @@ void sums(const T* g, const T* x, std::int64_t rows, std::int64_t cols, Affine<T
   for (std::int64_t c = 0; c < cols; ++c) sum[c] = weighted[c] = 0;
   with_fused(activation, [=](auto act) {
     for_each_vector<T>(cols, [&](std::int64_t c, int lanes) PYFAST_INLINED {
-      column_sums(g + c, x + c, rows, cols, lanes, Lanes<T>(affine, c, lanes), act, sum + c,
-                  weighted + c);
+      column_sums(g + c, x + c, rows, cols, lanes, Lanes<T>(affine, c, lanes),
+                  load(affine.centre + c, lanes), act, sum + c, weighted + c);
     });
   });
 }
@@ -119,10 +123,12 @@ void backward(T* dx, const T* g, const T* x, std::int64_t rows, std::int64_t col
         fetch_ahead(x + at + c);
         fetch_ahead(g + at + c);
         fetch_ahead(dx + at + c);
-        const vec<T> d = load(x + at + c, lanes) - s.mean;
-        const vec<T> dz = act.backward(load(g + at + c, lanes), fma(d, s.scale, s.shift));
+        const vec<T> d = load(x + at + c, lanes) - s.origin;
+        const vec<T> dz = act.backward(load(g + at + c, lanes), s(d));
         const vec<T> rest = fma(load(gradient.b + c, lanes), d, load(gradient.c + c, lanes));
-        store(fma(load(gradient.a + c, lanes), dz, rest), dx + at + c, lanes);
+        const vec<T> slope =
+            fma(load(gradient.a + c, lanes), dz, fma(load(gradient.a_rest + c, lanes), dz, rest));
+        store(load(gradient.unit + c, lanes) * slope, dx + at + c, lanes);
       });
     }
   });

@@ -12,9 +12,16 @@ namespace {
 // An entry of Affine in every lane.
 template <class T>
 struct Spread {
-  vec<T> mean, scale, shift;
+  vec<T> origin, scale, scale_rest, shift, centre;
   PYFAST_INLINE Spread(Affine<T> a, std::int64_t i)
-      : mean(a.mean[i]), scale(a.scale[i]), shift(a.shift[i]) {}
+      : origin(a.origin[i]),
+        scale(a.scale[i]),
+        scale_rest(a.scale_rest[i]),
+        shift(a.shift[i]),
+        centre(a.centre[i]) {}
+  PYFAST_INLINE vec<T> operator()(vec<T> d) const {  // of d = x - origin
+    return fma(d, scale, fma(d, scale_rest, shift));
+  }
 };
 
 template <class T, class Act>
@@ -22,8 +29,8 @@ PYFAST_INLINE void forward_run(T* y, const T* x, std::int64_t length, const Spre
   for_each_vector<T>(length, [&](std::int64_t i, int lanes) PYFAST_INLINED {
     fetch_ahead(x + i);
     fetch_ahead(y + i);
-    const vec<T> d = load(x + i, lanes) - s.mean;
-    store(act.forward(fma(d, s.scale, s.shift)), y + i, lanes);
+    const vec<T> d = load(x + i, lanes) - s.origin;
+    store(act.forward(s(d)), y + i, lanes);
   });
 }
 
@@ -54,10 +61,9 @@ PYFAST_INLINE void add_run(const T* g, const T* x, std::int64_t n, const Spread<
                            vec<T> (&sum)[2], vec<T> (&weighted)[2]) {
   constexpr int w = vec<T>::size;
   const auto step = [&](int k, vec<T> gi, vec<T> xi) PYFAST_INLINED {
-    const vec<T> d = xi - s.mean;
-    const vec<T> dz = act.backward(gi, fma(d, s.scale, s.shift));
+    const vec<T> dz = act.backward(gi, s(xi - s.origin));
     sum[k] += dz;
-    weighted[k] = fma(dz, d, weighted[k]);
+    weighted[k] = fma(dz, xi - s.centre, weighted[k]);
   };
   std::int64_t i = 0;
   for (; i + 2 * w <= n; i += 2 * w) {
@@ -93,9 +99,12 @@ void sums(const T* g, const T* x, std::int64_t segments, std::int64_t stride, st
 
 template <class T>
 struct SpreadGradient {
-  vec<T> a, b, c;
+  vec<T> unit, a, a_rest, b, c;
   PYFAST_INLINE SpreadGradient(AffineGradient<T> g, std::int64_t i)
-      : a(g.a[i]), b(g.b[i]), c(g.c[i]) {}
+      : unit(g.unit[i]), a(g.a[i]), a_rest(g.a_rest[i]), b(g.b[i]), c(g.c[i]) {}
+  PYFAST_INLINE vec<T> operator()(vec<T> dz, vec<T> d) const {
+    return unit * fma(a, dz, fma(a_rest, dz, fma(b, d, c)));
+  }
 };
 
 template <class T, class Act>
@@ -105,9 +114,9 @@ PYFAST_INLINE void backward_run(T* dx, const T* g, const T* x, std::int64_t leng
     fetch_ahead(x + i);
     fetch_ahead(g + i);
     fetch_ahead(dx + i);
-    const vec<T> d = load(x + i, lanes) - s.mean;
-    const vec<T> dz = act.backward(load(g + i, lanes), fma(d, s.scale, s.shift));
-    store(fma(to.a, dz, fma(to.b, d, to.c)), dx + i, lanes);
+    const vec<T> d = load(x + i, lanes) - s.origin;
+    const vec<T> dz = act.backward(load(g + i, lanes), s(d));
+    store(to(dz, d), dx + i, lanes);
   });
 }
 

@@ -1,6 +1,7 @@
 // Rows: layer_norm and rms_norm. A row stays in L1 or L2 between the pass that takes its sums and
 // the one that writes it.
 #include "ops/norm/kernel.h"
+#include "ops/norm/origin.h"
 #include "simd/across.h"
 #include "simd/sums.h"
 
@@ -10,11 +11,22 @@ namespace {
 
 template <class T>
 struct Spread {
-  vec<T> mean, invstd, shift;
+  vec<T> origin, invstd, shift;
   PYFAST_INLINE explicit Spread(RowStatistics<T> s)
-      : mean(s.mean), invstd(s.invstd), shift(s.shift) {}
-  // The shift matters where x - mean is as small as the mean's own rounding.
-  PYFAST_INLINE vec<T> operator()(vec<T> x) const { return fma(x - mean, invstd, shift); }
+      : origin(s.origin), invstd(s.invstd), shift(s.shift) {}
+  // The shift matters where x - origin is as small as the mean's own rounding.
+  PYFAST_INLINE vec<T> operator()(vec<T> x) const { return of(x - origin); }
+  PYFAST_INLINE vec<T> of(vec<T> d) const { return fma(d, invstd, shift); }
+};
+
+template <class T>
+struct Slope {
+  vec<T> invstd, slope, offset;
+  PYFAST_INLINE explicit Slope(RowGradient<T> s)
+      : invstd(s.statistics.invstd), slope(s.slope), offset(s.offset) {}
+  PYFAST_INLINE vec<T> operator()(vec<T> gw, vec<T> d) const {  // of d = x - origin
+    return invstd * fma(-d, slope, gw - offset);
+  }
 };
 
 template <class T>
@@ -29,42 +41,41 @@ void forward(T* y, const T* x, std::int64_t n, const T* w, const T* b, RowStatis
   });
 }
 
-constexpr std::int64_t kRun = 4096;  // values summed in T before double takes over
-constexpr int kSums = 4;
-
 template <class T>
 void sums(const T* g, const T* x, std::int64_t n, const T* w, RowStatistics<T> s, const T* dx,
           double* totals) {
   constexpr int size = vec<T>::size;
   const Spread<T> xhat(s);
   const vec<T> one(T{1});
-  totals[0] = totals[1] = 0;
-  for (std::int64_t start = 0; start < n; start += kRun) {
-    const std::int64_t end = n - start < kRun ? n : start + kRun;
-    vec<T> sum[kSums], weighted[kSums];
-    const auto step = [&](int k, std::int64_t i, int lanes) PYFAST_INLINED {
-      fetch(dx + i);
-      const vec<T> gw = load(g + i, lanes) * (w ? load(w + i, lanes) : one);
-      sum[k] += gw;
-      weighted[k] = fma(gw, xhat(load(x + i, lanes)), weighted[k]);
-    };
-    std::int64_t i = start;
-    for (; i + kSums * size <= end; i += kSums * size)
+  WideSum<T> sum, weighted;
+  // four vectors from i on; of all but the last ones each is whole
+  const auto step = [&](std::int64_t i, auto at) PYFAST_INLINED {
+    vec<T> gw[4], from[4];
 #pragma GCC unroll 4
-      for (int k = 0; k < kSums; ++k) step(k, i + k * size, size);
-    for (; i < end; i += size) step(0, i, static_cast<int>(end - i < size ? end - i : size));
-    totals[0] += lane_sum((sum[0] + sum[1]) + (sum[2] + sum[3]));
-    totals[1] += lane_sum((weighted[0] + weighted[1]) + (weighted[2] + weighted[3]));
-  }
+    for (int k = 0; k < 4; ++k) {
+      fetch(dx + i + k * size);
+      gw[k] = at(g, i + k * size) * (w ? at(w, i + k * size) : one);
+      from[k] = xhat(at(x, i + k * size));
+    }
+    sum.add(gw[0], gw[1], gw[2], gw[3]);
+    weighted.add(fma(gw[0], from[0], gw[1] * from[1]) + fma(gw[2], from[2], gw[3] * from[3]));
+  };
+  std::int64_t i = 0;
+  for (; i + 4 * size <= n; i += 4 * size)
+    step(i, [](const T* p, std::int64_t j) PYFAST_INLINED { return vec<T>::load(p + j); });
+  if (i < n)
+    step(i, [n](const T* p, std::int64_t j) PYFAST_INLINED { return load_within(p, j, n); });
+  totals[0] = sum.total();
+  totals[1] = weighted.total();
 }
 
 template <class T>
 void backward(T* dx, const T* g, const T* x, std::int64_t n, const T* w, RowGradient<T> s) {
-  const Spread<T> xhat(s.statistics);
-  const vec<T> one(T{1}), a(s.mean_g), b(s.mean_gx);
+  const Slope<T> slope(s);
+  const vec<T> one(T{1}), origin(s.statistics.origin);
   for_each_vector<T>(n, [&](std::int64_t i, int lanes) PYFAST_INLINED {
     const vec<T> gw = load(g + i, lanes) * (w ? load(w + i, lanes) : one);
-    store(fma(gw, xhat.invstd, -fma(xhat(load(x + i, lanes)), b, a)), dx + i, lanes);
+    store(slope(gw, load(x + i, lanes) - origin), dx + i, lanes);
   });
 }
 
@@ -87,10 +98,9 @@ PYFAST_INLINE void backward_rows(T* dx, const T* g, const T* x, std::int64_t str
       const std::int64_t at = r * stride + i;
       fetch_to_l2(g + at + R * stride);
       fetch_to_l2(x + at + R * stride);
-      const vec<T> gi = load(g + at, lanes), xhat = spread(load(x + at, lanes));
-      const vec<T> rest = fma(xhat, vec<T>(s[r].mean_gx), vec<T>(s[r].mean_g));
-      store(fma(gi * wi, spread.invstd, -rest), dx + at, lanes);
-      weights = fma(gi, xhat, weights);
+      const vec<T> gi = load(g + at, lanes), d = load(x + at, lanes) - spread.origin;
+      store(Slope<T>(s[r])(gi * wi, d), dx + at, lanes);
+      weights = fma(gi, spread.of(d), weights);
       biases += gi;
     }
     store(weights, dw + i, lanes);
@@ -214,10 +224,10 @@ PYFAST_INLINE void short_statistics(std::int64_t rows, const double* mean, const
     (vec<double>(1.0) / sqrt(v + vec<double>(eps))).store(invstd + r);
   }
   for (std::int64_t r = 0; r < rows; ++r) {
-    const T rounded = static_cast<T>(mean[r]);
-    const double rest = mean[r] - double{rounded};  // NaN of an infinity
+    const T origin = origin_of<T>(mean[r], var[r]);
+    const double rest = mean[r] - double{origin};  // NaN of an infinity
     const bool shifted = rest < 0 || rest > 0;
-    s[r] = {rounded, static_cast<T>(invstd[r]), static_cast<T>(shifted ? -rest * invstd[r] : 0.0)};
+    s[r] = {origin, static_cast<T>(invstd[r]), static_cast<T>(shifted ? -rest * invstd[r] : 0.0)};
   }
 }
 

@@ -1,12 +1,15 @@
 // Statistics and sums per plane, shared by batch, instance and group normalisation.
 #pragma once
 
+#include <bit>
 #include <cmath>
+#include <cstdint>
 
 #include "core/memory.h"
 #include "ops/norm/kernel.h"
 #include "ops/norm/merge.h"
 #include "ops/norm/operands.h"
+#include "ops/norm/origin.h"
 #include "ops/norm/pieces.h"
 
 namespace pyfast {
@@ -29,7 +32,12 @@ void plane_statistics(MomentsOf<T> moments_of, const T* x, std::int64_t images,
   }
 }
 
-// Per channel: sum of dz and sum of dz (x - mean), the mean being affine's.
+template <class T>
+Affine<T> from(Affine<T> a, std::int64_t i) {
+  return {a.origin + i, a.scale + i, a.scale_rest + i, a.shift + i, a.centre + i};
+}
+
+// Per channel: sum of dz and sum of dz (x - centre), the centre being affine's.
 template <class T>
 void plane_sums(const T* g, const T* x, std::int64_t images, std::int64_t channels,
                 std::int64_t length, Affine<T> affine, Activation activation, double* sum,
@@ -39,8 +47,7 @@ void plane_sums(const T* g, const T* x, std::int64_t images, std::int64_t channe
   const auto& kernels = norm_plane_kernels<T>();
   pieces.for_each(2, [&](std::int64_t item, std::int64_t c, std::int64_t offset, std::int64_t runs,
                          std::int64_t n) {
-    kernels.sums(g + offset, x + offset, runs, pieces.stride(), n,
-                 {affine.mean + c, affine.scale + c, affine.shift + c}, activation,
+    kernels.sums(g + offset, x + offset, runs, pieces.stride(), n, from(affine, c), activation,
                  partial.data() + 2 * item);
   });
   for (std::int64_t c = 0; c < channels; ++c) {
@@ -52,34 +59,65 @@ void plane_sums(const T* g, const T* x, std::int64_t images, std::int64_t channe
   }
 }
 
+struct SetStatistics {
+  double mean, var, invstd;
+  SetStatistics(double m, double v, double eps) : mean(m), var(v), invstd(1 / std::sqrt(v + eps)) {}
+};
+
 // Affine and AffineGradient of `n` planes or columns, filled one by one.
 template <class T>
 class Coefficients {
  public:
-  explicit Coefficients(std::int64_t n) : n_(n), data_(6 * n) {}
+  explicit Coefficients(std::int64_t n) : n_(n), data_(10 * n) {}
 
   // y = (x - mean) invstd weight + bias, split so that T loses nothing: see Affine.
-  void set(std::int64_t i, double mean, double invstd, double weight, double bias) {
-    const T rounded = static_cast<T>(mean);
-    const double scale = invstd * weight;
-    data_[i] = rounded;
-    data_[n_ + i] = static_cast<T>(scale);
-    data_[2 * n_ + i] = static_cast<T>(std::isfinite(mean) ? bias - rest(i, mean) * scale : bias);
+  void set(std::int64_t i, const SetStatistics& s, double weight, double bias) {
+    const double scale = s.invstd * weight;
+    put(0, i, origin_of<T>(s.mean, s.var));
+    put_split(1, i, scale);
+    put(3, i, std::isfinite(s.mean) ? bias - (s.mean - at(0, i)) * scale : bias);
+    put(4, i, s.mean);
   }
-  // dx = a dz + b (x - mean) + c, with the exact mean.
-  void set_gradient(std::int64_t i, double mean, double a, double b, double c) {
-    data_[3 * n_ + i] = static_cast<T>(a);
-    data_[4 * n_ + i] = static_cast<T>(b);
-    data_[5 * n_ + i] = static_cast<T>(c - b * rest(i, mean));
+  // dx = scale (a dz + b (x - mean) + c) of sets of `count` values, with the exact mean. The terms
+  // of few values nearly cancel, and are rounded least before they are scaled; of many only the
+  // scale's rounding would count, which they share. A power of two is left outside, so that b does
+  // not underflow where x is large.
+  void set_gradient(std::int64_t i, double count, double mean, double scale, double a, double b,
+                    double c) {
+    const double unit = unit_of(scale, count < kFew), rest = scale / unit;
+    put(5, i, unit);
+    put_split(6, i, a * rest);
+    put(8, i, b * rest);
+    put(9, i, (c - b * (mean - at(0, i))) * rest);
   }
-  // What rounding took from the mean: x - mean = (x - rounded) - rest.
-  double rest(std::int64_t i, double mean) const { return mean - double{data_[i]}; }
+  // What rounding took from the mean: x - mean = (x - centre) - rest.
+  double rest(std::int64_t i, double mean) const { return mean - at(4, i); }
 
-  Affine<T> affine(std::int64_t i = 0) const { return {at(0, i), at(1, i), at(2, i)}; }
-  AffineGradient<T> gradient(std::int64_t i = 0) const { return {at(3, i), at(4, i), at(5, i)}; }
+  Affine<T> affine(std::int64_t i = 0) const {
+    return {row(0) + i, row(1) + i, row(2) + i, row(3) + i, row(4) + i};
+  }
+  AffineGradient<T> gradient(std::int64_t i = 0) const {
+    return {row(5) + i, row(6) + i, row(7) + i, row(8) + i, row(9) + i};
+  }
 
  private:
-  const T* at(std::int64_t row, std::int64_t i) const { return data_.data() + row * n_ + i; }
+  static constexpr double kFew = 32;
+
+  // The scale itself or the power of two below it; 1 where there is none.
+  static double unit_of(double scale, bool whole) {
+    const double power =
+        std::bit_cast<double>(std::bit_cast<std::uint64_t>(scale) & 0x7ffull << 52);
+    if (power == 0 || !std::isfinite(power)) return 1;
+    return whole ? scale : power;
+  }
+  const T* row(std::int64_t k) const { return data_.data() + k * n_; }
+  double at(std::int64_t k, std::int64_t i) const { return double{row(k)[i]}; }
+  void put(std::int64_t k, std::int64_t i, double x) { data_[k * n_ + i] = static_cast<T>(x); }
+  // Rounded, and what rounding took from it in the row behind.
+  void put_split(std::int64_t k, std::int64_t i, double x) {
+    put(k, i, x);
+    put(k + 1, i, std::isfinite(at(k, i)) ? x - at(k, i) : 0);
+  }
 
   std::int64_t n_;
   Workspace<T> data_;

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "ops/norm/origin.h"
 #include "ops/norm/planes.h"
 
 namespace pyfast {
@@ -17,11 +18,11 @@ constexpr std::int64_t kSharedWidth = 8192;  // wider samples have no partial su
 
 template <class T>
 RowStatistics<T> statistics_of(double mean, double var, double eps) {
-  const T rounded = static_cast<T>(mean);
-  const double rest = std::isfinite(mean) ? mean - double{rounded} : 0;
+  const T origin = origin_of<T>(mean, var);
+  const double rest = std::isfinite(mean) ? mean - double{origin} : 0;
   const double invstd = 1 / std::sqrt(var + eps);
   // zero where there is nothing to shift, also by an infinite invstd
-  return {rounded, static_cast<T>(invstd), static_cast<T>(rest == 0 ? 0 : -rest * invstd)};
+  return {origin, static_cast<T>(invstd), static_cast<T>(rest == 0 ? 0 : -rest * invstd)};
 }
 
 template <class T>
@@ -100,16 +101,6 @@ void long_rows_forward(const Rows& rows, double eps, T* y, const T* x, const T* 
                  });
 }
 
-// What grad_input of one row needs (Ba, Kiros and Hinton 2016, section 3, differentiated).
-template <class T>
-RowGradient<T> row_gradient(const RowKernels<T>& kernels, const Rows& rows, const T* g, const T* x,
-                            const T* w, const T* dx, RowStatistics<T> s) {
-  double sums[2];
-  kernels.sums(g, x, rows.length, w, s, dx, sums);
-  const double scale = double{s.invstd} / static_cast<double>(rows.length);
-  return {s, static_cast<T>(rows.rms ? 0 : sums[0] * scale), static_cast<T>(sums[1] * scale)};
-}
-
 // What the parts of rows_backward share.
 template <class T>
 struct Backward {
@@ -121,10 +112,19 @@ struct Backward {
   const Workspace<RowStatistics<T>>& statistics;
   const RowKernels<T>& kernels = norm_row_kernels<T>();
 
+  // What grad_input of one row needs (Ba, Kiros and Hinton 2016, section 3, differentiated).
   RowGradient<T> gradient(std::int64_t r) const {
     const std::int64_t at = r * rows.length;
-    return row_gradient(kernels, rows, g + at, x + at, offset(w, r % rows.groups * rows.length),
-                        dx + at, statistics_of<T>(mean[r], var[r], eps));
+    const RowStatistics<T> s = statistics_of<T>(mean[r], var[r], eps);
+    double sums[2];
+    kernels.sums(g + at, x + at, rows.length, offset(w, r % rows.groups * rows.length), s, dx + at,
+                 sums);
+    const double n = static_cast<double>(rows.length), invstd = 1 / std::sqrt(var[r] + eps);
+    // the kernel's xhat have the rounding of invstd in common
+    const double mean_gx = sums[1] / n * (invstd / double{s.invstd});
+    const double rest = rows.rms ? 0 : (double{s.origin} - mean[r]) * invstd;
+    const double constant = rows.rms ? 0 : sums[0] / n + rest * mean_gx;
+    return {s, static_cast<T>(invstd * mean_gx), static_cast<T>(constant)};
   }
   void input(std::int64_t first_sample, std::int64_t samples) const {
     const std::int64_t n = rows.length;
