@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from precision import error
 
 import pyfast as pf
 from pyfast import _core
@@ -188,6 +189,27 @@ def test_errs_no_more_than_pytorch(kind: str, shape: tuple[int, ...]) -> None:
     x, w = normal(2, channels, height, width), normal(filters, channels, 3, 3, seed=1)
     ours, theirs = errors(*KINDS[kind](x, w), padding)
     assert ours <= 1.1 * theirs
+
+
+@pytest.mark.skipif(_core.isa() == "scalar", reason="as above")
+@pytest.mark.parametrize("size", [1e3, 1e4])
+@pytest.mark.parametrize(("of_input", "of_weight"), [(True, False), (False, True), (True, True)])
+@pytest.mark.parametrize("channels", [32, 40, 64, 256])
+def test_an_outlier_costs_its_neighbours_no_bits(
+    channels: int, of_input: bool, of_weight: bool, size: float
+) -> None:
+    """Each output against its own size: the outlier's would hide the others' errors."""
+    x, w = normal(2, channels, 15, 16), normal(64, channels, 3, 3, seed=1)
+    if of_input:
+        x[1, 5, 6, 8] = size
+    if of_weight:
+        w[3, 7, 1, 2] = size
+    a, b = torch.from_numpy(x), torch.from_numpy(w)
+    want = torch.conv2d(a.double(), b.double(), None, 1, 1).numpy()
+    theirs = torch.conv2d(a, b, None, 1, 1).numpy()
+    found = error("output", pf.ops.conv2d(x, w, None, 1, 1), [theirs], want)
+    assert found is not None
+    assert found.ratio <= 1.1
 
 
 @pytest.mark.skipif(_core.isa() == "scalar", reason="as above")

@@ -97,6 +97,7 @@ struct LanesSource {
   const std::int64_t* offsets;
   std::int64_t row_step;                 // between rows of points
   std::int64_t ahead;                    // what will be read next, fetched into L2
+  std::int64_t run;                      // depths of a sum from zero
   const std::int64_t* points = nullptr;  // where each is, if they are anywhere
 };
 

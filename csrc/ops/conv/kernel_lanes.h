@@ -41,23 +41,34 @@ PYFAST_INLINE void lanes_step(typename vec<T>::native (&sums)[points * vectors],
   });
 }
 
-// step(sums, offset, weights) for every depth; sums of short stretches are added up.
+// step(sums, offset, weights) for every depth; sums of `run` of them are added up, and theirs to
+// what is there.
 template <class T, int points, int vectors, class Step>
-PYFAST_INLINE void lanes_sums(std::int64_t depth, const std::int64_t* offsets, const T* weights,
-                              T* tile, bool accumulate, Step step) {
+PYFAST_INLINE void lanes_sums(std::int64_t depth, std::int64_t run, const std::int64_t* offsets,
+                              const T* weights, T* tile, bool accumulate, Step step) {
   constexpr int w = vec<T>::size, all = points * vectors, line = 64 / static_cast<int>(sizeof(T));
   if (accumulate)
     for (int i = 0; i < all * w; i += line) __builtin_prefetch(tile + i);
-  typename vec<T>::native sums[all] = {};
-  std::int64_t d = 0;
-  for (; d + 2 <= depth; d += 2, weights += 2 * vectors * w) {
-    step(sums, offsets[d], weights);
-    step(sums, offsets[d + 1], weights + vectors * w);
+  alignas(64) T part[all * w];
+  for (bool first = true; depth > 0; depth -= run, first = false) {
+    typename vec<T>::native sums[all] = {};
+    const std::int64_t* const end = offsets + (depth < run ? depth : run);
+    for (; offsets + 2 <= end; offsets += 2, weights += 2 * vectors * w) {
+      step(sums, offsets[0], weights);
+      step(sums, offsets[1], weights + vectors * w);
+    }
+    if (offsets < end) {
+      step(sums, *offsets++, weights);
+      weights += vectors * w;
+    }
+    const auto add = [&](const T* to) PYFAST_INLINED {
+      unroll<all>([&](auto i) PYFAST_INLINED { sums[i] += vec<T>::load(to + i * w).v; });
+    };
+    if (!first) add(part);
+    if (depth <= run && accumulate) add(tile);
+    T* const to = depth <= run ? tile : part;
+    unroll<all>([&](auto i) PYFAST_INLINED { vec<T>(sums[i]).store(to + i * w); });
   }
-  if (d < depth) step(sums, offsets[d], weights);
-  if (accumulate)
-    unroll<all>([&](auto i) PYFAST_INLINED { sums[i] += vec<T>::load(tile + i * w).v; });
-  unroll<all>([&](auto i) PYFAST_INLINED { vec<T>(sums[i]).store(tile + i * w); });
 }
 
 template <class T, int stride, int rows, int cols, int vectors>
@@ -65,7 +76,7 @@ void lanes_micro(std::int64_t depth, const LanesSource<T>& source, const T* weig
                  bool accumulate) {
   constexpr int points = rows * cols;
   const LanesSource<T> s = source;
-  lanes_sums<T, points, vectors>(depth, s.offsets, weights, tile, accumulate,
+  lanes_sums<T, points, vectors>(depth, s.run, s.offsets, weights, tile, accumulate,
                                  [&](auto& sums, std::int64_t offset, const T* b) PYFAST_INLINED {
                                    const T* a = s.data + offset;
                                    __builtin_prefetch(a + s.ahead);
@@ -82,7 +93,7 @@ void lanes_micro_anywhere(std::int64_t depth, const LanesSource<T>& source, cons
   const T* point[points];
   unroll<points>([&](auto r) PYFAST_INLINED { point[r] = source.data + source.points[r]; });
   const T* const ahead = point[0] + source.ahead;
-  lanes_sums<T, points, vectors>(depth, source.offsets, weights, tile, accumulate,
+  lanes_sums<T, points, vectors>(depth, source.run, source.offsets, weights, tile, accumulate,
                                  [&](auto& sums, std::int64_t offset, const T* b) PYFAST_INLINED {
                                    __builtin_prefetch(ahead + offset);
                                    lanes_step<T, points, vectors>(

@@ -3,6 +3,7 @@
 #include "ops/conv/winograd.h"
 #include "simd/deinterleave.h"
 #include "simd/loop.h"
+#include "simd/sums.h"
 
 namespace pyfast::PYFAST_ISA {
 
@@ -90,12 +91,13 @@ PYFAST_INLINE void see_filters(const vec<float> (&g)[9], int l, WinogradFilters&
   b::native largest, all;
   __builtin_memcpy(&largest, seen.largest + l, sizeof largest);
   __builtin_memcpy(&all, seen.bits + l, sizeof all);
-  vec<float> nonzero, corners, edges;
+  vec<float> nonzero, sum, corners, edges;
   unroll<9>([&](auto k) PYFAST_INLINED {
     const b::native x = b::of(g[k]) & ~b::kSign;
     largest = x > largest ? x : largest;
     all |= x;
     nonzero += select(g[k] != vec<float>(), vec<float>(1.0f), vec<float>());
+    sum += abs(g[k]);
     constexpr bool row = k / 3 == 1, col = k % 3 == 1;
     if constexpr (!row && !col) corners = fma(g[k], g[k], corners);
     if constexpr (row != col) edges = fma(g[k], g[k], edges);
@@ -106,6 +108,7 @@ PYFAST_INLINE void see_filters(const vec<float> (&g)[9], int l, WinogradFilters&
                        PYFAST_INLINED { (vec<float>::load(sum + l) + x).store(sum + l); };
   const vec<float> middle = g[4] * g[4];
   add(seen.nonzero, nonzero);
+  add(seen.sums, sum);
   add(seen.squares, middle + edges + corners);
   add(seen.weighed, middle + vec<float>(2.0f) * edges + vec<float>(4.0f) * corners);
 }
@@ -133,6 +136,7 @@ void winograd_weights(const float* taps, const int* order, std::int64_t channels
 
 template <class T>
 void look(const T* x, std::int64_t n, WinogradNumbers& seen) {
+  constexpr int w = vec<T>::size;
   std::uint32_t largest = seen.largest, all = seen.bits, zeros = 0;
   for (std::int64_t i = 0; i < n; ++i) {
     std::uint32_t bits;
@@ -145,6 +149,18 @@ void look(const T* x, std::int64_t n, WinogradNumbers& seen) {
   seen.largest = largest;
   seen.bits = all;
   seen.nonzero += n - static_cast<std::int64_t>(zeros);
+  vec<T> sums[2], squares[2];
+  for (std::int64_t i = 0; i < n; i += 2 * w)
+    for (int j = 0; j < 2; ++j) {
+      const std::int64_t left = n - i - j * w;
+      const vec<T> v = vec<T>::load(x + i + j * w, left > w   ? w
+                                                   : left < 0 ? 0
+                                                              : static_cast<int>(left));
+      sums[j] += abs(v);
+      squares[j] = fma(v, v, squares[j]);
+    }
+  seen.sum += lane_sum(sums[0] + sums[1]);
+  seen.squares += lane_sum(squares[0] + squares[1]);
 }
 
 // B' along a row of the plane, for neighbouring tiles in the lanes.

@@ -57,6 +57,7 @@ struct WinogradFit {
   std::uint32_t largest = 0;  // bits of the largest magnitude
   int zeros = 0;              // low bits that no weight of some filter has
   double density = 1;         // of weights that are not 0, less where corners outweigh the rest
+  double evenness = 1;        // of a filter's weights
 };
 struct WinogradPanels {
   Workspace<float> items;

@@ -32,13 +32,14 @@ struct WinogradNumbers {
   std::uint32_t largest = 0;  // bits of the largest magnitude
   std::uint32_t bits = 0;     // set in any
   std::int64_t nonzero = 0;
+  double sum = 0, squares = 0;  // of magnitudes
 };
 
-// The same of a panel's filters, and their squares: plain, and by how often a tap is seen by the
+// The same of a panel's filters, their squares plain and by how often a tap is seen by the
 // sums (4, 2, 1 times at corners, edges, the middle).
 struct WinogradFilters {
   std::uint32_t largest[kMaxRows], bits[kMaxRows];
-  float nonzero[kMaxRows], squares[kMaxRows], weighed[kMaxRows];
+  float nonzero[kMaxRows], sums[kMaxRows], squares[kMaxRows], weighed[kMaxRows];
 };
 
 // sums[p * lanes + l] = sum over d < depth of source[d * pitch + p] * weights[d * lanes + l]
