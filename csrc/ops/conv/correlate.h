@@ -36,9 +36,10 @@ struct Correlation {
   // So many products are one chain of multiply-adds, and chains' sums added up. PyTorch adds up
   // long sums in a row, save where it spreads a product of matrices over an image (a gradient, or
   // a transposed convolution): there an output is a sum over taps of sums over channels.
+  bool spreads() const { return y.step < 0 && taps() > 1; }
   std::int64_t chain() const {
     const std::int64_t depth = in * taps();
-    if (y.step > 0 || taps() == 1) return std::clamp<std::int64_t>(depth / 4, 32, 80);
+    if (!spreads()) return std::clamp<std::int64_t>(depth / 4, 32, 80);
     return std::clamp<std::int64_t>(
         static_cast<std::int64_t>(1.4 * std::sqrt(static_cast<double>(depth))), 24, 80);
   }

@@ -3,7 +3,6 @@
 // somewhere, and the maps' gradient is turned so that those of a point stand side by side. A tile
 // sums a few rows times vectors of maps over the points of the stretch; nothing is gathered.
 #include <algorithm>
-#include <cmath>
 
 #include "core/parallel.h"
 #include "gemm/kernel.h"
@@ -15,6 +14,8 @@ namespace pyfast {
 namespace {
 
 constexpr std::int64_t kPoints = 448;            // of a stretch
+constexpr std::int64_t kDepth = 128;             // of it summed at a time: a panel of maps in L1,
+constexpr std::int64_t kChain = 32;              // as sums of chains of products
 constexpr std::int64_t kItemBytes = 1536 << 10;  // operands and sums, in L2
 constexpr std::int64_t kItems = 8;               // that keep several threads busy
 constexpr double kMostProducts = 5e8;            // of an item, before signals are looked for
@@ -30,8 +31,7 @@ class LanesWeights {
         gemm_(gemm_kernels<T>()),
         lanes_(std::min<std::int64_t>(kernels_.weight_vectors * gemm_.width,
                                       round_up(g.maps, gemm_.width))),
-        plan_(gather_axis(g.y), gather_axis(g.x), g.batch, image, kPoints, 1),
-        chain_(chain_of(g.batch * g.pixels())) {
+        plan_(gather_axis(g.y), gather_axis(g.x), g.batch, image, kPoints, 1) {
     cut();
   }
 
@@ -62,11 +62,6 @@ class LanesWeights {
   }
   static std::int64_t round_up(std::int64_t n, std::int64_t unit) {
     return ceil_div(n, unit) * unit;
-  }
-  // One chain of products and those of the chains' sums after each other round least at the root.
-  static std::int64_t chain_of(std::int64_t points) {
-    return std::clamp<std::int64_t>(
-        static_cast<std::int64_t>(1.4 * std::sqrt(static_cast<double>(points))), 32, 64);
   }
   std::int64_t block_sums() const { return block_c_ * g_.taps() * block_o_; }
 
@@ -136,7 +131,7 @@ class LanesWeights {
         for (std::int64_t c = 0; c < b.cols; ++c) x.points[count++] = plan_.point(n, y, c);
     const T* const source = source_of(b, x);
     turn(b, x, count);
-    const std::int64_t depth = even_pieces(count, chain_);
+    const std::int64_t depth = even_pieces(count, kDepth);
     for (std::int64_t d = 0; d < count; d += depth)
       multiply(x, source, d, std::min(depth, count - d), count, accumulate || d > 0, sums);
   }
@@ -175,7 +170,8 @@ class LanesWeights {
     const std::int64_t all = x.rows.size(), most = kernels_.weight_rows;
     for (std::int64_t o = 0; o < x.maps; o += lanes_) {
       const std::int64_t lanes = width(x.maps - o), vectors = lanes / gemm_.width;
-      LanesSource<T> from{source, x.points.data() + d, 0, plan_.channel_pitch()};
+      LanesSource<T> from{source, x.points.data() + d, 0, plan_.channel_pitch(),
+                          even_pieces(depth, kChain)};
       T* const to = sums + o * block_c_ * g_.taps();
       for (std::int64_t r = 0; r < all; r += most) {
         from.points = x.rows.data() + r;
@@ -224,7 +220,6 @@ class LanesWeights {
   const GemmKernels<T>& gemm_;
   std::int64_t lanes_;  // maps of a panel
   LanesPlan plan_;
-  std::int64_t chain_;  // points summed at a time
   std::int64_t block_c_ = 0, block_o_ = 0, c_blocks_ = 0, o_blocks_ = 0;
   std::int64_t splits_ = 0, rounds_ = 0;  // of the stretches: side by side, one after the other
 };
