@@ -85,7 +85,7 @@ std::unique_ptr<const typename Format::Panels> pack_all(const Format& format, in
 // By digits; false, and nothing is done, where a sample of the operands or the whole of the shared
 // one does not suit them.
 bool gemm_by_digits(const Problem<float>& p) {
-  const DigitFormat format;
+  const DigitFormat format{std::min(kAmxSummed, 2 * p.chain)};
   const AmxSide<DigitFormat> a(format, p.a, p.m, true);
   const AmxSide<DigitFormat> b(format, p.b, p.n, false,
                                p.b.digits ? p.b.digits(p.b.context) : nullptr);

@@ -2,6 +2,7 @@
 // panels are packed and multiplied: all that AmxEngine does not do alike for both.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 
 #include "gemm/amx.h"
@@ -60,6 +61,7 @@ struct DigitFormat {
   using Item = std::int8_t;
   using Seen = DigitSpread;
   using Panels = AmxDigits;
+  std::int64_t summed = kAmxSummed;  // in a row, by the multiply-adds they are held against
 
   // Adding up more than some ten blocks of non-negative products rounds more than PyTorch does.
   AmxDepths depths() const { return {kAmxDigits, kAmxDigitDepth, 384, 768}; }
@@ -68,7 +70,7 @@ struct DigitFormat {
   }
   void pack(Item* panel, const AmxRows& rows, Seen& seen) const;
   int products(const Seen& a, const Seen& b, std::int64_t depth) const {
-    return amx_digit_products(a, b, depth);
+    return amx_digit_products(a, b, depth, std::min(depth, summed));
   }
   bool hopeless(const Seen& seen, std::int64_t depth) const;
   void multiply(const AmxRun<Item>& run) const;

@@ -73,6 +73,7 @@ class Engine {
       : kernels_(gemm_kernels<T>()),
         plan_(plan),
         depth_(problem.k),
+        chain_(problem.chain),
         sink_(problem.c),
         a_{problem.a, problem.m, plan.rows, 1},
         b_{problem.b, problem.n, plan.cols, kernels_.width},
@@ -233,8 +234,16 @@ class Engine {
     const bool whole = step.last && step.total == 0 && sink_.plain && cols == width;
     T* tile = slot ? slot : one_tile;
     T* const out = whole ? sink_.plain + row * sink_.stride + col : tile;
-    micro(height, width)(step.depth, step.a.panel(r, height), step.b.panel(c, width),
-                         step.first ? nullptr : slot, out, whole ? sink_.stride : width, next);
+    const T *a = step.a.panel(r, height), *b = step.b.panel(c, width);
+    const T* start = step.first ? nullptr : slot;
+    MicroNext<T> ahead = next;
+    std::int64_t depth = step.depth;
+    for (; depth > chain_; depth -= chain_, start = tile) {
+      micro(height, width)(chain_, a, b, start, tile, width, ahead);
+      a += chain_ * height, b += chain_ * width;
+      ahead.panel += chain_ / 4 * (64 / std::int64_t{sizeof(T)});
+    }
+    micro(height, width)(depth, a, b, start, out, whole ? sink_.stride : width, ahead);
     if (step.total != 0 && step.ends) {
       kernels_.add(tile + step.total, tile, height * width);
       tile += step.total;
@@ -248,7 +257,7 @@ class Engine {
 
   const GemmKernels<T>& kernels_;
   Plan plan_;
-  std::int64_t depth_;
+  std::int64_t depth_, chain_;
   Sink<T> sink_;
   Operand<T> a_, b_;
   const Operand<T>&shared_, &private_;
@@ -341,7 +350,7 @@ void run_split(const Problem<T>& problem, std::int64_t wanted) {
     plain.c = partial.data() + s * m * n;
     plain.row_stride = n;
     const MatrixSink<T> here(plain);
-    const Problem<T> part{m, n, problem.k, problem.a, problem.b, sink<T>(here)};
+    const Problem<T> part{m, n, problem.k, problem.a, problem.b, sink<T>(here), problem.chain};
     Engine<T>(part, plan).run({s * piece, std::min((s + 1) * piece, problem.k)});
   });
   parallel_for(m, grain_for(splits * n), [&](std::int64_t begin, std::int64_t end) {

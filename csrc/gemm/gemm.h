@@ -87,6 +87,9 @@ struct Problem {
   std::int64_t m, n, k;  // any may be 0; k = 0 gives the sink zeros
   Source<T> a, b;
   Sink<T> c;
+  // Of multiply-adds at most on FMAs, their sums being added up; tiles must be as exact as of twice
+  // as many.
+  std::int64_t chain = 1 << 16;
 };
 
 template <class T>

@@ -2,6 +2,8 @@
 // of a source correlated with a kernel, written to a grid of the target.
 #pragma once
 
+#include <algorithm>
+#include <cmath>
 #include <type_traits>
 
 #include "core/activation.h"
@@ -31,6 +33,16 @@ struct Correlation {
 
   std::int64_t taps() const { return y.taps * x.taps; }
   std::int64_t grid() const { return y.grid * x.grid; }
+  // So many products are one chain of multiply-adds, and chains' sums added up. PyTorch adds up
+  // long sums in a row, save where it spreads a product of matrices over an image (a gradient, or
+  // a transposed convolution): there an output is a sum over taps of sums over channels.
+  bool spreads() const { return y.step < 0 && taps() > 1; }
+  std::int64_t chain() const {
+    const std::int64_t depth = in * taps();
+    if (!spreads()) return std::clamp<std::int64_t>(depth / 4, 32, 80);
+    return std::clamp<std::int64_t>(
+        static_cast<std::int64_t>(1.4 * std::sqrt(static_cast<double>(depth))), 24, 80);
+  }
   // Offset of weight[o, i, ., .] under tap (ty, tx).
   std::int64_t tap_offset(std::int64_t ty, std::int64_t tx) const {
     return (y.first_tap + ty * y.tap_step) * kernel_width + x.first_tap + tx * x.tap_step;

@@ -205,8 +205,11 @@ class Band {
     const std::int64_t rows = std::min(rows_, item.out - r);
     T* const tile = s.first && s.last ? sums : sums + c * item.out + r * cols;
     if (s.last) sink.prefetch(r, rows, column(item) + c, count);
-    kernels_.band_micro[(rows - 1) * gemm_.vectors + cols / w - 1](s.depth, a, s.band + c,
-                                                                   offsets_.data(), tile, !s.first);
+    const auto micro = kernels_.band_micro[(rows - 1) * gemm_.vectors + cols / w - 1];
+    const std::int64_t chain = even_pieces(s.depth, c_.chain());
+    for (std::int64_t k = 0; k < s.depth; k += chain)
+      micro(std::min(chain, s.depth - k), a + k * rows, s.band + c, offsets_.data() + k, tile,
+            !s.first || k > 0);
     if (s.last) sink.store(tile, cols, r, rows, column(item) + c, count);
   }
 

@@ -4,6 +4,7 @@
 #include "core/parallel.h"
 #include "gemm/kernel.h"
 #include "ops/conv/band.h"
+#include "ops/conv/band_plan.h"
 #include "ops/conv/correlate.h"
 
 namespace pyfast {
@@ -18,7 +19,8 @@ class Direct {
         layout_(c.y, c.x),
         offsets_(layout_.offsets()),
         taps_(c.taps()),
-        kernels_(conv_kernels<T>()) {
+        kernels_(conv_kernels<T>()),
+        together_(even_pieces(c.in, c.chain() / c.taps())) {
     for (std::int64_t t = 0; t < c.taps(); ++t)
       taps_[t] = c.tap_offset(layout_.tap(t) / c.x.taps, layout_.tap(t) % c.x.taps);
     in_place_ = c.activation == Activation::none && !c.linear && c.x.target_step == 1 &&
@@ -29,7 +31,7 @@ class Direct {
     const std::int64_t items = c_.batch * c_.groups * c_.out * layout_.blocks();
     const std::int64_t cost = c_.in * layout_.block_size() * (c_.taps() / 4 + 2);
     parallel_for(items, grain_for(cost), [&](std::int64_t begin, std::int64_t end) {
-      const Workspace<T> band(layout_.size()), sums(layout_.block_size()), weights(c_.taps());
+      const Workspace<T> band(layout_.size()), sums(2 * layout_.block_size()), weights(c_.taps());
       for (std::int64_t i = begin; i < end; ++i) {
         const std::int64_t plane = i / layout_.blocks();
         compute(plane / (c_.groups * c_.out), plane % (c_.groups * c_.out),
@@ -51,13 +53,21 @@ class Direct {
     const std::int64_t row_step = c_.y.target_step * c_.target.row;
     T* sums = in_place_ ? c_.target.data + offset : scratch.sums;
     const std::int64_t stride = in_place_ ? row_step : block.cols;
+    T* const chain = scratch.sums + layout_.block_size();
     const T bias = c_.bias ? c_.bias[channel] : T{0};
     for (std::int64_t i = 0; i < c_.in; ++i) {
       const T* plane =
           c_.source.data + n * c_.source.sample + (group * c_.in + i) * c_.source.channel;
       const auto rows = layout_.fill(scratch.band, plane, c_.source, block, offsets_.data());
       gather_weights(scratch.weights, group, channel % c_.out, i);
-      kernels_.direct(rows, scratch.weights, bias, i > 0, sums, stride);
+      if (i < together_) {
+        kernels_.direct(rows, scratch.weights, bias, i > 0, sums, stride);
+        continue;
+      }
+      kernels_.direct(rows, scratch.weights, T{0}, i % together_ > 0, chain, block.cols);
+      if (i % together_ == together_ - 1 || i == c_.in - 1)
+        for (std::int64_t y = 0; y < block.rows; ++y)
+          gemm_kernels<T>().add(sums + y * stride, chain + y * block.cols, block.cols);
     }
     if (in_place_) return;
     gemm::Epilogue<T> e;
@@ -78,6 +88,7 @@ class Direct {
   BandLayout layout_;
   Workspace<std::int64_t> offsets_, taps_;  // of every tap: in the band, and in the weights
   const ConvKernels<T>& kernels_;
+  std::int64_t together_;  // channels of one chain of products
   bool in_place_;
 };
 

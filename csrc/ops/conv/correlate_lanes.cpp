@@ -15,9 +15,9 @@ namespace pyfast {
 
 namespace {
 
-constexpr std::int64_t kPoints = 400;                               // of a block
-constexpr std::int64_t kDepth = 160, kDepthOfOne = 96;              // of a stretch of the sum
-constexpr std::int64_t kRun = 40, kLeastCut = 64, kSmallMap = 400;  // run()
+constexpr std::int64_t kPoints = 400;                   // of a block
+constexpr std::int64_t kDepth = 160, kDepthOfOne = 96;  // of a stretch of the sum
+constexpr std::int64_t kRun = 40, kLeastCut = 64, kSmallMap = 400, kFewStretches = 512;  // run()
 constexpr std::int64_t kSumsBytes = 768 << 10;  // of an item, in L2 beside the band
 constexpr std::int64_t kWeightBytes = 8 << 20;  // packed at a time
 // Items that keep several threads busy, if none computes fewer output channels than it takes to pay
@@ -181,15 +181,17 @@ class Lanes {
     return band;
   }
 
-  // Several stretches are sums of sums anyway. One chain of 147, a first layer's, had up to 1.25
+  // Many stretches are sums of sums anyway. One chain of 147, a first layer's, had up to 1.25
   // times PyTorch's error, and takes 3 % longer cut in four. PyTorch itself cuts sums of groups,
   // and those of 1 x 1 kernels over some small maps: chains of 144 and 70 had 1.7 and 2.5 times its
   // error. 3 x 3 kernels of stride 1 come here for numbers that Winograd's way does not suit.
   std::int64_t run(const Stretch& s) const {
     const bool small = c_.taps() == 1 && c_.grid() < kSmallMap;
     const bool refused = c_.y.taps == 3 && c_.x.taps == 3 && c_.y.stride * c_.x.stride == 1;
-    const bool one = s.first && s.last && (small || s.depth > kLeastCut);
-    if (!one && !refused && c_.groups == 1) return s.depth;
+    const std::int64_t least = c_.taps() == 1 ? kLeastCut + 1 : kLeastCut;
+    const bool few = depth() <= kFewStretches && (small || depth() >= least);
+    if (c_.spreads()) return even_pieces(s.depth, c_.chain());
+    if (!few && !refused && c_.groups == 1) return s.depth;
     return even_pieces(s.depth, small ? kRun / 2 : kRun);
   }
 

@@ -9,6 +9,7 @@
 #include "gemm/gemm.h"
 #include "gemm/kernel.h"
 #include "ops/conv/band.h"
+#include "ops/conv/band_plan.h"
 
 namespace pyfast {
 
@@ -42,6 +43,8 @@ void by_product(const ConvGeometry& g, const Image<const T>& image, const Image<
   constexpr std::int64_t kLeastDepthOfTiles = 256;
   const std::int64_t m = g.maps, n = g.channels * g.taps(), k = g.batch * g.pixels();
   const auto product = k < kLeastDepthOfTiles ? &gemm::fma_gemm<T> : &gemm::gemm<T>;
+  // PyTorch's threads share out the samples, and add up their sums.
+  const std::int64_t chain = k > 0 ? even_pieces(k, std::clamp<std::int64_t>(k / 3, 40, 96)) : 1;
   const Workspace<std::int64_t> samples(g.batch);
   for (std::int64_t i = 0; i < g.batch; ++i) samples[i] = i * maps.sample;
   gemm::for_each_product(g.groups, m, n, k, [&](std::int64_t group) {
@@ -56,7 +59,7 @@ void by_product(const ConvGeometry& g, const Image<const T>& image, const Image<
     e.c = result + group * m * n;
     e.row_stride = n;
     const gemm::MatrixSink<T> c(e);
-    product({m, n, k, gemm::source<T>(a), gemm::source<T>(b), gemm::sink<T>(c)});
+    product({m, n, k, gemm::source<T>(a), gemm::source<T>(b), gemm::sink<T>(c), chain});
   });
 }
 

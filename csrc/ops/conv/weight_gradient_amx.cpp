@@ -23,8 +23,8 @@ constexpr std::int64_t kTile = WeightRows::kRows;
 // Of a stretch: no longer sum of parts on the tiles. Sums of digits are exact, but 16 columns of
 // maps should lie in L1 beside the rows of 16 channels.
 constexpr std::int64_t kPoints = 400, kDigitPoints = 512;
-// What digits are held against (amx_digit_products): PyTorch's sums run over all the points, save
-// those of 1 x 1 kernels.
+// What digits are held against (amx_digit_products): PyTorch's sums run over all the points of a
+// thread, save those of 1 x 1 kernels.
 constexpr std::int64_t kLongestSum = 1024, kLongestOfOneTap = 192;
 constexpr std::int64_t kItemBytes = 1536 << 10;  // operands and sums, in L2
 constexpr std::int64_t kMostPanels = 24;         // of an item's channels, or maps
@@ -46,7 +46,8 @@ class AmxWeights {
         depth_(round_up(plan_.widest(), digits_ ? kAmxDigitDepth : kAmxDepth)),
         pitch_(pitch_of(kAmxDepth)),
         digit_pitch_(pitch_of(kAmxDigitDepth)),
-        summed_(std::min(g.batch * g.pixels(), g.taps() > 1 ? kLongestSum : kLongestOfOneTap)) {
+        summed_(std::min(ceil_div(g.batch * g.pixels(), 2),
+                         g.taps() > 1 ? kLongestSum : kLongestOfOneTap)) {
     cut();
   }
 

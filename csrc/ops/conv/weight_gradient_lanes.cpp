@@ -14,7 +14,8 @@ namespace pyfast {
 namespace {
 
 constexpr std::int64_t kPoints = 448;            // of a stretch
-constexpr std::int64_t kDepth = 128;             // of it summed at a time: a panel of maps in L1
+constexpr std::int64_t kDepth = 128;             // of it summed at a time: a panel of maps in L1,
+constexpr std::int64_t kChain = 32;              // as sums of chains of products
 constexpr std::int64_t kItemBytes = 1536 << 10;  // operands and sums, in L2
 constexpr std::int64_t kItems = 8;               // that keep several threads busy
 constexpr double kMostProducts = 5e8;            // of an item, before signals are looked for
@@ -169,7 +170,8 @@ class LanesWeights {
     const std::int64_t all = x.rows.size(), most = kernels_.weight_rows;
     for (std::int64_t o = 0; o < x.maps; o += lanes_) {
       const std::int64_t lanes = width(x.maps - o), vectors = lanes / gemm_.width;
-      LanesSource<T> from{source, x.points.data() + d, 0, plan_.channel_pitch()};
+      LanesSource<T> from{source, x.points.data() + d, 0, plan_.channel_pitch(),
+                          even_pieces(depth, kChain)};
       T* const to = sums + o * block_c_ * g_.taps();
       for (std::int64_t r = 0; r < all; r += most) {
         from.points = x.rows.data() + r;
@@ -232,7 +234,7 @@ bool prefers_lanes(const ConvGeometry& g) {
   const auto fits = [](const ConvAxis& a) {
     return (a.kernel - 1) * a.dilation < kReach && a.stride < kReach;
   };
-  return g.maps >= gemm_kernels<T>().width && g.maps <= kMostMaps && g.channels > 0 &&
+  return 2 * g.maps >= gemm_kernels<T>().width && g.maps <= kMostMaps && g.channels > 0 &&
          g.batch * g.pixels() >= kPointsThatPay && g.taps() > 0 && g.taps() <= kTaps &&
          (g.taps() > 1 || g.y.stride * g.x.stride == 1) && fits(g.y) && fits(g.x);
 }
