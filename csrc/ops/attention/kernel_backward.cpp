@@ -17,8 +17,8 @@ class Backward {
  public:
   static std::int64_t scratch_size(const AttentionHead<T>& head) {
     const Index width = padded<T>(head.width), value_width = padded<T>(head.value_width);
-    return kAttentionPanel * (2 * width + value_width + 2 * kAttentionKeys) +
-           kAttentionKeys * (3 * width + 2 * value_width) + TileBackward<T>::size(head);
+    return kAttentionPanel * (2 * width + value_width) + whole_blocks(head) * block_size(head) +
+           TileBackward<T>::size(head);
   }
 
   Backward(const AttentionHead<T>& head, const AttentionUpstream<T>& upstream,
@@ -36,13 +36,8 @@ class Backward {
     query_ = take(kAttentionPanel * width_);
     grad_ = take(kAttentionPanel * value_width_);
     grad_query_ = take(kAttentionPanel * width_);
-    weights_ = take(kAttentionPanel * kAttentionKeys);
-    slopes_ = take(kAttentionPanel * kAttentionKeys);
-    keys_ = take(kAttentionKeys * width_);
-    key_rows_ = take(kAttentionKeys * width_);
-    values_ = take(kAttentionKeys * value_width_);
-    grad_keys_ = take(kAttentionKeys * width_);
-    grad_values_ = take(kAttentionKeys * value_width_);
+    blocks_ = scratch;
+    choose(0);
   }
 
   void run(const AttentionRange& range) {
@@ -51,11 +46,40 @@ class Backward {
   }
 
  private:
-  static constexpr Index w = vec<T>::size;
+  static constexpr Index w = vec<T>::size, kMostBlocks = 4;
   using Tile = Left<T>;
   using TurnedTile = Left<T, true>;
 
+  // Blocks of keys that a panel meets together: all of the head's where they are few and stay in
+  // L2, each with what it is packed into; else one.
+  static Index whole_blocks(const AttentionHead<T>& head) {
+    const Index blocks = ceil_div(head.keys, kAttentionKeys);
+    constexpr Index kBytes = 1 << 20, size = sizeof(T);
+    return blocks <= kMostBlocks && blocks * block_size(head) * size <= kBytes ? most(1, blocks)
+                                                                               : 1;
+  }
+  static Index block_size(const AttentionHead<T>& head) {
+    return 2 * kAttentionPanel * kAttentionKeys +
+           kAttentionKeys * (3 * padded<T>(head.width) + 2 * padded<T>(head.value_width));
+  }
+  // Which block's scores, keys, values and gradients are at hand.
+  void choose(Index block) {
+    T* at = blocks_ + block * block_size(head_);
+    const auto take = [&at](Index n) { return std::exchange(at, at + n); };
+    weights_ = take(kAttentionPanel * kAttentionKeys);
+    slopes_ = take(kAttentionPanel * kAttentionKeys);
+    keys_ = take(kAttentionKeys * width_);
+    key_rows_ = take(kAttentionKeys * width_);
+    values_ = take(kAttentionKeys * value_width_);
+    grad_keys_ = take(kAttentionKeys * width_);
+    grad_values_ = take(kAttentionKeys * value_width_);
+    block_ = block;
+  }
+
   void on_registers(const AttentionRange& range) {
+    const bool all = range.key_begin == 0 && range.key_end == head_.keys;
+    if (all && ceil_div(head_.keys, kAttentionKeys) == whole_blocks(head_))
+      return by_whole_rows(range);
     for (Index j = range.key_begin; j < range.key_end; j += kAttentionKeys) {
       const Index columns = least(kAttentionKeys, range.key_end - j);
       bool packed = false;
@@ -65,11 +89,69 @@ class Backward {
         if (seen == Cover::none) continue;
         if (!packed) open_block(b);
         packed = true;
-        add_block(b, seen == Cover::all && columns % w == 0);
+        const bool plain = is_plain(seen, columns);
+        pack_panel(b);
+        find_scores(b, plain);
+        for (Index r = 0; r < b.rows; ++r)
+          if (const Stretch row = stretch(b, r, plain); row.keys.begin < row.keys.end)
+            plain ? row_slopes<false>(b, r, row) : row_slopes<true>(b, r, row);
+        add_gradients(b, plain);
       }
       if (packed) close_block(j, columns);
     }
   }
+
+  // The same where a panel meets all keys together.
+  void by_whole_rows(const AttentionRange& range) {
+    const Index blocks = whole_blocks(head_);
+    const auto block = [&](Index n, Index i) {
+      const Index j = n * kAttentionKeys;
+      return Block{i, least(kAttentionPanel, range.query_end - i), j,
+                   least(kAttentionKeys, range.key_end - j)};
+    };
+    for (Index n = 0; n < blocks; ++n) {
+      choose(n);
+      open_block(block(n, range.query_begin));
+    }
+    for (Index i = range.query_begin; i < range.query_end; i += kAttentionPanel) {
+      Cover seen[kMostBlocks];
+      bool any = false;
+      for (Index n = 0; n < blocks; ++n) {
+        seen[n] = cover_of(head_, block(n, i));
+        any |= seen[n] != Cover::none;
+      }
+      if (!any) continue;
+      pack_panel(block(0, i));
+      const auto each = [&](auto body) {
+        for (Index n = 0; n < blocks; ++n) {
+          if (seen[n] == Cover::none) continue;
+          const Block b = block(n, i);
+          choose(n);
+          body(b, is_plain(seen[n], b.columns));
+        }
+      };
+      each([&](const Block& b, bool plain) { find_scores(b, plain); });
+      for (Index r = 0; r < block(0, i).rows; ++r) {
+        Stretch row[kMostBlocks];
+        Index count = 0;
+        bool masked = false;
+        each([&](const Block& b, bool plain) {
+          row[count] = stretch(b, r, plain);
+          count += row[count].keys.begin < row[count].keys.end;
+          masked |= !plain;
+        });
+        masked ? whole_row_slopes<true>(i + r, row, count)
+               : whole_row_slopes<false>(i + r, row, count);
+      }
+      each([&](const Block& b, bool plain) { add_gradients(b, plain); });
+    }
+    for (Index n = 0; n < blocks; ++n) {
+      choose(n);
+      close_block(n * kAttentionKeys, block(n, range.query_begin).columns);
+    }
+    choose(0);
+  }
+  static bool is_plain(Cover seen, Index columns) { return seen == Cover::all && columns % w == 0; }
 
   void open_block(const Block& b) {
     const Strided<T>&k = head_.key, &v = head_.value;
@@ -79,7 +161,8 @@ class Backward {
     if (to_.query) pack_strips(key_rows_, keys, k.column, k.row, head_.width, b.columns);
     fill(grad_keys_, b.columns * width_, T{0});
     fill(grad_values_, b.columns * value_width_, T{0});
-    keys_finite_ = !masked_ || all_finite<T>({keys, k.row, k.column}, b.columns, head_.width);
+    keys_finite_[block_] =
+        !masked_ || all_finite<T>({keys, k.row, k.column}, b.columns, head_.width);
   }
 
   void close_block(Index j, Index columns) {
@@ -108,9 +191,8 @@ class Backward {
                                  all_finite(grad, b.rows, head_.value_width));
   }
 
-  // `plain`: no score of the block is masked, nor padding.
-  void add_block(const Block& b, bool plain) {
-    pack_panel(b);
+  // Scores and dP. `plain`: no score of the block is masked, nor padding.
+  void find_scores(const Block& b, bool plain) {
     if (!plain) {  // what the band leaves out of the products is read by those of the turned tiles
       fill(weights_, b.rows * kAttentionKeys, T{0});
       fill(slopes_, b.rows * kAttentionKeys, T{0});
@@ -121,13 +203,73 @@ class Backward {
                       b.columns, weights_ + at, kAttentionKeys);
       product_columns(Tile{grad_ + r * value_width_, value_width_}, rows, k.begin, k.end, values_,
                       head_.value_width, b.columns, slopes_ + at, kAttentionKeys);
-      for (Index row = r; row < r + rows; ++row)
-        plain ? differentiate(b, row, k) : differentiate_masked(b, row, k);
+      if (plain) return;
+      for (Index row = r; row < r + rows; ++row) apply_mask(b, row, k);
     });
+  }
+
+  // Scores become multiples of log 2, -inf where a pair is forbidden.
+  void apply_mask(const Block& b, Index r, Keys keys) {
+    const MaskRow<T> mask(head_, b.i + r, b.j, b.columns);
+    T* scores = weights_ + r * kAttentionKeys;
+    for (Index k = keys.begin / w * w; k < keys.end; k += w)
+      mask.apply(vec<T>::load(scores + k), k, unit_, static_cast<T>(kLog2e)).store(scores + k);
+  }
+
+  void add_gradients(const Block& b, bool plain) {
     if (to_.value) add_turned(b, plain, weights_, grad_, value_width_, grad_values_);
     if (to_.key) add_turned(b, plain, slopes_, query_, width_, grad_keys_);
     if (to_.query) add_query(b, plain);
     if (to_.mask) add_mask(b);
+  }
+
+  // A row's scores, which become P, and dP, which becomes dS, and the keys of a block they belong
+  // to; scores are `unit` each in units of log 2.
+  struct Stretch {
+    T *weights, *slopes;
+    Keys keys;
+    T unit;
+    Index j, columns;
+  };
+  Stretch stretch(const Block& b, Index r, bool plain) const {
+    const Index of_span = plain ? 0 : (b.i + r) % kAttentionRows, first = most(0, r - of_span);
+    const Block rows = b.part(first, span_rows(b, first));
+    return {weights_ + r * kAttentionKeys,
+            slopes_ + r * kAttentionKeys,
+            plain ? Keys{0, b.columns} : visible(head_, rows),
+            plain ? unit_ : T{1},
+            b.j,
+            b.columns};
+  }
+
+  // What came out where a mask forbids becomes 0.
+  template <bool masked>
+  PYFAST_INLINE static vec<T> guard(vec<T> exponent, vec<T> x) {
+    return masked ? select(exponent == vec<T>(-kInfinity<T>), vec<T>(), x) : x;
+  }
+
+  // P and dS of a row and a block.
+  template <bool masked>
+  PYFAST_INLINE void row_slopes(const Block& b, Index r, Stretch row) {
+    if (has_whole_row(b, r)) return whole_row_slopes<masked>(b.i + r, &row, 1);
+    const T top = upstream_.row_max[b.i + r], sum = upstream_.row_sum[b.i + r];
+    const vec<T> shift(top == -kInfinity<T> ? T{0} : top), grad_dot(upstream_.grad_dot[b.i + r]);
+    const vec<T> share(sum == T{0} ? T{0} : T{1} / sum);  // the query saw nothing: weights of 0
+    T keep[kAttentionKeys];
+    if (head_.dropout) fill_keep(head_, b.i + r, b.j, b.columns, keep);
+    const vec<T> unit(exponent_unit(row.weights, row.keys, row.unit, top));
+    for (Index k = row.keys.begin / w * w; k < row.keys.end; k += w) {
+      const vec<T> s = fma(vec<T>::load(row.weights + k), unit, -shift);
+      const vec<T> weight = exp2(s) * share;
+      vec<T> kept = weight, slope = vec<T>::load(row.slopes + k);
+      if (head_.dropout) {
+        const vec<T> factor = vec<T>::load(keep + k);
+        kept *= factor;
+        slope *= factor;
+      }
+      guard<masked>(s, kept).store(row.weights + k);
+      guard<masked>(s, weight * (slope - grad_dot)).store(row.slopes + k);
+    }
   }
 
   // Whether the block has all keys that the band leaves query r.
@@ -136,79 +278,58 @@ class Backward {
     return first >= b.j && least(head_.keys - 1, last) < b.j + b.columns;
   }
 
-  void differentiate(const Block& b, Index r, Keys keys) {
-    row_slopes(b, r, keys, PlainExponents<T>{unit_});
-  }
-  void differentiate_masked(const Block& b, Index r, Keys keys) {
-    const MaskRow<T> mask(head_, b.i + r, b.j, b.columns);
-    row_slopes(b, r, keys, MaskedExponents<T>{mask, unit_});
-  }
-
-  // P and dS of one row, from scores and dP.
-  template <class Exponents>
-  PYFAST_INLINE void row_slopes(const Block& b, Index r, Keys keys, Exponents exponents) {
-    if (has_whole_row(b, r)) return whole_row_slopes(b, r, keys, exponents);
-    T *weights = weights_ + r * kAttentionKeys, *slopes = slopes_ + r * kAttentionKeys;
-    const T top = upstream_.row_max[b.i + r], sum = upstream_.row_sum[b.i + r];
-    const vec<T> shift(top == -kInfinity<T> ? T{0} : top), grad_dot(upstream_.grad_dot[b.i + r]);
-    const vec<T> share(sum == T{0} ? T{0} : T{1} / sum);  // the query saw nothing: weights of 0
+  // The same of all keys of a row: P adds up to 1 and dS to 0 but for rounding them once. By the
+  // sum of forward's weights and D of the rounded output, rows of a few keys, whose P is near 1 and
+  // whose dP is near D, had 1.3 to 5 times PyTorch's error.
+  template <bool masked>
+  void whole_row_slopes(Index i, Stretch* row, Index count) {
+    alignas(64) T distances[kMostBlocks * kAttentionKeys];
     T keep[kAttentionKeys];
-    if (head_.dropout) fill_keep(head_, b.i + r, b.j, b.columns, keep);
-    exponents.meet(weights, keys, top);
-    for (Index k = keys.begin / w * w; k < keys.end; k += w) {
-      const vec<T> s = exponents(vec<T>::load(weights + k), shift, k);
-      const vec<T> weight = exp2(s) * share;
-      vec<T> kept = weight, slope = vec<T>::load(slopes + k);
-      if (head_.dropout) {
-        const vec<T> factor = vec<T>::load(keep + k);
-        kept *= factor;
-        slope *= factor;
-      }
-      exponents.guard(s, kept).store(weights + k);
-      exponents.guard(s, weight * (slope - grad_dot)).store(slopes + k);
-    }
-  }
-
-  // The same where the block holds all keys of the row: P adds up to 1 and dS to 0 but for rounding
-  // them once. By the sum of forward's weights and D of the rounded output, rows of a few keys,
-  // whose P is near 1 and whose dP is near D, had 1.3 to 5 times PyTorch's error.
-  template <class Exponents>
-  PYFAST_INLINE void whole_row_slopes(const Block& b, Index r, Keys keys, Exponents exponents) {
-    T *weights = weights_ + r * kAttentionKeys, *slopes = slopes_ + r * kAttentionKeys;
-    alignas(64) T distances[kAttentionKeys], keep[kAttentionKeys];
-    if (head_.dropout) fill_keep(head_, b.i + r, b.j, b.columns, keep);
-    const Index first = keys.begin / w * w;
+    // body(stretch, key, where it is in `distances`)
+    const auto each = [&](auto body) PYFAST_INLINED {
+      for (Index n = 0; n < count; ++n)
+        for (Index k = row[n].keys.begin / w * w; k < row[n].keys.end; k += w)
+          body(row[n], k, distances + n * kAttentionKeys + k);
+    };
     vec<T> tops(-kInfinity<T>), sums, dots;
-    for (Index k = first; k < keys.end; k += w)
-      tops = max(exponents(vec<T>::load(weights + k), vec<T>(), k), tops);
+    each([&](const Stretch& s, Index k, T*)
+             PYFAST_INLINED { tops = max(vec<T>::load(s.weights + k) * vec<T>(s.unit), tops); });
     const T top = backend::reduce_max(tops.v);
     const vec<T> shift(magnitude(top) < kInfinity<T> ? top : T{0});
-    exponents.meet(weights, keys, top);
-    for (Index k = first; k < keys.end; k += w) {
-      const vec<T> s = exponents(vec<T>::load(weights + k), shift, k);
-      const vec<T> weight = exponents.guard(s, exp2(s));
-      s.store(distances + k);
-      weight.store(weights + k);
-      sums += weight;
+    for (Index n = 0; n < count; ++n) {
+      row[n].unit = exponent_unit(row[n].weights, row[n].keys, row[n].unit, top);
+      if (head_.dropout) drop(i, row[n], keep, row[n].slopes);
     }
+    each([&](const Stretch& s, Index k, T* distance) PYFAST_INLINED {
+      const vec<T> d = fma(vec<T>::load(s.weights + k), vec<T>(s.unit), -shift);
+      const vec<T> weight = guard<masked>(d, exp2(d));
+      d.store(distance);
+      weight.store(s.weights + k);
+      sums += weight;
+    });
     const T sum = reduce_add(sums);
     const vec<T> total(sum), share(sum == T{0} ? T{0} : T{1} / sum);
-    for (Index k = first; k < keys.end; k += w) {
-      const vec<T> s = vec<T>::load(distances + k), weight = vec<T>::load(weights + k);
+    each([&](const Stretch& s, Index k, T* distance) PYFAST_INLINED {
+      const vec<T> d = vec<T>::load(distance), weight = vec<T>::load(s.weights + k);
       const vec<T> near = weight * share;  // exact: weight / total
-      const vec<T> exact = exponents.guard(s, fma(fma(-near, total, weight), share, near));
-      vec<T> slope = vec<T>::load(slopes + k);
-      if (head_.dropout) slope *= vec<T>::load(keep + k);
-      exact.store(weights + k);
-      slope.store(slopes + k);
-      dots += exponents.guard(s, exact * slope);
-    }
+      const vec<T> exact = guard<masked>(d, fma(fma(-near, total, weight), share, near));
+      exact.store(s.weights + k);
+      dots += guard<masked>(d, exact * vec<T>::load(s.slopes + k));
+    });
     const vec<T> dot(reduce_add(dots));
-    for (Index k = first; k < keys.end; k += w) {
-      const vec<T> s = vec<T>::load(distances + k), weight = vec<T>::load(weights + k);
-      if (head_.dropout) (weight * vec<T>::load(keep + k)).store(weights + k);
-      exponents.guard(s, weight * (vec<T>::load(slopes + k) - dot)).store(slopes + k);
-    }
+    each([&](const Stretch& s, Index k, T* distance) PYFAST_INLINED {
+      const vec<T> weight = vec<T>::load(s.weights + k), slope = vec<T>::load(s.slopes + k) - dot;
+      guard<masked>(vec<T>::load(distance), weight * slope).store(s.slopes + k);
+    });
+    if (!head_.dropout) return;
+    for (Index n = 0; n < count; ++n) drop(i, row[n], keep, row[n].weights);
+  }
+
+  // x, of query i and some keys, times what dropout leaves of their weights.
+  void drop(Index i, const Stretch& row, T* keep, T* x) {
+    fill_keep(head_, i, row.j, row.columns, keep);
+    for (Index k = row.keys.begin / w * w; k < row.keys.end; k += w)
+      (vec<T>::load(x + k) * vec<T>::load(keep + k)).store(x + k);
   }
 
   // target[key] += sum over queries of tile[query][key] rows[query].
@@ -239,7 +360,7 @@ class Backward {
                                 k.end, key_rows_, b.columns, head_.width, grad_query_ + r * width_,
                                 width_);
     };
-    if (!plain && !keys_finite_)
+    if (!plain && !keys_finite_[block_])
       add_pairs(b, [&](Index r, Index k) { add(r, 1, {k, k + 1}); });
     else
       for_spans(head_, b, !plain, add);
@@ -275,7 +396,10 @@ class Backward {
   T *weights_, *slopes_;             // tiles [query][key]: scores and P, dP and dS
   T *keys_, *key_rows_, *values_, *grad_keys_,
       *grad_values_;  // the block: strips of keys, features, keys; rows
-  bool keys_finite_ = true, panel_finite_ = true;  // no infinity or NaN in key; in query and grad
+  T* blocks_;
+  Index block_ = 0;
+  bool keys_finite_[kMostBlocks];  // no infinity or NaN in a block of key
+  bool panel_finite_ = true;       // nor in query and grad
   TileBackward<T> tiles_;
 };
 

@@ -30,35 +30,5 @@ PYFAST_INLINE T exponent_unit(T* scores, Keys keys, T unit, T top) {
   return T{1};
 }
 
-// Exponents of a row where nothing is forbidden.
-template <class T>
-struct PlainExponents {
-  T unit;
-
-  PYFAST_INLINE vec<T> operator()(vec<T> s, vec<T> shift, Index) const {
-    return fma(s, vec<T>(unit), -shift);
-  }
-  PYFAST_INLINE void meet(T* scores, Keys keys, T top) {
-    unit = exponent_unit(scores, keys, unit, top);
-  }
-  PYFAST_INLINE static vec<T> guard(vec<T>, vec<T> x) { return x; }
-};
-
-// Those under a mask, rounded in any case: -inf where it forbids, whence guard makes a 0 of
-// whatever else came out there.
-template <class T>
-struct MaskedExponents {
-  const MaskRow<T>& mask;
-  T unit;
-
-  PYFAST_INLINE vec<T> operator()(vec<T> s, vec<T> shift, Index k) const {
-    return mask.apply(s, k, unit, static_cast<T>(kLog2e)) - shift;
-  }
-  PYFAST_INLINE static void meet(T*, Keys, T) {}
-  PYFAST_INLINE static vec<T> guard(vec<T> exponent, vec<T> x) {
-    return select(exponent == vec<T>(-kInfinity<T>), vec<T>(), x);
-  }
-};
-
 }  // namespace
 }  // namespace pyfast::PYFAST_ISA
