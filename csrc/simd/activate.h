@@ -97,7 +97,7 @@ struct Tanh {
   }
   template <class T>
   PYFAST_INLINE vec<T> backward(vec<T> grad, vec<T> y) const {
-    return grad * (constant<T>(1) - y * y);
+    return grad * fma(-y, y, constant<T>(1));
   }
 };
 
@@ -140,7 +140,7 @@ struct GeluTanh {  // x (1 + tanh(c (x + 0.044715 x^3))) / 2, c = sqrt(2 / pi)
 struct Silu {
   template <class T>
   PYFAST_INLINE vec<T> operator()(vec<T> x) const {
-    return x * sigmoid(x);
+    return silu(x);
   }
   template <class T>
   PYFAST_INLINE vec<T> backward(vec<T> grad, vec<T> x) const {
@@ -162,13 +162,25 @@ struct Softplus {  // log(1 + e^x), the identity beyond 20 as in PyTorch
 
 struct Mish {  // x tanh(log(1 + e^x)); with n = e^x (e^x + 2) the tanh is n / (n + 2)
   template <class T>
-  static PYFAST_INLINE vec<T> gating(vec<T> x) {
-    const vec<T> two = constant<T>(2), e = exp(min(constant<T>(40), x)), n = e * (e + two);
-    return n / (n + two);
+  static PYFAST_INLINE vec<T> bounded(vec<T> x) {  // beyond 40 the tanh is 1
+    return min(constant<T>(40), x);
   }
   template <class T>
-  PYFAST_INLINE vec<T> operator()(vec<T> x) const {
-    return x * gating(x);
+  static PYFAST_INLINE vec<T> ratio(vec<T> x) {
+    const vec<T> e = exp(bounded(x));
+    return fma(e, e, e + e);
+  }
+  template <class T>
+  static PYFAST_INLINE vec<T> gating(vec<T> x) {
+    const vec<T> n = ratio(x);
+    return n / (n + constant<T>(2));
+  }
+  template <class T>
+  PYFAST_INLINE vec<T> operator()(vec<T> x) const {  // above 0 as x - 2 x / (n + 2)
+    const vec<T> n = ratio(x), two = constant<T>(2);
+    const mask<T> above = x > vec<T>();
+    const vec<T> part = (select(above, -two, n) * bounded(x)) / (n + two);
+    return select(above, x + part, part);
   }
   template <class T>
   PYFAST_INLINE vec<T> backward(vec<T> grad, vec<T> x) const {

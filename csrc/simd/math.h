@@ -222,7 +222,9 @@ PYFAST_INLINE vec<T> log_sum(vec<T> exponent, vec<T> f, vec<T> correction) {
     const vec<T> tail = polynomial(f, -0.4999998834618277, 0.33333325693185484, -0.2500158297268466,
                                    0.20001973893749497, -0.1660908233205225, 0.14181825270032358,
                                    -0.13242989443629258, 0.12904435204333922, -0.07621778500507816);
-    return fma(exponent, vec<T>(k::ln2_high), fma(f * f, tail, low) + f);
+    // exponent ln2_high is exact, and no smaller than f: so is what rounding takes from their sum
+    const vec<T> high = exponent * vec<T>(k::ln2_high), sum = high + f, lost = f - (sum - high);
+    return sum + fma(f * f, tail, low + lost);
   } else {
     // 2 atanh(s) with s = f / (2 + f): 2 s + s z P(z), z = s^2, degree 6. Since 2 s = f - s f this
     // is f - s (f - z P), and what is rounded is small beside f.
@@ -288,6 +290,15 @@ template <class T>
 PYFAST_INLINE vec<T> sigmoid(vec<T> x) {
   const vec<T> one(T{1}), e = exp(-abs(x)), upper = one / (one + e), q = e * upper;
   return select(x < vec<T>(), fma(fma(-q, e, e - q), upper, q), upper);
+}
+
+// x sigmoid(x): one division, and above 0 no product behind it.
+template <class T>
+PYFAST_INLINE vec<T> silu(vec<T> x) {
+  const vec<T> one(T{1}), e = exp(-abs(x));
+  const mask<T> below = x < vec<T>();
+  const vec<T> upper = select(below, one, x) / (one + e), q = e * upper;
+  return select(below, x * fma(fma(-q, e, e - q), upper, q), upper);
 }
 
 template <class T>

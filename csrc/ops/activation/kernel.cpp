@@ -76,8 +76,11 @@ struct Softsign {
   }
   template <class T>
   PYFAST_INLINE vec<T> backward(vec<T> grad, vec<T> x) const {
-    const vec<T> root = constant<T>(1) + abs(x);
-    return grad / (root * root);
+    const vec<T> one = constant<T>(1), a = abs(x), root = one + a;
+    // what rounding took from root (Knuth's two-sum) would count twice in its square
+    const vec<T> back = root - one, lost = (one - (root - back)) + (a - back);
+    const vec<T> square = fma(root, root, (lost + lost) * root);
+    return grad / square;
   }
 };
 

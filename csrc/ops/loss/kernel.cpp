@@ -4,6 +4,7 @@
 
 #include "simd/across.h"
 #include "simd/math.h"
+#include "simd/sums.h"
 
 namespace pyfast::PYFAST_ISA {
 
@@ -76,10 +77,16 @@ struct BceLogits {
     return fma(pos - vec<T>(T{1}), t, vec<T>(T{1}));
   }
   static PYFAST_INLINE vec<T> value(vec<T> x, vec<T> t, vec<T> pos, T) {
-    return fma(vec<T>(T{1}) - t, x, weight(t, pos) * softplus(-x));
+    const vec<T> slope = select(x > vec<T>(T{0}), vec<T>(T{1}) - t, -(pos * t));
+    return fma(slope, x, weight(t, pos) * log1p(exp(-abs(x))));
   }
+  // weight sigmoid(x) - pos t; where both are nearly pos, 1 - t - weight sigmoid(-x), which 1 - t
+  // does not round.
   static PYFAST_INLINE vec<T> dx(vec<T> x, vec<T> t, vec<T> pos, T) {
-    return vec<T>(T{1}) - t - weight(t, pos) * sigmoid(-x);
+    const vec<T> w = weight(t, pos);
+    const mask<T> near = (x > vec<T>(T{0})) & (t >= vec<T>(T{0.5}));
+    const vec<T> rest = select(near, vec<T>(T{1}) - t, -(pos * t));
+    return fma(select(near, -w, w), sigmoid(select(near, -x, x)), rest);
   }
   static PYFAST_INLINE vec<T> dt(vec<T> x, vec<T>, vec<T> pos, T) {
     return (pos - vec<T>(T{1})) * softplus(-x) - x;
@@ -90,7 +97,7 @@ template <class T>
 struct Kl {
   static PYFAST_INLINE vec<T> value(vec<T> x, vec<T> t, vec<T>, T) {
     const vec<T> zero(T{0});
-    return select(t == zero, zero, t * log(t)) - t * x;
+    return fma(-t, x, select(t == zero, zero, t * log(t)));
   }
   static PYFAST_INLINE vec<T> dx(vec<T>, vec<T> t, vec<T>, T) { return -t; }
   static PYFAST_INLINE vec<T> dt(vec<T> x, vec<T> t, vec<T>, T) {
@@ -130,7 +137,7 @@ double pointwise(Loss loss, double scale, PointwiseOperands<T> in, T* out, std::
   double total = 0;
   with_rule<T>(loss, [&]<class Rule>() {
     for (std::int64_t start = 0; start < n; start += kRun) {
-      vec<T> sum(T{0});
+      WideSum<T> sum;
       for_each_vector<T>(n - start < kRun ? n - start : kRun, [&](std::int64_t j, int lanes) {
         const std::int64_t i = start + j;
         const vec<T> pos = in.pos ? load(in.pos + i, lanes) : vec<T>(T{1});
@@ -138,9 +145,9 @@ double pointwise(Loss loss, double scale, PointwiseOperands<T> in, T* out, std::
             Rule::value(load(in.x + i, lanes), load(in.t + i, lanes), pos, static_cast<T>(scale));
         if (in.weight) v *= load(in.weight + i, lanes);
         if (out) store(v, out + i, lanes);
-        sum += head(v, lanes);
+        sum.add(head(v, lanes));
       });
-      total += static_cast<double>(reduce_add(sum));
+      total += sum.total();
     }
   });
   return total;

@@ -22,6 +22,16 @@ T scalar_log(T x) {  // every lane the same: the vector function serves
   return lanes[0];
 }
 
+// v / sum, by products: what rounding took from 1 / sum is put back.
+template <class T>
+struct Share {
+  vec<T> inverse, rest;
+  PYFAST_INLINE explicit Share(vec<T> sum)
+      : inverse(vec<T>(T{1}) / sum), rest(fma(-inverse, sum, vec<T>(T{1})) * inverse) {}
+  PYFAST_INLINE Share(T i, T r) : inverse(i), rest(r) {}
+  PYFAST_INLINE vec<T> operator()(vec<T> v) const { return fma(v, inverse, v * rest); }
+};
+
 constexpr int kSums = 4;  // vectors in flight
 
 // step(k, i, lanes) for every vector of n values, k < kSums naming the partial result to add to.
@@ -69,8 +79,8 @@ void forward_row(T* y, const T* x, std::int64_t n, bool log) {
     const vec<T> shift(scalar_log(sum));
     map(y, y, n, [=](vec<T> v) { return v - shift; });
   } else {
-    const vec<T> scale(T{1} / sum);
-    map(y, y, n, [=](vec<T> v) { return v * scale; });
+    const Share<T> share{vec<T>(sum)};
+    map(y, y, n, [=](vec<T> v) { return share(v); });
   }
 }
 
@@ -100,11 +110,15 @@ void forward_short(T* y, const T* x, int rows, std::int64_t n) {
     sums.set(r, sum);
   }
   const vec<T> all = sums.sum(rows);
-  (log ? pyfast::PYFAST_ISA::log(all) : vec<T>(T{1}) / all).store(each);
+  const Share<T> shares(all);
+  T rest[w];
+  (log ? pyfast::PYFAST_ISA::log(all) : shares.inverse).store(each);
+  shares.rest.store(rest);
   for (int r = 0; r < rows; ++r)
     for (int k = 0; k < V; ++k) {
-      const vec<T> v = vec<T>::load(kept + (r * V + k) * w), a(each[r]);
-      store(log ? v - a : v * a, y + r * n + k * w, lanes_of<T, V>(k, n));
+      const vec<T> v = vec<T>::load(kept + (r * V + k) * w);
+      store(log ? v - vec<T>(each[r]) : Share<T>(each[r], rest[r])(v), y + r * n + k * w,
+            lanes_of<T, V>(k, n));
     }
 }
 
@@ -145,7 +159,7 @@ void backward_short(T* dx, const T* g, const T* y, int rows, std::int64_t n) {
       const std::int64_t at = r * n + k * w;
       const int lanes = lanes_of<T, V>(k, n);
       const vec<T> gi = load(g + at, lanes), yi = load(y + at, lanes), sum(each[r]);
-      store(log ? gi - exp(yi) * sum : yi * (gi - sum), dx + at, lanes);
+      store(log ? fma(-exp(yi), sum, gi) : yi * (gi - sum), dx + at, lanes);
     }
 }
 
@@ -161,7 +175,7 @@ void backward_of(T* dx, const T* g, const T* y, std::int64_t n) {
     __builtin_prefetch(g + n + i, 0, 3);
     __builtin_prefetch(y + n + i, 0, 3);
     const vec<T> gi = load(g + i, lanes), yi = load(y + i, lanes);
-    store(log ? gi - exp(yi) * sum : yi * (gi - sum), dx + i, lanes);
+    store(log ? fma(-exp(yi), sum, gi) : yi * (gi - sum), dx + i, lanes);
   });
 }
 
@@ -197,10 +211,11 @@ void forward_columns(T* y, const T* x, std::int64_t n, std::int64_t columns, std
       sum += e;
       (log ? d : e).store(y + c + i * stride, m);
     }
-    const vec<T> shift = pyfast::PYFAST_ISA::log(sum), scale = vec<T>(T{1}) / sum;
+    const vec<T> shift = pyfast::PYFAST_ISA::log(sum);
+    const Share<T> share(sum);
     for (std::int64_t i = 0; i < n; ++i) {
       const vec<T> v = vec<T>::load(y + c + i * stride, m);
-      (log ? v - shift : v * scale).store(y + c + i * stride, m);
+      (log ? v - shift : share(v)).store(y + c + i * stride, m);
     }
   }
 }
@@ -219,7 +234,7 @@ void backward_columns(T* dx, const T* g, const T* y, std::int64_t n, std::int64_
     for (std::int64_t i = 0; i < n; ++i) {
       const vec<T> gi = vec<T>::load(g + c + i * stride, m);
       const vec<T> yi = vec<T>::load(y + c + i * stride, m);
-      (log ? gi - exp(yi) * sum : yi * (gi - sum)).store(dx + c + i * stride, m);
+      (log ? fma(-exp(yi), sum, gi) : yi * (gi - sum)).store(dx + c + i * stride, m);
     }
   }
 }
