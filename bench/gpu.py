@@ -585,9 +585,13 @@ def report(rows: list[Row], found: dict[str, float], device: Any, torch_version:
 
 
 def run(
-    torch: Any, works: Iterator[Work], flush: Any, only: str = "", budget: float = math.inf
-) -> tuple[list[Row], bool]:
-    """The rows whose op's name contains `only`, and whether time was left for all columns."""
+    torch: Any, works: Iterator[Work], flush: Any, only: str = "", budget: float = math.inf,
+    save: Callable[[list[Row]], None] = lambda rows: None,
+) -> tuple[list[Row], bool]:  # fmt: skip
+    """The rows whose op's name contains `only`, and whether time was left for all columns.
+
+    `save` gets what there is whenever there is more: who stops the run has that.
+    """
     started = time.monotonic()
     rows: list[Row] = []
     late: list[Work] = []
@@ -596,12 +600,14 @@ def run(
             return rows, False
         if only in work.row.op:
             rows.append(measure(torch, work, flush))
+            save(rows)
             if work.late:
                 late.append(work)
     for work in late:
         if time.monotonic() - started > budget:
             return rows, False
         time_columns(torch, work.row, work.late, flush)
+        save(rows)
     return rows, True
 
 
@@ -623,15 +629,18 @@ def main(arguments: list[str] | None = None) -> int:
 
     flush = torch.empty(256 << 20, dtype=torch.uint8, device="cuda")
     found = limits(torch, flush)
+
+    def save(rows: list[Row]) -> None:
+        if options.output:
+            with open(options.output, "w", encoding="utf-8") as file:
+                file.write(report(rows, found, pf.cuda.device_info(), torch.__version__))
+
     works = everything(torch, pf)
-    rows, complete = run(torch, works, flush, options.only, options.budget)
+    rows, complete = run(torch, works, flush, options.only, options.budget, save)
     print(table(rows, found))
     print("", *(goal.line() for goal in goals(rows, found)), sep="\n")
     if not complete:
         print(f"the budget of {options.budget:.0f} s ended: what is missing above was not timed")
-    if options.output:
-        with open(options.output, "w", encoding="utf-8") as file:
-            file.write(report(rows, found, pf.cuda.device_info(), torch.__version__))
     return 0
 
 

@@ -164,8 +164,15 @@ def test_peers_that_compile_are_timed_last(on_cpu: Any) -> None:
             gpu.Row(name, "1", "float32", 1), lambda: seen.append(name), peers, late=late
         )
 
-    rows, complete = gpu.run(on_cpu, iter([work("a"), work("b")]), torch.zeros(1))
+    saved: list[int] = []
+    rows, complete = gpu.run(
+        on_cpu,
+        iter([work("a"), work("b")]),
+        torch.zeros(1),
+        save=lambda rows: saved.append(len(rows)),
+    )
     assert complete
+    assert saved == [1, 2, 2, 2]
     assert [row.times.keys() for row in rows] == [{"pyfast", "eager", "compile"}] * 2
     assert "compile" not in seen[: seen.index("b")]
     assert seen[-1] == "compile"
@@ -273,20 +280,41 @@ def test_a_session_runs_every_step(tmp_path: Path) -> None:
     done = session(tmp_path, "")
     assert done.returncode == 0, done.stderr
     calls = (tmp_path / "log").read_text().splitlines()
-    assert [c.split()[0] for c in calls] == ["python"] * 3 + ["compute-sanitizer", "python"] * 3
-    assert f"-m bench.gpu --budget 170 --output {tmp_path}/results/gpu.json" in calls[2]
-    assert [c.split()[2] for c in calls[3::2]] == ["memcheck", "racecheck", "initcheck"]
+    sanitized = ["compute-sanitizer", "python"] * 3
+    assert [c.split()[0] for c in calls] == [*["python"] * 3, *sanitized, "python"]
+    assert calls[1].endswith("tests/test_cuda_device.py")
+    assert f"-m bench.gpu --budget 220 --output {tmp_path}/results/gpu.json" in calls[2]
+    assert [c.split()[2] for c in calls[3:9:2]] == ["memcheck", "racecheck", "initcheck"]
     files = {word for c in calls for word in c.split() if word.startswith("tests/")}
-    assert len(files) >= 5
-    assert all((ROOT / f).exists() for f in files)
+    ours = {f"tests/{path.name}" for path in (ROOT / "tests").glob("test_cuda*.py")}
+    assert files == ours - {"tests/test_cuda_build.py"}
+
+
+def test_a_session_runs_the_steps_that_are_named(tmp_path: Path) -> None:
+    done = session(tmp_path, "", STEPS="benchmark device")
+    assert done.returncode == 0, done.stderr
+    assert len((tmp_path / "log").read_text().splitlines()) == 2
+    wrong = subprocess.run(
+        ["bash", str(SESSION)],
+        env={**os.environ, "STEPS": "benchmarks"}, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert wrong.returncode == 2
+    assert "no step benchmarks" in wrong.stderr
+
+
+def test_a_session_ends_where_there_is_no_device(tmp_path: Path) -> None:
+    done = session(tmp_path, 'case "$*" in *why_not*) exit 1;; esac')
+    assert done.returncode == 1
+    assert "without a device nothing else is run" in done.stderr
+    assert len((tmp_path / "log").read_text().splitlines()) == 1
 
 
 def test_a_session_says_what_failed_and_what_did_not_end(tmp_path: Path) -> None:
     done = session(
         tmp_path,
-        'case "$*" in *test_cuda_host*) exit 3;; *bench.gpu*) sleep 50;; esac',
+        'case "$*" in *test_cuda_device*) exit 3;; *bench.gpu*) sleep 50;; esac',
         SECONDS_IN_ALL="8",
     )
     assert done.returncode == 1
-    assert "unfinished: benchmark memcheck racecheck initcheck" in done.stderr
-    assert "failed: tests" in done.stderr
+    assert "unfinished: benchmark memcheck racecheck initcheck host" in done.stderr
+    assert "failed: cases" in done.stderr
