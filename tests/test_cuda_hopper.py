@@ -251,9 +251,7 @@ def test_gradients_of_grouped_heads(hopper: None) -> None:
 
 @pytest.mark.parametrize("junk", [np.nan, np.inf])
 @pytest.mark.parametrize("width", [64, 128])
-def test_forbidden_keys_leave_no_trace_in_gradients(
-    width: int, junk: float, hopper: None
-) -> None:
+def test_forbidden_keys_leave_no_trace_in_gradients(width: int, junk: float, hopper: None) -> None:
     q, k, v = operands(1, 70, 90, width)
     mask = np.random.default_rng(4).random((70, 90)) < 0.5
     mask[:, [7, 66]] = False
