@@ -50,10 +50,21 @@ struct DepthwisePut {
              other[k];
     }
     if (linear) store(linear + at, v);
-    if (activation != Activation::none)
-#pragma unroll 1
-      for (float& one : v) one = activate(activation, one);
+    if (activation != Activation::none) activate_all(v);
     store(out + at, v);
+  }
+
+ private:
+  // In turn, each from the first register: the switch is there once, and nothing is indexed.
+  template <int kWidth>
+  __device__ __forceinline__ void activate_all(float (&v)[kWidth]) const {
+#pragma unroll 1
+    for (int turn = 0; turn < kWidth; ++turn) {
+      const float done = activate(activation, v[0]);
+#pragma unroll
+      for (int k = 0; k + 1 < kWidth; ++k) v[k] = v[k + 1];
+      v[kWidth - 1] = done;
+    }
   }
 };
 
