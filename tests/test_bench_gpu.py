@@ -22,6 +22,7 @@ if load_bench("cli") is None:
 
 PACKAGE = load_bench("cli").__name__.rpartition(".")[0]  # type: ignore[union-attr]
 gpu: Any = importlib.import_module(f"{PACKAGE}.gpu")
+works_of: Any = importlib.import_module(f"{PACKAGE}.gpu_works")
 ROOT = Path(__file__).parent.parent
 SESSION = ROOT / "bench" / "gpu_session.sh"
 
@@ -74,7 +75,7 @@ LAYERS = [(3, 4, 9, 3, 2), (4, 6, 5, 1, 1), (2, 3, 8, 7, 2)]
 
 
 def small_works(on_cpu: Any) -> Any:
-    return gpu.convolutions(on_cpu, pf, layers=LAYERS, dtypes=("float32",), batch=2)
+    return works_of.convolutions(on_cpu, pf, layers=LAYERS, dtypes=("float32",), batch=2)
 
 
 def listed(result: Any) -> Any:
@@ -103,10 +104,10 @@ def outcome(call: Any) -> Any:
 
 
 def small_everything(on_cpu: Any) -> Any:
-    yield from gpu.attention(on_cpu, pf, 256)
-    yield from gpu.memory_bound(on_cpu, pf, [(6, 40)], [(2, 8, 9)], [7, 100])
+    yield from works_of.attention(on_cpu, pf, 256)
+    yield from works_of.memory_bound(on_cpu, pf, [(6, 40)], [(2, 8, 9)], [7, 100])
     lie = {"layout": "contiguous_format"}
-    yield from gpu.convolutions(on_cpu, pf, LAYERS[:1], ("float32",), batch=2, **lie)
+    yield from works_of.convolutions(on_cpu, pf, LAYERS[:1], ("float32",), batch=2, **lie)
 
 
 @pytest.mark.filterwarnings("ignore")  # PyTorch's, of backends that a CPU lacks
