@@ -1,5 +1,7 @@
 #include "cuda/ops/conv/depthwise.h"
 
+#include <algorithm>
+
 #include "cuda/ops/conv/walk.h"
 
 namespace pyfast::cuda {
@@ -41,7 +43,10 @@ DepthwiseStage::DepthwiseStage(const ConvIndices& n, const TensorView& image, co
 }
 
 bool is_depthwise(const ConvIndices& n) {
-  return n.groups > 1 && n.channels == 1 && n.maps == 1 && walks(whole(n));
+  if (n.groups == 1 || n.channels != 1 || n.maps != 1 || !walks(whole(n))) return false;
+  constexpr std::int64_t kMost = UINT32_MAX - (1 << 16), kLeastWidth = 4;
+  const std::int64_t pixels = std::max(n.y.image * n.x.image, n.y.maps * n.x.maps) * n.batch;
+  return (n.groups / kLeastWidth + 2) <= kMost / std::max<std::int64_t>(pixels, 1);
 }
 
 }  // namespace pyfast::cuda

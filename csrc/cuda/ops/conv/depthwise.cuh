@@ -12,17 +12,18 @@ namespace pyfast::cuda {
 
 inline constexpr int kDepthwiseThreads = 256;
 
-// Where pack i of an array of height x width pixels stands; 32 bits hold places (walks()).
+// Where pack i of an array of height x width pixels stands. In 32 bits, which hold all packs
+// (is_depthwise): divisions of 64 are a subroutine's, around which registers spill.
 struct DepthwisePlace {
   int image, y, x, channel;
 
   template <int kWidth>
-  static __device__ __forceinline__ DepthwisePlace of(std::int64_t i, std::int64_t channels,
+  static __device__ __forceinline__ DepthwisePlace of(std::uint32_t i, std::int64_t channels,
                                                       std::int64_t height, std::int64_t width) {
-    const std::int64_t packs = channels / kWidth, pixel = i / packs;
-    const auto p = static_cast<std::uint32_t>(pixel), w = static_cast<std::uint32_t>(width);
-    const std::uint32_t line = p / w, h = static_cast<std::uint32_t>(height);
-    return {static_cast<int>(line / h), static_cast<int>(line % h), static_cast<int>(p % w),
+    const auto packs = static_cast<std::uint32_t>(channels) / kWidth, pixel = i / packs;
+    const auto w = static_cast<std::uint32_t>(width), h = static_cast<std::uint32_t>(height);
+    const std::uint32_t line = pixel / w;
+    return {static_cast<int>(line / h), static_cast<int>(line % h), static_cast<int>(pixel % w),
             static_cast<int>(i - pixel * packs) * kWidth};
   }
   __device__ __forceinline__ std::int64_t in(const ConvStrides& s) const {
@@ -71,8 +72,8 @@ struct DepthwisePut {
 template <class T, int kWidth>
 PYFAST_KERNEL(kDepthwiseThreads)
 depthwise_maps_kernel(const PYFAST_GRID_CONSTANT Depthwise d, const T* image, const T* weight,
-                      std::int64_t packs, const PYFAST_GRID_CONSTANT DepthwisePut<T> put) {
-  const std::int64_t i = std::int64_t{blockIdx.x} * kDepthwiseThreads + threadIdx.x;
+                      std::uint32_t packs, const PYFAST_GRID_CONSTANT DepthwisePut<T> put) {
+  const std::uint32_t i = blockIdx.x * kDepthwiseThreads + threadIdx.x;
   if (i >= packs) return;
   const auto at = DepthwisePlace::of<kWidth>(i, d.channels, d.y.maps, d.x.maps);
   const std::int64_t first_y = at.y * d.y.stride - d.y.padding;
@@ -105,8 +106,8 @@ __device__ __forceinline__ std::int64_t map_of(const ConvAxis& a, std::int64_t p
 template <class T, int kWidth>
 PYFAST_KERNEL(kDepthwiseThreads)
 depthwise_image_kernel(const PYFAST_GRID_CONSTANT Depthwise d, const T* maps, const T* weight,
-                       std::int64_t packs, const PYFAST_GRID_CONSTANT DepthwisePut<T> put) {
-  const std::int64_t i = std::int64_t{blockIdx.x} * kDepthwiseThreads + threadIdx.x;
+                       std::uint32_t packs, const PYFAST_GRID_CONSTANT DepthwisePut<T> put) {
+  const std::uint32_t i = blockIdx.x * kDepthwiseThreads + threadIdx.x;
   if (i >= packs) return;
   const auto at = DepthwisePlace::of<kWidth>(i, d.channels, d.y.image, d.x.image);
   const T* from = maps + (at.image * d.maps.n + at.channel);
@@ -148,7 +149,7 @@ depthwise_weight_kernel(const PYFAST_GRID_CONSTANT Depthwise d, const T* image, 
   float sum[kWidth] = {};
   if (channel < d.channels)
     for (std::int64_t p = chunk * each + row; p < end; p += kRows) {
-      const auto at = DepthwisePlace::of<1>(p, 1, d.y.maps, d.x.maps);
+      const auto at = DepthwisePlace::of<1>(static_cast<std::uint32_t>(p), 1, d.y.maps, d.x.maps);
       const std::int64_t y = at.y * d.y.stride + ky * d.y.dilation - d.y.padding;
       const std::int64_t x = at.x * d.x.stride + kx * d.x.dilation - d.x.padding;
       if (y < 0 || y >= d.y.image || x < 0 || x >= d.x.image) continue;
@@ -207,7 +208,8 @@ void depthwise_into(const Depthwise& d, bool of_image, const TensorView& read,
     const auto kernel =
         of_image ? &depthwise_image_kernel<T, kWidth> : &depthwise_maps_kernel<T, kWidth>;
     launch(kernel, (packs + kDepthwiseThreads - 1) / kDepthwiseThreads, kDepthwiseThreads,
-           std::size_t{0}, d, read.as<const T>(), weight.as<const T>(), packs, put);
+           std::size_t{0}, d, read.as<const T>(), weight.as<const T>(),
+           static_cast<std::uint32_t>(packs), put);
   });
 }
 
