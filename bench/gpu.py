@@ -13,63 +13,17 @@ first are timed last, in what is left of the budget. Where pyfast has a kernel f
 from __future__ import annotations
 
 import argparse
-import itertools
 import json
 import math
 import statistics
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from typing import Any
 
-Call = Callable[[], Any]
-
-
-@dataclass
-class Row:
-    """One line of the table."""
-
-    op: str
-    shape: str
-    dtype: str
-    moved: int = 0  # bytes that must pass through memory
-    flops: int = 0  # where arithmetic is what bounds it
-    times: dict[str, float] = field(default_factory=dict)  # seconds, by column
-    failed: dict[str, str] = field(default_factory=dict)
-
-
-@dataclass
-class Work:
-    """What is timed: pyfast's call and PyTorch's, by column."""
-
-    row: Row
-    pyfast: Call
-    peers: dict[str, Call]
-    two_kernels: bool = False  # one of them portable
-    late: dict[str, Call] = field(default_factory=dict)  # peers that take long to begin
-
-    def columns(self, cuda: Any) -> dict[str, Call]:
-        """All that is timed; `cuda` is pyfast's compiled module."""
-        ours = {"pyfast": self.pyfast}
-        if self.two_kernels and cuda is not None and cuda.hopper_kernels_run():
-            ours[PORTABLE] = portable(cuda, self.pyfast)
-        return {**ours, **self.peers}
-
-
-PORTABLE = "portable"
-
-
-def portable(cuda: Any, call: Call) -> Call:
-    """A call by pyfast's portable kernels."""
-
-    def run() -> Any:
-        cuda.use_portable_kernels(True)
-        try:
-            return call()
-        finally:
-            cuda.use_portable_kernels(False)
-
-    return run
+from .gpu_goals import against_best, bound, goals
+from .gpu_rows import PORTABLE, Call, Row, Work
+from .gpu_works import everything
 
 
 def time_call(torch: Any, call: Call, flush: Any, repetitions: int = 15) -> float:
@@ -101,354 +55,6 @@ def limits(torch: Any, flush: Any) -> dict[str, float]:
     return {"copy_bytes_per_s": 2 * a.numel() / copy, "bf16_flops": 2 * n**3 / product}
 
 
-def backward_of(torch: Any, forward: Call, inputs: list[Any]) -> Call:
-    """The backward pass alone, of a graph that the first call makes."""
-    graph: list[Any] = []
-
-    def backward() -> Any:
-        if not graph:
-            y = forward()
-            graph.extend((y, torch.randn_like(y)))
-        return torch.autograd.grad(graph[0], inputs, graph[1], retain_graph=True)
-
-    return backward
-
-
-COMPILED = "compile"
-
-
-def both_ways(
-    torch: Any, op: str, shape: str, x: Any, ours: Call, peers: dict[str, Call], wanted: list[Any],
-    moves: tuple[float, float],
-) -> Iterator[Work]:  # fmt: skip
-    """Forward and backward of one op; `moves` counts the arrays of x's size that each moves."""
-    size = x.numel() * x.element_size()
-    dtype = str(x.dtype)[6:]
-    ways = [(op, ours, peers)]
-    backward = {name: backward_of(torch, call, wanted) for name, call in peers.items()}
-    ways.append((f"{op} backward", backward_of(torch, ours, wanted), backward))
-    for (name, call, calls), times in zip(ways, moves, strict=True):
-        late = {COMPILED: calls.pop(COMPILED)} if COMPILED in calls else {}
-        yield Work(Row(name, shape, dtype, int(times * size)), call, calls, late=late)
-
-
-ROWS = [(16384, 1024), (8192, 4096), (4096, 32000)]
-IMAGES = [(64, 64, 112), (64, 256, 56), (64, 2048, 7)]
-
-
-# A Transformer's.
-PARAMETERS = [1 << 20] * 60 + [1 << 22] * 20 + [1024] * 20
-
-
-def memory_bound(
-    torch: Any, pf: Any, shapes: Any = ROWS, sizes: Any = IMAGES, parameters: Any = PARAMETERS
-) -> Iterator[Work]:  # fmt: skip
-    """Softmax, the normalisations, pooling, losses, activations, the optimizer."""
-    functional = torch.nn.functional
-    for dtype in (torch.bfloat16, torch.float32):
-        for rows, n in shapes:
-            x = torch.randn(rows, n, dtype=dtype, device="cuda", requires_grad=True)
-            w = torch.randn(n, dtype=dtype, device="cuda", requires_grad=True)
-            b = torch.randn(n, dtype=dtype, device="cuda", requires_grad=True)
-            shape = f"{rows}x{n}"
-            compiled = torch.compile(functional.layer_norm)
-            yield from both_ways(
-                torch, "softmax", shape, x, lambda x=x: pf.ops.softmax(x, -1),
-                {"eager": lambda x=x: functional.softmax(x, -1)}, [x], (2, 3),
-            )  # fmt: skip
-            yield from both_ways(
-                torch, "layer_norm", shape, x,
-                lambda x=x, w=w, b=b, n=n: pf.ops.layer_norm(x, n, w, b),
-                {
-                    "eager": lambda x=x, w=w, b=b, n=n: functional.layer_norm(x, (n,), w, b),
-                    "compile": lambda x=x, w=w, b=b, n=n, f=compiled: f(x, (n,), w, b),
-                },
-                [x, w, b], (2, 3),
-            )  # fmt: skip
-            yield from both_ways(
-                torch, "rms_norm", shape, x, lambda x=x, w=w, n=n: pf.ops.rms_norm(x, n, w),
-                {"eager": lambda x=x, w=w, n=n: functional.rms_norm(x, (n,), w)}, [x, w], (2, 3),
-            )  # fmt: skip
-            target = torch.randint(0, n, (rows,), device="cuda")
-            yield from both_ways(
-                torch, "cross_entropy", shape, x,
-                lambda x=x, t=target: pf.ops.cross_entropy(x, t),
-                {"eager": lambda x=x, t=target: functional.cross_entropy(x, t)}, [x], (1, 2),
-            )  # fmt: skip
-            yield from both_ways(
-                torch, "gelu", shape, x, lambda x=x: pf.ops.gelu(x),
-                {"eager": lambda x=x: functional.gelu(x)}, [x], (2, 3),
-            )  # fmt: skip
-        yield from images(torch, pf, dtype, sizes)
-    yield from optimizers(torch, parameters)
-
-
-def images(torch: Any, pf: Any, dtype: Any, sizes: Any) -> Iterator[Work]:
-    """Batch norm with ReLU, and pooling, in both layouts."""
-    functional = torch.nn.functional
-    for n, c, h in sizes:
-        for layout in ("contiguous_format", "channels_last"):
-            x = torch.randn(n, c, h, h, dtype=dtype, device="cuda")
-            x = x.to(memory_format=getattr(torch, layout)).requires_grad_()
-            w = torch.randn(c, device="cuda", requires_grad=True)
-            b = torch.randn(c, device="cuda", requires_grad=True)
-            mean, var = torch.zeros(c, device="cuda"), torch.ones(c, device="cuda")
-            name = "" if layout == "contiguous_format" else " channels last"
-
-            def peer(x: Any = x, w: Any = w, b: Any = b, m: Any = mean, v: Any = var) -> Any:
-                return functional.relu(functional.batch_norm(x, m, v, w, b, True))
-
-            yield from both_ways(
-                torch, f"batch_norm + relu{name}", f"{n}x{c}x{h}x{h}", x,
-                lambda x=x, w=w, b=b, m=mean, v=var: pf.ops.batch_norm(
-                    x, m, v, w, b, training=True, activation="relu"
-                ),
-                {"eager": peer, COMPILED: torch.compile(peer)}, [x, w, b], (3, 5),
-            )  # fmt: skip
-            yield from pooling(torch, pf, x, name)
-
-
-def pooling(torch: Any, pf: Any, x: Any, name: str) -> Iterator[Work]:
-    """What moves: input, output, and where a maximum was, a byte each (PyTorch: eight)."""
-    functional = torch.nn.functional
-    shape = "x".join(map(str, x.shape))
-    half = (x.shape[-1] + 1) // 2 / x.shape[-1]
-    taps = half**2 / x.element_size()
-    yield from both_ways(
-        torch, f"max_pool2d 3/2{name}", shape, x, lambda: pf.ops.max_pool2d(x, 3, 2, 1),
-        {"eager": lambda: functional.max_pool2d(x, 3, 2, 1)}, [x],
-        (1 + half**2 + taps, 1 + half**2 + taps),
-    )  # fmt: skip
-    quarter = (x.shape[-1] // 2 / x.shape[-1]) ** 2
-    yield from both_ways(
-        torch, f"avg_pool2d 2{name}", shape, x, lambda: pf.ops.avg_pool2d(x, 2),
-        {"eager": lambda: functional.avg_pool2d(x, 2)}, [x], (1 + quarter, 1 + quarter),
-    )  # fmt: skip
-
-
-def optimizers(torch: Any, sizes: Any) -> Iterator[Work]:
-    """AdamW over many tensors."""
-    from pyfast.cuda.frameworks import kernels_of
-
-    arrays = [[torch.randn(n, device="cuda") for n in sizes] for _ in range(2)]
-    state = [(torch.zeros(n, device="cuda"), torch.zeros(n, device="cuda"), None) for n in sizes]
-    settings = {
-        "lr": 1e-3, "betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0.01, "amsgrad": False,
-        "maximize": False, "decoupled_weight_decay": True,
-    }  # fmt: skip
-    step = kernels_of(arrays[0][0], "adamw").adam_step
-    steps, groups = [1] * len(sizes), [0] * len(sizes)
-    theirs = [torch.randn(n, device="cuda", requires_grad=True) for n in sizes]
-    for p in theirs:
-        p.grad = torch.randn_like(p)
-    fused = torch.optim.AdamW(theirs, fused=True)
-    yield Work(
-        Row("AdamW step", f"{len(sizes)} tensors, {sum(sizes)}", "float32", 7 * 4 * sum(sizes)),
-        lambda: step(arrays[0], arrays[1], state, steps, groups, [settings]),
-        {"eager": fused.step},
-    )
-
-
-# ResNet-50's convolutions (He et al., 2015, table 1): channels, maps, image, kernel, stride.
-RESNET50 = [
-    (3, 64, 224, 7, 2), (64, 64, 56, 1, 1), (64, 64, 56, 3, 1), (64, 256, 56, 1, 1),
-    (256, 64, 56, 1, 1), (256, 128, 56, 1, 1), (128, 128, 56, 3, 2), (128, 512, 28, 1, 1),
-    (256, 512, 56, 1, 2), (512, 128, 28, 1, 1), (128, 128, 28, 3, 1), (512, 256, 28, 1, 1),
-    (256, 256, 28, 3, 2), (256, 1024, 14, 1, 1), (512, 1024, 28, 1, 2), (1024, 256, 14, 1, 1),
-    (256, 256, 14, 3, 1), (1024, 512, 14, 1, 1), (512, 512, 14, 3, 2), (512, 2048, 7, 1, 1),
-    (1024, 2048, 14, 1, 2), (2048, 512, 7, 1, 1), (512, 512, 7, 3, 1),
-]  # fmt: skip
-
-
-def convolutions(
-    torch: Any, pf: Any, layers: Any = RESNET50, dtypes: Any = ("float16", "bfloat16"),
-    batch: int = 64, layout: str = "channels_last",
-) -> Iterator[Work]:  # fmt: skip
-    """Layers of a network: plain and its gradients, then with bias and ReLU.
-
-    cuDNN searches for its fastest algorithm (``cudnn.benchmark``), in the warm-up calls.
-    """
-    functional = torch.nn.functional
-    torch.backends.cudnn.benchmark = True
-    lies = {"memory_format": getattr(torch, layout)}
-    first = "" if layout == "channels_last" else ", channels first"
-    for name, (channels, maps, size, kernel, stride) in itertools.product(dtypes, layers):
-        dtype = getattr(torch, name)
-        x = torch.randn(batch, channels, size, size, dtype=dtype, device="cuda")
-        x = x.to(**lies).requires_grad_()
-        w = torch.randn(maps, channels, kernel, kernel, dtype=dtype, device="cuda")
-        w = w.to(**lies).requires_grad_()
-        b = torch.randn(maps, dtype=dtype, device="cuda")
-        out = (size - 1) // stride + 1
-        flops = 2 * batch * out * out * maps * channels * kernel * kernel
-        moved = x.element_size() * (x.numel() + w.numel() + batch * out * out * maps)
-        shape = f"{batch}x{channels}x{size} {maps}k{kernel}s{stride}"
-        where = {"stride": stride, "padding": kernel // 2}
-        plain, weight = x.detach(), w.detach()
-
-        def ours(x: Any = x, w: Any = w, where: Any = where) -> Any:
-            return pf.ops.conv2d(x, w, **where)
-
-        def cudnn(x: Any = x, w: Any = w, where: Any = where) -> Any:
-            return functional.conv2d(x, w, **where)
-
-        def ours_fused(b: Any = b, where: Any = where, x: Any = plain, w: Any = weight) -> Any:
-            return pf.ops.conv2d(x, w, b, **where, activation="relu")
-
-        def cudnn_then_relu(b: Any = b, where: Any = where, x: Any = plain, w: Any = weight) -> Any:
-            return functional.relu(functional.conv2d(x, w, b, **where), inplace=True)
-
-        yield Work(
-            Row(f"conv2d{first}", shape, name, moved, flops),
-            ours,
-            {"cudnn": cudnn},
-            two_kernels=True,
-        )
-        yield Work(
-            Row(f"conv2d{first} backward", shape, name, 2 * moved, 2 * flops),
-            backward_of(torch, ours, [x, w]),
-            {"cudnn": backward_of(torch, cudnn, [x, w])},
-            two_kernels=True,
-        )
-        if first:
-            continue
-        yield Work(
-            Row("conv2d + bias + relu", shape, name, moved, flops),
-            ours_fused,
-            {"cudnn": cudnn_then_relu},
-            two_kernels=True,
-        )
-
-
-def pinned(torch: Any, backend: str, call: Call) -> Call:
-    """PyTorch's attention on one backend alone, which fails where it cannot."""
-    from torch.nn.attention import SDPBackend, sdpa_kernel
-
-    def run() -> Any:
-        with sdpa_kernel(getattr(SDPBackend, backend)):
-            return call()
-
-    return run
-
-
-def attention_pair(
-    torch: Any, shape: str, operands: list[Any], ours: Call, theirs: Call,
-    backends: tuple[str, ...], pairs: int,
-) -> Iterator[Work]:  # fmt: skip
-    """Forward and backward against pinned backends; `pairs` of query and key that may meet.
-
-    Operations are counted as is usual: two products forward, five backward, masked pairs not.
-    """
-    q = operands[0]
-    products = 2 * pairs * q.shape[-1]
-    dtype = str(q.dtype)[6:]
-    peers = {b.removesuffix("_ATTENTION").lower(): pinned(torch, b, theirs) for b in backends}
-    yield Work(Row("attention", shape, dtype, flops=2 * products), ours, peers, two_kernels=True)
-    row = Row("attention backward", shape, dtype, flops=5 * products)
-    backward: dict[str, Call] = {}
-    for name, call in peers.items():
-        try:
-            backward[name] = backward_of(torch, call, operands)
-        except RuntimeError as problem:  # a backend that does not take this
-            row.failed[name] = str(problem)
-    yield Work(row, backward_of(torch, ours, operands), backward, two_kernels=True)
-
-
-def attention(torch: Any, pf: Any, longest: int = 16384) -> Iterator[Work]:
-    """Head 128 in bfloat16: full, causal, grouped, boolean masks, unequal lengths, generation."""
-    theirs = torch.nn.functional.scaled_dot_product_attention
-    ours = pf.ops.scaled_dot_product_attention
-    every = ("FLASH_ATTENTION", "CUDNN_ATTENTION")
-
-    def operands(batch: int, heads: int, groups: int, rows: int, keys: int) -> list[Any]:
-        return [
-            torch.randn(batch, h, n, 128, dtype=torch.bfloat16, device="cuda", requires_grad=True)
-            for h, n in ((heads, rows), (groups, keys), (groups, keys))
-        ]
-
-    for n in (longest // 4, longest // 2, longest):
-        batch = longest // n
-        x = operands(batch, 16, 16, n, n)
-        for causal in (False, True):
-            pairs = batch * 16 * (n * (n + 1) // 2 if causal else n * n)
-            yield from attention_pair(
-                torch, f"{batch}x16x{n}{' causal' if causal else ''}", x,
-                lambda x=x, c=causal: ours(*x, is_causal=c),
-                lambda x=x, c=causal: theirs(*x, is_causal=c), every, pairs,
-            )  # fmt: skip
-    n = longest // 4
-    x = operands(2, 32, 8, n, n)
-    yield from attention_pair(
-        torch, f"2x32:8x{n} causal", x, lambda: ours(*x, is_causal=True, enable_gqa=True),
-        lambda: theirs(*x, is_causal=True, enable_gqa=True), every, 2 * 32 * n * (n + 1) // 2,
-    )  # fmt: skip
-    yield from masked_attention(torch, ours, theirs, operands, n)
-    yield from packed_attention(torch, pf, n)
-    few = operands(8, 32, 8, 1, longest)
-    row = Row("attention, one query", f"8x32:8x{longest}", "bfloat16", 2 * few[1].numel() * 2)
-    with torch.no_grad():
-        plain = [t.detach() for t in few]
-    yield Work(
-        row, lambda: ours(*plain, enable_gqa=True),
-        {"flash": pinned(torch, every[0], lambda: theirs(*plain, enable_gqa=True))},
-    )  # fmt: skip
-
-
-def masked_attention(
-    torch: Any, ours: Any, theirs: Any, operands: Any, n: int
-) -> Iterator[Work]:  # fmt: skip
-    """Boolean masks: random blocks, and sequences of unequal lengths padded to one."""
-    x = operands(4, 16, 16, n, n)
-    blocks = torch.rand(n // 64, n // 64, device="cuda") < 0.3
-    blocks.fill_diagonal_(True)
-    tiles = blocks.repeat_interleave(64, 0).repeat_interleave(64, 1)
-    scattered = torch.rand(n, n, device="cuda") < 0.5
-    lengths = torch.tensor([n // 8, n // 4, n // 2, n], device="cuda")
-    ends = (torch.arange(n, device="cuda") < lengths[:, None])[:, None, None]
-    for name, mask in (("blocks", tiles), ("scattered", scattered), ("lengths", ends)):
-        pairs = int(mask.expand(4, 1, n, n).sum()) * 16
-        yield from attention_pair(
-            torch, f"4x16x{n} {name}", x, lambda m=mask: ours(*x, m), lambda m=mask: theirs(*x, m),
-            ("EFFICIENT_ATTENTION", "CUDNN_ATTENTION"), pairs,
-        )  # fmt: skip
-
-
-def packed_attention(torch: Any, pf: Any, n: int) -> Iterator[Work]:
-    """The same lengths packed one behind the other: no padding is there to be computed."""
-    from torch.nn.attention import varlen
-
-    lengths = torch.tensor([n // 8, n // 4, n // 2, n], device="cuda")
-    starts = torch.nn.functional.pad(lengths.cumsum(0), (1, 0)).to(torch.int32)
-    rows = int(lengths.sum())
-    x = [
-        torch.randn(rows, 16, 128, dtype=torch.bfloat16, device="cuda", requires_grad=True)
-        for _ in range(3)
-    ]
-    pairs = 16 * int((lengths**2).sum())
-    row = Row("attention", f"packed, {n} at most", "bfloat16", flops=4 * pairs * 128)
-    back = Row("attention backward", row.shape, row.dtype, flops=10 * pairs * 128)
-
-    def ours() -> Any:
-        return pf.ops.varlen_attn(*x, starts, starts, n, n)
-
-    def theirs() -> Any:
-        return varlen.varlen_attn(*x, starts, starts, n, n)
-
-    yield Work(row, ours, {"varlen": theirs}, two_kernels=True)
-    yield Work(back, backward_of(torch, ours, x), {"varlen": backward_of(torch, theirs, x)})
-
-
-CHANNELS_FIRST = [RESNET50[i] for i in (0, 2, 10, 16)]
-
-
-def everything(torch: Any, pf: Any) -> Iterator[Work]:
-    """All works; their tensors are made when one is asked for."""
-    yield from attention(torch, pf)
-    yield from memory_bound(torch, pf)
-    yield from convolutions(torch, pf)
-    yield from convolutions(torch, pf, CHANNELS_FIRST, ("bfloat16",), layout="contiguous_format")
-
-
 def compiled_module() -> Any:
     """The CUDA kernels of pyfast, or None."""
     try:
@@ -472,13 +78,6 @@ def time_columns(torch: Any, row: Row, columns: dict[str, Call], flush: Any) -> 
             row.failed[name] = f"{type(problem).__name__}: {problem}"
             torch.cuda.synchronize()
     return row
-
-
-def against_best(row: Row) -> float | None:
-    """Times PyTorch's best; None where either side has no time."""
-    others = [t for name, t in row.times.items() if name not in ("pyfast", PORTABLE)]
-    ours = row.times.get("pyfast")
-    return min(others) / ours if ours and others else None
 
 
 def table(rows: list[Row], found: dict[str, float]) -> str:
@@ -509,69 +108,6 @@ def table(rows: list[Row], found: dict[str, float]) -> str:
     return "\n".join(lines)
 
 
-def bound(row: Row, found: dict[str, float]) -> float:
-    """Seconds that copying its bytes, or multiplying at matmul's rate, would take."""
-    return max(row.moved / found["copy_bytes_per_s"], row.flops / found["bf16_flops"])
-
-
-@dataclass
-class Goal:
-    """A line of what the kernels are to reach: of these rows' figures the worst, or the mean."""
-
-    what: str
-    least: float
-    figures: list[float]
-    mean: bool = False
-
-    def line(self) -> str:
-        """As one line of text."""
-        if not self.figures:
-            return f"{self.what:58} {'not timed':>9} (goal {self.least:g})"
-        worst = min(self.figures)
-        figure = math.exp(statistics.fmean(map(math.log, self.figures))) if self.mean else worst
-        verdict = "met" if figure >= self.least else "NOT met"
-        return f"{self.what:58} {figure:9.2f} (goal {self.least:g}) {verdict}; worst {worst:.2f}"
-
-
-def goals(rows: list[Row], found: dict[str, float]) -> list[Goal]:
-    """Every goal, with what was timed of it."""
-    timed = [row for row in rows if "pyfast" in row.times]
-
-    def share(row: Row) -> float:
-        return bound(row, found) / row.times["pyfast"]
-
-    def rates(op: str, wanted: Callable[[str], bool]) -> list[float]:
-        rows = [row for row in timed if row.op == op and wanted(row.shape)]
-        return [row.flops / row.times["pyfast"] / 1e12 for row in rows]
-
-    def ratios(wanted: Callable[[Row], bool]) -> list[float]:
-        return [r for row in timed if wanted(row) and (r := against_best(row)) is not None]
-
-    masks = ("blocks", "scattered", "lengths")
-    memory = [share(row) for row in timed if not row.flops]
-    full = rates("attention", lambda shape: " " not in shape)
-    packed = rates("attention", lambda shape: shape.startswith("packed"))
-    return [
-        Goal("memory-bound: share of copy bandwidth", 0.85, memory),
-        Goal("layer norm backward: times PyTorch's best", 1.3,
-             ratios(lambda row: row.op == "layer_norm backward")),
-        Goal("max pooling: times PyTorch's best", 1.3,
-             ratios(lambda row: row.op.startswith("max_pool2d"))),
-        Goal("attention, full: TFLOP/s", 500, full),
-        Goal("attention, causal: TFLOP/s", 430,
-             rates("attention", lambda shape: shape.endswith("causal") and ":" not in shape)),
-        Goal("attention backward, full: TFLOP/s", 400,
-             rates("attention backward", lambda shape: " " not in shape)),
-        Goal("attention under boolean masks: times PyTorch's best", 1.5,
-             ratios(lambda row: row.op.startswith("attention") and row.shape.endswith(masks))),
-        Goal("packed sequences: share of full attention's rate", 0.8,
-             [rate / max(full) for rate in packed] if full else []),
-        Goal("conv2d: times cuDNN", 0.8, ratios(lambda row: row.op == "conv2d"), mean=True),
-        Goal("conv2d + bias + relu: times cuDNN", 1.1,
-             ratios(lambda row: row.op == "conv2d + bias + relu"), mean=True),
-    ]  # fmt: skip
-
-
 def report(rows: list[Row], found: dict[str, float], device: Any, torch_version: str) -> str:
     """All that was measured, as JSON."""
     contents = {
@@ -585,9 +121,13 @@ def report(rows: list[Row], found: dict[str, float], device: Any, torch_version:
 
 
 def run(
-    torch: Any, works: Iterator[Work], flush: Any, only: str = "", budget: float = math.inf
-) -> tuple[list[Row], bool]:
-    """The rows whose op's name contains `only`, and whether time was left for all columns."""
+    torch: Any, works: Iterator[Work], flush: Any, only: str = "", budget: float = math.inf,
+    save: Callable[[list[Row]], None] = lambda rows: None,
+) -> tuple[list[Row], bool]:  # fmt: skip
+    """The rows whose op's name contains `only`, and whether time was left for all columns.
+
+    `save` gets what there is whenever there is more: who stops the run has that.
+    """
     started = time.monotonic()
     rows: list[Row] = []
     late: list[Work] = []
@@ -596,12 +136,14 @@ def run(
             return rows, False
         if only in work.row.op:
             rows.append(measure(torch, work, flush))
+            save(rows)
             if work.late:
                 late.append(work)
     for work in late:
         if time.monotonic() - started > budget:
             return rows, False
         time_columns(torch, work.row, work.late, flush)
+        save(rows)
     return rows, True
 
 
@@ -623,15 +165,18 @@ def main(arguments: list[str] | None = None) -> int:
 
     flush = torch.empty(256 << 20, dtype=torch.uint8, device="cuda")
     found = limits(torch, flush)
+
+    def save(rows: list[Row]) -> None:
+        if options.output:
+            with open(options.output, "w", encoding="utf-8") as file:
+                file.write(report(rows, found, pf.cuda.device_info(), torch.__version__))
+
     works = everything(torch, pf)
-    rows, complete = run(torch, works, flush, options.only, options.budget)
+    rows, complete = run(torch, works, flush, options.only, options.budget, save)
     print(table(rows, found))
     print("", *(goal.line() for goal in goals(rows, found)), sep="\n")
     if not complete:
         print(f"the budget of {options.budget:.0f} s ended: what is missing above was not timed")
-    if options.output:
-        with open(options.output, "w", encoding="utf-8") as file:
-            file.write(report(rows, found, pf.cuda.device_info(), torch.__version__))
     return 0
 
 

@@ -22,6 +22,7 @@ if load_bench("cli") is None:
 
 PACKAGE = load_bench("cli").__name__.rpartition(".")[0]  # type: ignore[union-attr]
 gpu: Any = importlib.import_module(f"{PACKAGE}.gpu")
+works_of: Any = importlib.import_module(f"{PACKAGE}.gpu_works")
 ROOT = Path(__file__).parent.parent
 SESSION = ROOT / "bench" / "gpu_session.sh"
 
@@ -74,7 +75,7 @@ LAYERS = [(3, 4, 9, 3, 2), (4, 6, 5, 1, 1), (2, 3, 8, 7, 2)]
 
 
 def small_works(on_cpu: Any) -> Any:
-    return gpu.convolutions(on_cpu, pf, layers=LAYERS, dtypes=("float32",), batch=2)
+    return works_of.convolutions(on_cpu, pf, layers=LAYERS, dtypes=("float32",), batch=2)
 
 
 def listed(result: Any) -> Any:
@@ -103,10 +104,10 @@ def outcome(call: Any) -> Any:
 
 
 def small_everything(on_cpu: Any) -> Any:
-    yield from gpu.attention(on_cpu, pf, 256)
-    yield from gpu.memory_bound(on_cpu, pf, [(6, 40)], [(2, 8, 9)], [7, 100])
+    yield from works_of.attention(on_cpu, pf, 256)
+    yield from works_of.memory_bound(on_cpu, pf, [(6, 40)], [(2, 8, 9)], [7, 100])
     lie = {"layout": "contiguous_format"}
-    yield from gpu.convolutions(on_cpu, pf, LAYERS[:1], ("float32",), batch=2, **lie)
+    yield from works_of.convolutions(on_cpu, pf, LAYERS[:1], ("float32",), batch=2, **lie)
 
 
 @pytest.mark.filterwarnings("ignore")  # PyTorch's, of backends that a CPU lacks
@@ -164,8 +165,15 @@ def test_peers_that_compile_are_timed_last(on_cpu: Any) -> None:
             gpu.Row(name, "1", "float32", 1), lambda: seen.append(name), peers, late=late
         )
 
-    rows, complete = gpu.run(on_cpu, iter([work("a"), work("b")]), torch.zeros(1))
+    saved: list[int] = []
+    rows, complete = gpu.run(
+        on_cpu,
+        iter([work("a"), work("b")]),
+        torch.zeros(1),
+        save=lambda rows: saved.append(len(rows)),
+    )
     assert complete
+    assert saved == [1, 2, 2, 2]
     assert [row.times.keys() for row in rows] == [{"pyfast", "eager", "compile"}] * 2
     assert "compile" not in seen[: seen.index("b")]
     assert seen[-1] == "compile"
@@ -273,20 +281,41 @@ def test_a_session_runs_every_step(tmp_path: Path) -> None:
     done = session(tmp_path, "")
     assert done.returncode == 0, done.stderr
     calls = (tmp_path / "log").read_text().splitlines()
-    assert [c.split()[0] for c in calls] == ["python"] * 3 + ["compute-sanitizer", "python"] * 3
-    assert f"-m bench.gpu --budget 170 --output {tmp_path}/results/gpu.json" in calls[2]
-    assert [c.split()[2] for c in calls[3::2]] == ["memcheck", "racecheck", "initcheck"]
+    sanitized = ["compute-sanitizer", "python"] * 3
+    assert [c.split()[0] for c in calls] == [*["python"] * 3, *sanitized, "python"]
+    assert calls[1].endswith("tests/test_cuda_device.py")
+    assert f"-m bench.gpu --budget 220 --output {tmp_path}/results/gpu.json" in calls[2]
+    assert [c.split()[2] for c in calls[3:9:2]] == ["memcheck", "racecheck", "initcheck"]
     files = {word for c in calls for word in c.split() if word.startswith("tests/")}
-    assert len(files) >= 5
-    assert all((ROOT / f).exists() for f in files)
+    ours = {f"tests/{path.name}" for path in (ROOT / "tests").glob("test_cuda*.py")}
+    assert files == ours - {"tests/test_cuda_build.py"}
+
+
+def test_a_session_runs_the_steps_that_are_named(tmp_path: Path) -> None:
+    done = session(tmp_path, "", STEPS="benchmark device")
+    assert done.returncode == 0, done.stderr
+    assert len((tmp_path / "log").read_text().splitlines()) == 2
+    wrong = subprocess.run(
+        ["bash", str(SESSION)],
+        env={**os.environ, "STEPS": "benchmarks"}, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert wrong.returncode == 2
+    assert "no step benchmarks" in wrong.stderr
+
+
+def test_a_session_ends_where_there_is_no_device(tmp_path: Path) -> None:
+    done = session(tmp_path, 'case "$*" in *why_not*) exit 1;; esac')
+    assert done.returncode == 1
+    assert "without a device nothing else is run" in done.stderr
+    assert len((tmp_path / "log").read_text().splitlines()) == 1
 
 
 def test_a_session_says_what_failed_and_what_did_not_end(tmp_path: Path) -> None:
     done = session(
         tmp_path,
-        'case "$*" in *test_cuda_host*) exit 3;; *bench.gpu*) sleep 50;; esac',
+        'case "$*" in *test_cuda_device*) exit 3;; *bench.gpu*) sleep 50;; esac',
         SECONDS_IN_ALL="8",
     )
     assert done.returncode == 1
-    assert "unfinished: benchmark memcheck racecheck initcheck" in done.stderr
-    assert "failed: tests" in done.stderr
+    assert "unfinished: benchmark memcheck racecheck initcheck host" in done.stderr
+    assert "failed: cases" in done.stderr

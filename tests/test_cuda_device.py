@@ -149,18 +149,25 @@ def test_small_attention_by_both_kernels(dtype: Any, width: int, kind: str) -> N
         assert one <= 2 * other + spacing / 2
 
 
+LAYOUTS = [torch.channels_last, torch.contiguous_format]
+
+
 @pytest.mark.parametrize("dtype", DTYPES[1:], ids=str)
-@pytest.mark.parametrize("maps", [64, 128, 520])
+@pytest.mark.parametrize("layout", LAYOUTS, ids=str)
+@pytest.mark.parametrize(("channels", "maps"), [(72, 64), (72, 128), (72, 520), (3, 61)])
 @pytest.mark.parametrize(("kernel", "stride"), [(1, 1), (1, 2), (3, 1), (3, 2)])
-def test_convolutions_by_both_kernels(dtype: Any, maps: int, kernel: int, stride: int) -> None:
+def test_convolutions_by_both_kernels(
+    dtype: Any, layout: Any, channels: int, maps: int, kernel: int, stride: int
+) -> None:
     from pyfast import _cuda
 
     if not _cuda.hopper_kernels_run():
         pytest.skip("no device of compute capability 9.0")
     torch.manual_seed(0)
-    x = torch.randn(6, 72, 30, 26, dtype=dtype, device="cuda")
-    x = x.contiguous(memory_format=torch.channels_last).requires_grad_()
-    w = torch.randn(maps, 72, kernel, kernel, dtype=dtype, device="cuda", requires_grad=True)
+    x = torch.randn(6, channels, 30, 26, dtype=dtype, device="cuda")
+    x = x.contiguous(memory_format=layout).requires_grad_()
+    shape = (maps, channels, kernel, kernel)
+    w = torch.randn(shape, dtype=dtype, device="cuda", requires_grad=True)
     b = torch.randn(maps, dtype=dtype, device="cuda", requires_grad=True)
     tensors, where = [x, w, b], {"stride": stride, "padding": kernel // 2}
 
@@ -185,6 +192,37 @@ def test_convolutions_by_both_kernels(dtype: Any, maps: int, kernel: int, stride
     spacing = torch.finfo(dtype).eps
     for one, other in zip(ours, portable, strict=True):
         assert one <= 2 * other + spacing / 2
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("layout", LAYOUTS, ids=str)
+@pytest.mark.parametrize("channels", [64, 61])
+def test_networks_of_either_layout(dtype: Any, layout: Any, channels: int) -> None:
+    """Depthwise convolution and pooling, whose results lie as their images do."""
+    torch.manual_seed(0)
+    x = torch.randn(4, channels, 23, 30, dtype=dtype, device="cuda")
+    x = x.contiguous(memory_format=layout).requires_grad_()
+    w = torch.randn(channels, 1, 3, 3, dtype=dtype, device="cuda", requires_grad=True)
+
+    def net(ops: Any, x: Any, w: Any) -> Any:
+        y = ops.max_pool2d(ops.conv2d(x, w, None, 2, 1, 1, channels), 3, 2, 1)
+        return ops.avg_pool2d(y, 2)
+
+    exact = [t.detach().cpu().double().requires_grad_() for t in (x, w)]
+    wanted = net(torch.nn.functional, *exact)
+    way = torch.from_numpy(cotangent(tuple(wanted.shape), np.float64))
+    wants = [wanted.detach(), *torch.autograd.grad(wanted, exact, way)]
+    got = net(pf.ops, x, w)
+    assert got.is_contiguous(memory_format=layout)
+    gots = [got.detach(), *torch.autograd.grad(got, [x, w], way.to("cuda", dtype))]
+    assert gots[1].is_contiguous(memory_format=layout)
+    spacing = torch.finfo(dtype).eps
+    for ours, want in zip(gots[:1], wants[:1], strict=True):
+        error = (ours.cpu().double() - want).abs().max().item()
+        assert error <= 4 * spacing * want.abs().max().item()
+    for ours, want in zip(gots[1:], wants[1:], strict=True):  # a tie of rounded maxima moves some
+        close = (ours.cpu().double() - want).abs() <= 8 * spacing * want.abs().max()
+        assert close.double().mean() > 0.97
 
 
 def test_the_callers_stream_is_used() -> None:

@@ -65,8 +65,8 @@ class Case:
         residual: Any = None, relu: bool = False, blocks: int = 3, tile: int | None = None,
     ) -> None:  # fmt: skip
         host.conv2d_sm90a(
-            which, self.dtype, image, self.weight, maps, scale, bias, residual, relu,
-            *self.settings, 1, blocks, tile,
+            which, self.dtype, image, self.weight, maps, scale, bias, residual,
+            "relu" if relu else None, *self.settings, 1, blocks, tile, None,
         )  # fmt: skip
 
     def check(self, got: Any, want: Any) -> None:

@@ -16,10 +16,6 @@ void attention_ranges(const AttentionPlan& plan, const TensorView& query_starts,
 // With plan.cut.splits > 1, `parts` is workspace for their results.
 void attention_forward(const AttentionPlan& plan, const TensorView& output,
                        const AttentionRows& rows, const TensorView& parts, cudaStream_t stream);
-// Computes again what forbidden infinities and NaN have broken, behind a forward that does not do
-// so itself (again.cuh).
-void attention_mend(const AttentionPlan& plan, const TensorView& output, const AttentionRows& rows,
-                    cudaStream_t stream);
 // Writes every gradient that is defined; grad and output in C order, `dots` workspace for a float a
 // row of scores.
 void attention_backward(const AttentionPlan& plan, const TensorView& grad, const TensorView& output,

@@ -72,10 +72,7 @@ void run_forward(const Call& call, const AttentionPlan& plan, const TensorView& 
 #if defined(PYFAST_SM90A)
   if (hopper_kernels_run(call.device())) {
     const auto how = hopper_forward<CUtensorMap>(plan, processors(call.device()));
-    if (how) {
-      run(call, attention_forward_sm90a, plan, *how, output, rows);
-      return run(call, attention_mend, plan, output, rows);
-    }
+    if (how) return run(call, attention_forward_sm90a, plan, *how, output, rows);
   }
 #endif
   const Output parts =

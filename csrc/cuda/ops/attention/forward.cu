@@ -15,11 +15,6 @@ void attention_ranges(const AttentionPlan& plan, const TensorView& query_starts,
   ranges_on(plan.problem, query_starts, key_starts, to, Launch{stream});
 }
 
-void attention_mend(const AttentionPlan& plan, const TensorView& output, const AttentionRows& rows,
-                    cudaStream_t stream) {
-  mend_into(plan, output, rows, Launch{stream});
-}
-
 void attention_forward(const AttentionPlan& plan, const TensorView& output,
                        const AttentionRows& rows, const TensorView& parts, cudaStream_t stream) {
   forward_into(plan, output, rows, parts, Launch{stream});

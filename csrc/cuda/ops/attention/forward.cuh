@@ -223,32 +223,6 @@ forward_kernel(const PYFAST_GRID_CONSTANT AttentionProblem p,
                              broken);
 }
 
-// Behind a kernel that lets forbidden infinities and NaN through: a warp a row, which looks first.
-template <class T, int kDepth>
-PYFAST_KERNEL(128)
-mend_rows(const PYFAST_GRID_CONSTANT AttentionProblem p, T* output, const float* max,
-          const float* sum) {
-  const std::int64_t row = std::int64_t{blockIdx.x} * 4 + threadIdx.x / 32;
-  if (row >= p.batch * p.queries) return;
-  T* const mine = output + row * p.value_width;
-  if (broken_row(mine, p.value_width))
-    query_again<T, kDepth>(p, row / p.queries, static_cast<int>(row % p.queries), 0, p.keys,
-                           max[row], sum[row], true, mine);
-}
-
-template <class Launch>
-void mend_into(const AttentionPlan& plan, const TensorView& output, const AttentionRows& rows,
-               const Launch& launch) {
-  const AttentionProblem& p = plan.problem;
-  if (!p.forbids()) return;
-  visit_gpu(plan.dtype, [&]<class T>() {
-    visit_depth(plan.depth, [&]<int kDepth>() {
-      launch(&mend_rows<T, kDepth>, (p.batch * p.queries + 3) / 4, 128, 0, p, output.as<T>(),
-             rows.max.as<const float>(), rows.sum.as<const float>());
-    });
-  });
-}
-
 // Splits of keys become one, in their order: a warp a row.
 template <class T>
 PYFAST_KERNEL(128)

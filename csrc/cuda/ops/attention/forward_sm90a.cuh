@@ -311,6 +311,19 @@ forward_sm90a_kernel(const PYFAST_GRID_CONSTANT AttentionProblem p,
   }
 }
 
+// Behind a kernel that lets forbidden infinities and NaN through: a warp a row, which looks first.
+template <class T, int kDepth>
+PYFAST_KERNEL(128)
+mend_rows(const PYFAST_GRID_CONSTANT AttentionProblem p, T* output, const float* max,
+          const float* sum) {
+  const std::int64_t row = std::int64_t{blockIdx.x} * 4 + threadIdx.x / 32;
+  if (row >= p.batch * p.queries) return;
+  T* const mine = output + row * p.value_width;
+  if (broken_row(mine, p.value_width))
+    query_again<T, kDepth>(p, row / p.queries, static_cast<int>(row % p.queries), 0, p.keys,
+                           max[row], sum[row], true, mine);
+}
+
 // `rows` and output as attention_forward writes them.
 template <class Map, class Launch>
 void forward_sm90a_into(const AttentionPlan& plan, const HopperForward<Map>& how,
@@ -321,6 +334,10 @@ void forward_sm90a_into(const AttentionPlan& plan, const HopperForward<Map>& how
       using Tile = HopperForwardTile<kDepth>;
       launch(&forward_sm90a_kernel<T, kDepth, Map>, how.tasks.blocks, Tile::kThreads,
              ForwardStore<kDepth>::kBytes, plan.problem, how.operands, how.tasks, to);
+      if (plan.problem.forbids())
+        launch(&mend_rows<T, kDepth>, (plan.problem.batch * plan.problem.queries + 3) / 4, 128, 0,
+               plan.problem, output.as<T>(), rows.max.as<const float>(),
+               rows.sum.as<const float>());
     });
   };
   if (plan.dtype == DType::f16)

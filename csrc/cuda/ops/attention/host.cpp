@@ -74,10 +74,7 @@ int hopper_blocks = 0;
 void set_hopper(int blocks) { hopper_blocks = blocks; }
 
 void run_forward(const AttentionPlan& plan, const TensorView& output, const AttentionRows& rows) {
-  if (hopper_blocks > 0) {
-    emulate_forward_sm90a(plan, hopper_blocks, output, rows);
-    return mend_into(plan, output, rows, EmulatedLaunch{});
-  }
+  if (hopper_blocks > 0) return emulate_forward_sm90a(plan, hopper_blocks, output, rows);
   const py::array parts = fresh(
       DType::f32, {plan.cut.splits, rows.max.numel(), std::int64_t{plan.problem.value_width} + 2});
   forward_into(plan, output, rows, view_of(parts, DType::f32), EmulatedLaunch{});

@@ -5,6 +5,7 @@
 #include <cuda_runtime_api.h>
 
 #include "cuda/ops/conv/correlate.h"
+#include "cuda/ops/conv/depthwise.h"
 #include "cuda/ops/conv/pixel_sum.h"
 #include "cuda/ops/conv/stage.h"
 
@@ -38,6 +39,14 @@ void conv_weight(const ConvIndices& indices, const TensorView& maps, const Tenso
 void conv_correlate(const std::vector<TileCorrelation>& parts, const TensorView& read,
                     const TensorView& weight, const ConvEpilogue& epilogue,
                     const TensorView& written, cudaStream_t stream);
+// Depthwise (depthwise.h), of arrays and a weight as its stage has them; `parts` is workspace for
+// chunks() times taps() times channels floats.
+void conv_depthwise(const Depthwise& shape, bool of_image, const TensorView& read,
+                    const TensorView& weight, const ConvEpilogue& epilogue,
+                    const TensorView& written, cudaStream_t stream);
+void conv_depthwise_weight(const Depthwise& shape, const WeightCopy& to, const TensorView& maps,
+                           const TensorView& image, const TensorView& parts,
+                           const TensorView& grad_weight, cudaStream_t stream);
 // See stage.h: an array, or a weight, to its copy; and a copy to its array.
 void conv_pack_pixels(const PixelCopy& how, const TensorView& array, const TensorView& copy,
                       cudaStream_t stream);

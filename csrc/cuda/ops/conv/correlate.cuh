@@ -46,8 +46,9 @@ struct CorrelatePut {
                                     at + (channel + 1) * c.column_step};
     const int count = c.columns - channel < 2 ? 1 : 2;
     float before[2] = {}, after[2] = {};
-#pragma unroll 1
-    for (int i = 0; i < count; ++i) {
+#pragma unroll
+    for (int i = 0; i < 2; ++i) {
+      if (i == count) break;
       float v = fmaf(sum.at[i], scale[channel + i], bias[channel + i]);
       if (residual) v += to_float(residual[places[i]]);
       before[i] = v;

@@ -8,6 +8,7 @@
 #include "cuda/ops/conv/bias.cuh"
 #include "cuda/ops/conv/correlate.cuh"
 #include "cuda/ops/conv/correlate_sm90a.cuh"
+#include "cuda/ops/conv/depthwise.cuh"
 #include "cuda/ops/conv/stage.cuh"
 #include "cuda/ops/conv/weight_sm90a.cuh"
 
@@ -59,9 +60,10 @@ class Copied {
 class CopiedWeight {
  public:
   CopiedWeight(const TensorView& weight, const ConvStage& stage)
-      : room_(weight.dtype, stage.weight ? stage.weight_copy.size() : 0),
-        view_(stage.weight ? room_.view() : weight) {
-    if (stage.weight) pack_weight_into(stage.weight_copy, weight, view_, EmulatedLaunch{});
+      : CopiedWeight(weight, stage.weight, stage.weight_copy) {}
+  CopiedWeight(const TensorView& weight, bool copies, const WeightCopy& how)
+      : room_(weight.dtype, copies ? how.size() : 0), view_(copies ? room_.view() : weight) {
+    if (copies) pack_weight_into(how, weight, view_, EmulatedLaunch{});
   }
   const TensorView& view() const { return view_; }
 
@@ -126,6 +128,36 @@ void emulate_tiles(const ConvIndices& n, bool of_image, const TensorView& read,
   from.pack();
   correlate_into(tile_correlations(stage.indices, of_image, written), from.view(), w.view(),
                  epilogue, written, EmulatedLaunch{});
+}
+
+void emulate_depthwise(const ConvIndices& n, const std::string& which, const TensorView& image,
+                       const TensorView& weight, const TensorView& maps,
+                       const ConvEpilogue& epilogue) {
+  if (!is_depthwise(n)) throw ValueError("host: this is not depthwise");
+  const DepthwiseStage d(n, image, weight, maps);
+  const Copied x(image, d.stage.image, d.stage.image_copy),
+      y(maps, d.stage.maps, d.stage.maps_copy);
+  if (which == "weight") {
+    y.pack();
+    x.pack();
+    const Room parts(DType::f32, d.shape.chunks() * d.shape.taps() * d.shape.channels);
+    return depthwise_weight_into(d.shape, d.weight, y.view(), x.view(), parts.view(), weight,
+                                 EmulatedLaunch{});
+  }
+  const bool of_image = which == "image";
+  const Copied &from = of_image ? y : x, &to = of_image ? x : y;
+  const bool copies = of_image ? d.stage.image : d.stage.maps;
+  const PixelCopy& back = of_image ? d.stage.image_copy : d.stage.maps_copy;
+  const Copied residual(epilogue.residual, copies, back), linear(epilogue.linear, copies, back);
+  const CopiedWeight w(weight, true, d.weight);
+  from.pack();
+  residual.pack();
+  ConvEpilogue inner = epilogue;
+  inner.residual = residual.view();
+  inner.linear = linear.view();
+  depthwise_into(d.shape, of_image, from.view(), w.view(), inner, to.view(), EmulatedLaunch{});
+  to.unpack();
+  linear.unpack();
 }
 
 void emulate_bias(const ConvIndices& n, const TensorView& maps, const TensorView& grad_bias) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <optional>
+#include <string>
 
 #include "cuda/ops/conv/weight_plan_sm90a.h"
 
@@ -25,6 +26,10 @@ void emulate_weight_sm90a(const ConvIndices& n, const TensorView& maps, const Te
 void emulate_tiles(const ConvIndices& n, bool of_image, const TensorView& read,
                    const TensorView& weight, const ConvEpilogue& epilogue,
                    const TensorView& written);
+// Writes the one of the three that `which` names.
+void emulate_depthwise(const ConvIndices& n, const std::string& which, const TensorView& image,
+                       const TensorView& weight, const TensorView& maps,
+                       const ConvEpilogue& epilogue);
 // The portable kernel of the maps' bias.
 void emulate_bias(const ConvIndices& n, const TensorView& maps, const TensorView& grad_bias);
 

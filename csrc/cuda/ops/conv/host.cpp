@@ -57,13 +57,14 @@ void conv2d(const std::string& which, HostArray image, HostArray weight, HostArr
 using Coded = std::optional<py::array>;
 
 // The same by the kernels of sm_90a, thread by thread, on so many blocks of them, in these tiles or
-// the best ones; on 0 blocks by portable tiles. `which` is weight, or maps or image, of which scale
-// and bias are float32 terms of channels; residual has its shape.
+// the best ones; on 0 blocks by portable tiles, and in groups by depthwise kernels. `which` is
+// weight, or maps or image, of which scale and bias are float32 terms of channels; residual has its
+// shape.
 void conv2d_sm90a(const std::string& which, const std::string& dtype_name, const py::array& image,
                   const py::array& weight, const py::array& maps, const Coded& scale,
-                  const Coded& bias, const Coded& residual, bool relu, py::handle stride,
-                  py::handle padding, py::handle dilation, std::int64_t groups, int blocks,
-                  std::optional<int> tile) {
+                  const Coded& bias, const Coded& residual, py::handle activation,
+                  py::handle stride, py::handle padding, py::handle dilation, std::int64_t groups,
+                  int blocks, std::optional<int> tile, const Coded& linear) {
   const DType dtype = dtype_of(dtype_name);
   const TensorView x = view_of(image, dtype), w = view_of(weight, dtype), y = view_of(maps, dtype);
   const ConvIndices n = indices_of(options_of(stride, padding, dilation, groups), x, w, y);
@@ -72,9 +73,11 @@ void conv2d_sm90a(const std::string& which, const std::string& dtype_name, const
   };
   ConvEpilogue epilogue;
   epilogue.bias = optional(bias, DType::f32);
-  epilogue.activation = relu ? Activation::relu : Activation::none;
+  epilogue.activation = to_activation(activation, {"conv2d", "activation"});
+  epilogue.linear = optional(linear, dtype);
   epilogue.scale = optional(scale, DType::f32);
   epilogue.residual = optional(residual, dtype);
+  if (groups > 1) return emulate_depthwise(n, which, x, w, y, epilogue);
   if (which == "weight")
     return emulate_weight_sm90a(
         n, y, x, w, blocks, tile ? std::optional(static_cast<WeightTile>(*tile)) : std::nullopt);

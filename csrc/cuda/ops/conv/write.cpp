@@ -40,9 +40,11 @@ class Copied {
 class CopiedWeight {
  public:
   CopiedWeight(const Call& call, const TensorView& weight, const ConvStage& stage)
-      : room_(Output::optional(stage.weight, call, weight.dtype, {stage.weight_copy.size()})),
-        view_(stage.weight ? room_.view() : weight) {
-    if (stage.weight) run(call, conv_pack_weight, stage.weight_copy, weight, view_);
+      : CopiedWeight(call, weight, stage.weight, stage.weight_copy) {}
+  CopiedWeight(const Call& call, const TensorView& weight, bool copies, const WeightCopy& how)
+      : room_(Output::optional(copies, call, weight.dtype, {how.size()})),
+        view_(copies ? room_.view() : weight) {
+    if (copies) run(call, conv_pack_weight, how, weight, view_);
   }
   const TensorView& view() const { return view_; }
 
@@ -66,6 +68,44 @@ bool write_by_tiles(const Call& call, const ConvIndices& n, bool of_image, const
   from.pack();
   run(call, conv_correlate, tile_correlations(stage.indices, of_image, written), from.view(),
       w.view(), epilogue, written);
+  return true;
+}
+
+bool write_depthwise(const Call& call, const ConvIndices& n, bool of_image, const TensorView& read,
+                     const TensorView& weight, const ConvEpilogue& epilogue,
+                     const TensorView& written) {
+  if (!is_depthwise(n) || empty(read) || empty(weight)) return false;
+  const DepthwiseStage d(n, of_image ? written : read, weight, of_image ? read : written);
+  const bool copies_read = of_image ? d.stage.maps : d.stage.image;
+  const bool copies_written = of_image ? d.stage.image : d.stage.maps;
+  const PixelCopy &there = of_image ? d.stage.maps_copy : d.stage.image_copy,
+                  &back = of_image ? d.stage.image_copy : d.stage.maps_copy;
+  const Copied from(call, read, copies_read, there), to(call, written, copies_written, back);
+  const Copied linear(call, epilogue.linear, copies_written && epilogue.linear.defined, back);
+  const Copied residual(call, epilogue.residual, copies_written && epilogue.residual.defined, back);
+  const CopiedWeight w(call, weight, true, d.weight);
+  from.pack();
+  residual.pack();
+  ConvEpilogue inner = epilogue;
+  inner.linear = linear.view();
+  inner.residual = residual.view();
+  run(call, conv_depthwise, d.shape, of_image, from.view(), w.view(), inner, to.view());
+  to.unpack(written);
+  linear.unpack(epilogue.linear);
+  return true;
+}
+
+bool write_depthwise_weight(const Call& call, const ConvIndices& n, const TensorView& maps,
+                            const TensorView& image, const TensorView& grad_weight) {
+  if (!is_depthwise(n) || empty(maps) || empty(image)) return false;
+  const DepthwiseStage d(n, image, grad_weight, maps);
+  const Copied y(call, maps, d.stage.maps, d.stage.maps_copy);
+  const Copied x(call, image, d.stage.image, d.stage.image_copy);
+  y.pack();
+  x.pack();
+  const Output parts(call, DType::f32, {d.shape.chunks(), d.shape.taps(), d.shape.channels});
+  run(call, conv_depthwise_weight, d.shape, d.weight, y.view(), x.view(), parts.view(),
+      grad_weight);
   return true;
 }
 
@@ -161,6 +201,7 @@ void write_maps(const Call& call, const ConvParams& p, const TensorView& image,
   const ConvIndices n(p.geometry, p.spatial, image, weight, maps);
   if (write_by_hopper(call, n, false, image, weight, epilogue, maps)) return;
   if (write_by_tiles(call, n, false, image, weight, epilogue, maps)) return;
+  if (write_depthwise(call, n, false, image, weight, epilogue, maps)) return;
   const Output parts = parts_of(call, n.maps_sum());
   run(call, conv_maps, n, image, weight, epilogue, maps, parts.view());
 }
@@ -170,6 +211,7 @@ void write_image(const Call& call, const ConvParams& p, const TensorView& maps,
   const ConvIndices n(p.geometry, p.spatial, image, weight, maps);
   if (write_by_hopper(call, n, true, maps, weight, epilogue, image)) return;
   if (write_by_tiles(call, n, true, maps, weight, epilogue, image)) return;
+  if (write_depthwise(call, n, true, maps, weight, epilogue, image)) return;
   const Output parts = parts_of(call, n.image_sum());
   run(call, conv_image, n, maps, weight, epilogue, image, parts.view());
 }
@@ -178,6 +220,7 @@ void write_weight(const Call& call, const ConvParams& p, const TensorView& maps,
                   const TensorView& image, const TensorView& grad_weight) {
   const ConvIndices n(p.geometry, p.spatial, image, grad_weight, maps);
   if (write_weight_by_hopper(call, n, maps, image, grad_weight)) return;
+  if (write_depthwise_weight(call, n, maps, image, grad_weight)) return;
   const Output parts = parts_of(call, n.weight_sum());
   run(call, conv_weight, n, maps, image, grad_weight, parts.view());
 }
