@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from cases import Sample, all_cases
 from precision import LIMIT, drawn, errors, normal
 
+import pyfast as pf
 from pyfast import _core
 
 CASES = {case.name: case for case in all_cases()}
@@ -60,3 +62,40 @@ def test_error_is_no_larger_than_pytorchs(call: str, kind: str) -> None:
     assert len(found) == 3
     worse = [f"{e.what}: {e.ratio:.2f}" for e in found if not e.ratio <= LIMIT]
     assert not worse
+
+
+# Strides down and across, kernel, padding, dilation: phases without taps, odd extents, several
+# passes (a sample has 1.5 MiB), a transposed convolution's bias.
+@pytest.mark.parametrize("stride", [(2, 2), (1, 2), (3, 2)])
+@pytest.mark.parametrize(
+    ("kernel", "padding", "dilation"),
+    [((1, 1), 0, 1), ((3, 3), 1, 1), ((2, 4), 1, 1), ((3, 2), 0, 2)],
+)
+@pytest.mark.parametrize("size", [(5, 8), (14, 13), (2, 3), (48, 64)])
+def test_phases_are_woven(
+    size: tuple[int, int],
+    kernel: tuple[int, int],
+    padding: int,
+    dilation: int,
+    stride: tuple[int, int],
+) -> None:
+    if any(n + 2 * padding <= (k - 1) * dilation for n, k in zip(size, kernel, strict=True)):
+        pytest.skip("no output")
+    channels = 64 if size == (48, 64) else 3
+    w = torch.from_numpy(normal(4, channels, *kernel))
+    image = torch.from_numpy(normal(4, channels, *size)).requires_grad_()
+    maps = torch.conv2d(image, w, None, stride, padding, dilation)
+    grad = torch.from_numpy(normal(*maps.shape))
+    maps.backward(grad)
+    x = pf.Tensor(image.detach().numpy(), requires_grad=True)
+    pf.ops.conv2d(x, w.numpy(), None, stride, padding, dilation).backward(grad.numpy())
+    np.testing.assert_allclose(x.grad, image.grad, rtol=1e-12, atol=1e-12)
+    extra = [
+        n - ((m - 1) * s - 2 * padding + (k - 1) * dilation + 1)
+        for n, m, s, k in zip(size, maps.shape[2:], stride, kernel, strict=True)
+    ]
+    settings = stride, padding, extra, 1, dilation
+    bias = torch.from_numpy(normal(channels))
+    want = torch.conv_transpose2d(grad, w, bias, *settings)
+    got = pf.ops.conv_transpose2d(grad.numpy(), w.numpy(), bias.numpy(), *settings)
+    np.testing.assert_allclose(got, want, rtol=1e-12, atol=1e-12)

@@ -17,7 +17,8 @@ namespace {
 
 constexpr std::int64_t kPoints = 400;                   // of a block
 constexpr std::int64_t kDepth = 160, kDepthOfOne = 96;  // of a stretch of the sum
-constexpr std::int64_t kRun = 40, kLeastCut = 64, kSmallMap = 400, kFewStretches = 512;  // run()
+constexpr std::int64_t kRun = 40, kRunOfSmall = 16;     // run(),
+constexpr std::int64_t kLeastCut = 64, kSmallMap = 400, kFewStretches = 512;  // where it cuts
 constexpr std::int64_t kSumsBytes = 768 << 10;  // of an item, in L2 beside the band
 constexpr std::int64_t kWeightBytes = 8 << 20;  // packed at a time
 // Items that keep several threads busy, if none computes fewer output channels than it takes to pay
@@ -188,11 +189,11 @@ class Lanes {
   std::int64_t run(const Stretch& s) const {
     const bool small = c_.taps() == 1 && c_.grid() < kSmallMap;
     const bool refused = c_.y.taps == 3 && c_.x.taps == 3 && c_.y.stride * c_.x.stride == 1;
-    const std::int64_t least = c_.taps() == 1 ? kLeastCut + 1 : kLeastCut;
-    const bool few = depth() <= kFewStretches && (small || depth() >= least);
+    const bool few = c_.taps() > 1 ? depth() >= kLeastCut && depth() <= kFewStretches
+                                   : s.first && s.last && (small || s.depth > kLeastCut);
     if (c_.spreads()) return even_pieces(s.depth, c_.chain());
     if (!few && !refused && c_.groups == 1) return s.depth;
-    return even_pieces(s.depth, small ? kRun / 2 : kRun);
+    return even_pieces(s.depth, small ? kRunOfSmall : kRun);
   }
 
   // All tiles of a panel; their sums lie `step` apart.

@@ -6,6 +6,7 @@
 #include "ops/conv/correlate.h"
 #include "ops/conv/depthwise.h"
 #include "ops/conv/kernel.h"
+#include "ops/conv/scatter.h"
 #include "ops/conv/weight_gradient.h"
 
 namespace pyfast {
@@ -30,27 +31,13 @@ Correlation<T> gather(const ConvGeometry& g, Image<const T> image, const T* weig
           .kernel_width = g.x.kernel};
 }
 
-// image = maps spread through the weight: one correlation for each phase of the stride that meets a
-// tap, after one that writes the bias where some do not.
-template <class T, class Settings>
-void scatter(const ConvGeometry& g, Image<const T> maps, const T* weight, Image<T> image,
-             Settings settings) {
+// image = maps spread through the weight.
+template <class T>
+Correlation<T> spread(const ConvGeometry& g, Image<const T> maps, const T* weight, Image<T> image) {
   Correlation<T> c = gather(g, maps, weight, image);
   std::swap(c.in, c.out);
   std::swap(c.weight_in, c.weight_out);
-  settings(c);
-  const std::int64_t phases_y = scatter_phases(g.y), phases_x = scatter_phases(g.x);
-  if (leaves_points(g.y) || leaves_points(g.x)) {
-    c.y = untouched_axis(g.y);
-    c.x = untouched_axis(g.x);
-    correlate(c);
-  }
-  for (std::int64_t y = 0; y < phases_y; ++y)
-    for (std::int64_t x = 0; x < phases_x; ++x) {
-      c.y = scatter_axis(g.y, y);
-      c.x = scatter_axis(g.x, x);
-      if (c.grid() > 0) correlate(c);
-    }
+  return c;
 }
 
 // Sum of each channel over samples and pixels, in double.
@@ -80,7 +67,7 @@ void input_gradient(const ConvParams& params, const Image<const T>& grad, const 
   if (params.transposed)
     correlate(gather(params.geometry, grad, w.data(), to));
   else
-    scatter(params.geometry, grad, w.data(), to, [](Correlation<T>&) {});
+    scatter(params.geometry, spread(params.geometry, grad, w.data(), to));
 }
 
 // The same elements; packed, with rows and pixels without gaps, unless they are already.
@@ -121,15 +108,12 @@ void convolution_forward(const ConvParams& params, const TensorView& input,
     const Contiguous<T> w(weight), b(bias);
     const Image<const T> x(input, params.spatial);
     const Image<T> y(output, params.spatial);
-    const auto settings = [&](Correlation<T>& c) {
-      c.bias = b.data();
-      c.activation = params.activation;
-      c.linear = linear.as<T>();
-    };
-    if (params.transposed) return scatter(params.geometry, x, w.data(), y, settings);
-    Correlation<T> c = gather(params.geometry, x, w.data(), y);
-    settings(c);
-    correlate(c);
+    Correlation<T> c = params.transposed ? spread(params.geometry, x, w.data(), y)
+                                         : gather(params.geometry, x, w.data(), y);
+    c.bias = b.data();
+    c.activation = params.activation;
+    c.linear = linear.as<T>();
+    params.transposed ? scatter(params.geometry, c) : correlate(c);
   });
 }
 
