@@ -30,6 +30,15 @@ constexpr std::int64_t kPoints = 64;              // that are stored at a time, 
 // Items that keep several threads busy, if none computes fewer output channels than it takes to pay
 // for its transform.
 constexpr std::int64_t kItems = 8, kLeastOut = 128;
+constexpr std::int64_t kWidePanels = 4;  // whose sums lie in L2, where there are many channels
+
+// Of so many channels that L2 holds the transform of few tiles, and filters, 16 numbers for 9,
+// would be read too often: a block's transform is then shared, and read from beyond L2 product by
+// product.
+bool is_wide(const Correlation<float>& c) {
+  constexpr std::int64_t kMostIn = 384, kVector = 16;
+  return c.in * gemm_kernels<float>().width > kMostIn * kVector;
+}
 
 class Winograd {
  public:
@@ -40,7 +49,9 @@ class Winograd {
         gemm_(gemm_kernels<float>()),
         panel_(gemm_.width * gemm_.vectors),
         panels_(ceil_div(c.out, panel_)),
-        plan_(c, std::min(kMostTiles, kSourceBytes / (kWinogradProducts * 4 * c.in))) {
+        wide_(is_wide(c)),
+        plan_(c, wide_ ? kMostTiles
+                       : std::min(kMostTiles, kSourceBytes / (kWinogradProducts * 4 * c.in))) {
     const std::int64_t y = c.y.step < 0 ? -3 : 3, x = c.x.step < 0 ? -1 : 1;
     for (int k = 0; k < 9; ++k)
       order_[k] = static_cast<int>((y < 0 ? 6 : 0) + (x < 0 ? 2 : 0) + k / 3 * y + k % 3 * x);
@@ -82,6 +93,7 @@ class Winograd {
     const std::int64_t wanted = ceil_div(kItems, plan_.blocks() * c_.groups);
     const std::int64_t least = std::max(kLeastOut / panel_, ceil_div(block_, wanted));
     part_ = even_pieces(block_, std::min(static_cast<std::int64_t>(most), least));
+    if (wide_) part_ = std::min(block_, kWidePanels);
   }
 
   // ---- weights
@@ -139,15 +151,23 @@ class Winograd {
     const Workspace<std::uint8_t> done(items);
     std::fill_n(done.data(), items, std::uint8_t{0});
     const std::int64_t cost = std::min(part_, count) * panel_ * plan_.tiles() * c_.in;
-    if (suits)
-      parallel_for(items, grain_for(cost / 2 + 1), [&](std::int64_t begin, std::int64_t end) {
-        for (std::int64_t i = begin; i < end; ++i) {
-          const Item it = item(i);
-          const float* panels = weights.items.data() +
-                                (it.group * weights.panels + at + it.first - first) * panel_items();
-          done[i] = compute(it, panels, fits[it.group]);
-        }
-      });
+    const auto compute = [&](std::int64_t begin, std::int64_t end, const float* source) {
+      for (std::int64_t i = begin; i < end; ++i) {
+        const Item it = item(i);
+        const float* panels = weights.items.data() +
+                              (it.group * weights.panels + at + it.first - first) * panel_items();
+        done[i] = this->compute(it, panels, fits[it.group], source);
+      }
+    };
+    const std::int64_t grain = grain_for(cost / 2 + 1);
+    if (suits && !wide_)
+      parallel_for(items, grain, [&](auto begin, auto end) { compute(begin, end, nullptr); });
+    for (std::int64_t i = 0; suits && wide_ && i < items; i += parts) {
+      const Workspace<float> source(kWinogradProducts * product(tiles_of(item(i).block)));
+      if (!transform_together(item(i), source.data(), fits[item(i).group])) continue;
+      parallel_for(parts, grain,
+                   [&](auto begin, auto end) { compute(i + begin, i + end, source.data()); });
+    }
     // Each item left would prepare the weights anew.
     const std::int64_t left = std::count(done.data(), done.data() + items, 0);
     if (whole && 4 * left >= items) return otherwise(c_);
@@ -175,16 +195,21 @@ class Winograd {
            !winograd_short(fit, seen);
   }
 
-  bool compute(const Item& item, const float* weights, const WinogradFit& fit) const {
+  // `source`: its transform, if that is made already.
+  bool compute(const Item& item, const float* weights, const WinogradFit& fit,
+               const float* source) const {
     const std::int64_t tiles = tiles_of(item.block), size = kWinogradProducts * panel_;
-    const Workspace<float> source(kWinogradProducts * product(tiles));
-    if (!transform(item, source.data(), fit)) return false;
-    const Workspace<float> sums(tiles * size);
+    const Workspace<float> own(source ? 0 : kWinogradProducts * product(tiles));
+    if (!source && !transform(item, own.data(), fit)) return false;
+    if (!source) source = own.data();
+    const std::int64_t together = wide_ ? item.panels : 1;  // panels
+    const Workspace<float> sums(together * tiles * size);
     const Workspace<float> waiting(levels() * gemm_.rows * panel_);
     const Workspace<float> points(points_at_a_time(item.block) * panel_);
-    for (std::int64_t p = 0; p < item.panels; ++p, weights += panel_items()) {
-      multiply(tiles, source.data(), weights, sums.data(), waiting.data());
-      store(item, item.first + p, tiles, sums.data(), points.data());
+    for (std::int64_t p = 0; p < item.panels; p += together, weights += together * panel_items()) {
+      multiply(tiles, source, weights, together, sums.data(), waiting.data());
+      for (std::int64_t i = 0; i < together; ++i)
+        store(item, item.first + p + i, tiles, sums.data() + i * tiles * size, points.data());
     }
     return true;
   }
@@ -204,16 +229,38 @@ class Winograd {
 
   // All channels of a block, if they suit.
   bool transform(const Item& item, float* to, const WinogradFit& fit) const {
+    WinogradNumbers seen;
+    transform(item, 0, c_.in, to, seen);
+    return winograd_suits(fit, seen, c_.in * inside(item.block));
+  }
+  // The same by several threads.
+  bool transform_together(const Item& item, float* to, const WinogradFit& fit) const {
+    const std::int64_t pieces = ceil_div(c_.in, kChannels);
+    const Workspace<WinogradNumbers> seen(pieces);
+    parallel_for(pieces, grain_for(kChannels * 64 * tiles_of(item.block)),
+                 [&](std::int64_t begin, std::int64_t end) {
+                   for (std::int64_t i = begin; i < end; ++i) {
+                     seen[i] = {};
+                     transform(item, i * kChannels, std::min((i + 1) * kChannels, c_.in), to,
+                               seen[i]);
+                   }
+                 });
+    for (std::int64_t i = 1; i < pieces; ++i) seen[0].add(seen[i]);
+    return winograd_suits(fit, seen[0], c_.in * inside(item.block));
+  }
+
+  // Channels [first, end) of a block.
+  void transform(const Item& item, std::int64_t first, std::int64_t end, float* to,
+                 WinogradNumbers& seen) const {
     const BandBlock& b = item.block;
     const std::int64_t tiles = pitch(tiles_of(b)), product = this->product(tiles_of(b));
     const std::int64_t channel = plan_.samples() * plan_.plane(), tile_rows = rows_of(b);
     const Workspace<float> room(kChannels * channel + kSlack);
     std::fill_n(room.data(), room.size(), 0.0f);
     Image<const float> image = c_.source;
-    image.data += item.group * c_.in * image.channel;
-    WinogradNumbers seen;
-    for (std::int64_t i = 0; i < c_.in; i += kChannels, image.data += kChannels * image.channel) {
-      const std::int64_t n = std::min(kChannels, c_.in - i);
+    image.data += (item.group * c_.in + first) * image.channel;
+    for (std::int64_t i = first; i < end; i += kChannels, image.data += kChannels * image.channel) {
+      const std::int64_t n = std::min(kChannels, end - i);
       conv_.fill_inside(plan_.fill(image, n, b), room.data());
       kernels_.look(room.data(), n * channel, seen);
       for (std::int64_t j = 0; j < n; ++j)
@@ -221,7 +268,6 @@ class Winograd {
           kernels_.source(room.data() + j * channel + s * plan_.plane(), plan_.pitch(), tile_rows,
                           cols_of(b), to + (i + j) * tiles + s * tile_rows * cols_of(b), product);
     }
-    return winograd_suits(fit, seen, c_.in * inside(b));
   }
 
   // Elements of a channel that a block sees.
@@ -234,20 +280,22 @@ class Winograd {
     return std::max<std::int64_t>(1, b.samples * count(f.y) * count(f.x));
   }
 
-  // A panel's sums, by (product, tile).
-  void multiply(std::int64_t tiles, const float* source, const float* weights, float* sums,
-                float* waiting) const {
+  // Sums of some panels, by (panel, product, tile): a product of all of them before the next, so
+  // that its source is read once.
+  void multiply(std::int64_t tiles, const float* source, const float* weights, std::int64_t panels,
+                float* sums, float* waiting) const {
     const std::int64_t step = even_pieces(tiles, gemm_.rows), channel = pitch(tiles);
-    for (int p = 0; p < kWinogradProducts; ++p) {
-      for (std::int64_t t = 0; t < tiles; t += step) {
-        const std::int64_t n = std::min(step, tiles - t);
-        kernels_.micro[n * gemm_.vectors - 1](c_.in, source + t, channel, weights,
-                                              sums + t * panel_, waiting);
+    const std::int64_t size = tiles * panel_;
+    for (int p = 0; p < kWinogradProducts; ++p, source += product(tiles))
+      for (std::int64_t i = 0; i < panels; ++i) {
+        const float* const panel = weights + i * panel_items() + p * c_.in * panel_;
+        float* const to = sums + (i * kWinogradProducts + p) * size;
+        for (std::int64_t t = 0; t < tiles; t += step) {
+          const std::int64_t n = std::min(step, tiles - t);
+          kernels_.micro[n * gemm_.vectors - 1](c_.in, source + t, channel, panel, to + t * panel_,
+                                                waiting);
+        }
       }
-      source += product(tiles);
-      weights += c_.in * panel_;
-      sums += tiles * panel_;
-    }
   }
 
   // ---- outputs
@@ -283,6 +331,7 @@ class Winograd {
   const ConvKernels<float>& conv_;
   const GemmKernels<float>& gemm_;
   std::int64_t panel_, panels_;  // output channels of a panel; panels of a group
+  bool wide_;                    // is_wide()
   WinogradPlan plan_;
   int order_[9];  // where the weights of a kernel are, row by row of the source
   std::int64_t block_ = 0, part_ = 0;  // panels transformed at a time, and of an item
@@ -295,13 +344,14 @@ bool prefers_winograd(const Correlation<float>& c) {
     return a.taps == 3 && a.stride == 1 && (a.step == 1 || a.step == -1) && a.grid >= 4;
   };
   constexpr std::int64_t kLeastIn = 16, kLeastOut = 32, kLeastTiles = 64;
-  // Of more channels, L2 holds so few tiles that filters, 16 numbers for 9, are read too often:
-  // with vectors of 16, 8x512x7x7 took as long as tap by tap; with vectors of 8, two thirds.
-  constexpr std::int64_t kMostIn = 384, kVector = 16;
+  // Many weights are transformed for many tiles only: 64 of them, 4 samples of 7 x 7, took 8 %
+  // longer than tap by tap, on packed weights 20 % less.
+  constexpr std::int64_t kMostIn = 1024, kLeastWide = 96;
   // Of groups PyTorch's error is smaller, too: Winograd's was 1.28 of it on 32 normal channels.
   return c.groups == 1 && fits(c.y) && fits(c.x) && c.in >= kLeastIn && c.out >= kLeastOut &&
-         c.in * gemm_kernels<float>().width <= kMostIn * kVector &&
-         c.batch * ceil_div(c.y.grid, 2) * ceil_div(c.x.grid, 2) >= kLeastTiles;
+         c.in <= kMostIn &&
+         c.batch * ceil_div(c.y.grid, 2) * ceil_div(c.x.grid, 2) >=
+             (is_wide(c) ? kLeastWide : kLeastTiles);
 }
 
 void correlate_winograd(const Correlation<float>& c, void (*otherwise)(const Correlation<float>&)) {

@@ -33,6 +33,14 @@ struct WinogradNumbers {
   std::uint32_t bits = 0;     // set in any
   std::int64_t nonzero = 0;
   double sum = 0, squares = 0;  // of magnitudes
+
+  void add(const WinogradNumbers& other) {
+    largest = largest > other.largest ? largest : other.largest;
+    bits |= other.bits;
+    nonzero += other.nonzero;
+    sum += other.sum;
+    squares += other.squares;
+  }
 };
 
 // The same of a panel's filters, their squares plain and by how often a tap is seen by the
