@@ -73,6 +73,8 @@ __all__: list[str] = [
     "hardswish_backward",
     "hardtanh",
     "hardtanh_backward",
+    "heads_attention",
+    "heads_attention_backward",
     "instance_norm",
     "isa",
     "isa_env_problem",
@@ -525,6 +527,35 @@ def hardtanh(input: typing.Any, min_val: typing.Any, max_val: typing.Any) -> typ
 def hardtanh_backward(
     grad: typing.Any, saved: typing.Any, min_val: typing.Any, max_val: typing.Any
 ) -> typing.Any: ...
+def heads_attention(
+    projection: typing.Any,
+    heads: typing.SupportsInt | typing.SupportsIndex,
+    groups: typing.SupportsInt | typing.SupportsIndex,
+    batch_first: bool,
+    attn_mask: typing.Any = None,
+    dropout_p: typing.Any = 0.0,
+    is_causal: bool = False,
+    seed: typing.SupportsInt | typing.SupportsIndex = 0,
+    offset: typing.SupportsInt | typing.SupportsIndex = 0,
+    window_size: typing.Any = None,
+) -> tuple[typing.Any, ...]: ...
+def heads_attention_backward(
+    grad: typing.Any,
+    projection: typing.Any,
+    attn_mask: typing.Any,
+    output: typing.Any,
+    row_max: typing.Any,
+    row_sum: typing.Any,
+    heads: typing.SupportsInt | typing.SupportsIndex,
+    groups: typing.SupportsInt | typing.SupportsIndex,
+    batch_first: bool,
+    dropout_p: typing.Any,
+    is_causal: bool,
+    seed: typing.SupportsInt | typing.SupportsIndex,
+    offset: typing.SupportsInt | typing.SupportsIndex,
+    window_size: typing.Any,
+    need_mask: bool,
+) -> tuple[typing.Any, ...]: ...
 def instance_norm(
     input: typing.Any,
     running_mean: typing.Any,

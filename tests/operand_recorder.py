@@ -116,6 +116,10 @@ def run_core(recorder: Recorder) -> None:
     _core.binary("divide", a, three)
     _core.elementary("log1p", a)
     _core.gemm(a, a.T, row_scale=two, row_bias=two, col_bias=two, residual=a[:, :2].copy())
+    heads, mask = np.ones((1, 3, 6), np.float32), np.zeros((3, 3), np.float32)
+    output, *rows = _core.heads_attention(heads, 1, 1, True, mask)
+    how = (1, 1, True, 0.0, False, 0, 0, None, True)
+    _core.heads_attention_backward(output, heads, mask, output, *rows, *how)
     _core.gemm(a.T, a, alpha=0.5, row_bias=three, activation="gelu", column_major=True)
 
 

@@ -47,6 +47,8 @@ FREE = {
     "max_pool1d_taps_backward": ALONE,
     "max_pool2d_taps_backward": ALONE,
     "pad_backward": ALONE,
+    "heads_attention": {"attn_mask a"},
+    "heads_attention_backward": {"attn_mask a"},
     "scaled_dot_product_attention_backward": {"attn_mask a", "query a", "key a", "value a"},
 }
 

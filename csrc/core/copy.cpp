@@ -34,15 +34,32 @@ void copy_row(T* dst, const T* src, std::int64_t n, std::int64_t stride) {
   }
 }
 
-// Offset in src of the first element of row `row`, rows counted over all axes but the last.
-std::int64_t row_offset(const TensorView& src, std::int64_t row) {
-  std::int64_t offset = 0;
-  for (int axis = src.rank() - 2; axis >= 0; --axis) {
-    offset += (row % src.shape[axis]) * src.strides[axis];
-    row /= src.shape[axis];
+// The rows of src one after the other, counted over all axes but the last. Their offsets are
+// carried on: divisions for each would take longer than copying 64 numbers.
+class RowCursor {
+ public:
+  RowCursor(const TensorView& src, std::int64_t row) : src_(src), index_(src.shape) {
+    for (int axis = src.rank() - 2; axis >= 0; --axis) {
+      index_[axis] = row % src.shape[axis];
+      offset_ += index_[axis] * src.strides[axis];
+      row /= src.shape[axis];
+    }
   }
-  return offset;
-}
+  std::int64_t offset() const { return offset_; }
+  void next() {
+    for (int axis = src_.rank() - 2; axis >= 0; --axis) {
+      offset_ += src_.strides[axis];
+      if (++index_[axis] < src_.shape[axis]) return;
+      offset_ -= src_.shape[axis] * src_.strides[axis];
+      index_[axis] = 0;
+    }
+  }
+
+ private:
+  const TensorView& src_;
+  Dims index_;
+  std::int64_t offset_ = 0;
+};
 
 // Elements of a chunk, about: rows longer than this are cut, so that one endless row is shared
 // between threads too, and Ctrl-C is noticed within it.
@@ -81,11 +98,17 @@ void copy_any(T* dst, const TensorView& src) {
   const std::int64_t pieces = (cols - 1) / kChunk + 1;
   parallel_for(rows * pieces, pieces > 1 ? 1 : 1 + kChunk / cols,
                [&](std::int64_t begin, std::int64_t end) {
+                 std::int64_t c = begin % pieces * kChunk;
+                 T* to = dst + begin / pieces * cols;
+                 RowCursor row(src, begin / pieces);
                  for (std::int64_t i = begin; i < end; ++i) {
-                   const std::int64_t row = i / pieces, c = i % pieces * kChunk;
                    const std::int64_t n = cols - c < kChunk ? cols - c : kChunk;
-                   copy_row(dst + row * cols + c, src.as<T>() + row_offset(src, row) + c * stride,
-                            n, stride);
+                   copy_row(to + c, src.as<T>() + row.offset() + c * stride, n, stride);
+                   c += kChunk;
+                   if (c < cols) continue;
+                   c = 0;
+                   to += cols;
+                   row.next();
                  }
                });
 }

@@ -13,9 +13,18 @@ import numpy as np
 
 from .. import ops
 from ..ops.arithmetic import where
-from .masks import as_one, band_beside, merge_masks, untaped
+from ..ops.heads import AttendHeads
+from ..random import default_generator
+from .masks import as_one, band, band_beside, merge_masks, untaped
 
-__all__ = ["NORMALIZERS", "Normalizer", "attend", "attention_weights", "check_normalizer"]
+__all__ = [
+    "NORMALIZERS",
+    "Normalizer",
+    "attend",
+    "attend_heads",
+    "attention_weights",
+    "check_normalizer",
+]
 
 Normalizer = str | Callable[[Any], Any]
 
@@ -173,6 +182,50 @@ def attend(
     else:
         output = ops.dropout(weights, dropout_p) @ _visible(value, keep, query.shape[1])
     return output, weights if need_weights else None
+
+
+def attend_heads(
+    projection: Any,
+    groups: tuple[int, int],
+    batch_first: bool,
+    keep: Any = None,
+    bias: Any = None,
+    *,
+    is_causal: bool = False,
+    window_size: tuple[int, int] | None = None,
+    dropout_p: float = 0.0,
+) -> Any:
+    """Softmax attention of queries, keys and values that lie side by side; heads are joined again.
+
+    Parameters
+    ----------
+    projection : Tensor of shape (batch, L, (heads + 2 key heads) D), or (L, batch, ...)
+        On the CPU.
+    groups : (heads, key heads)
+    batch_first : bool
+    keep, bias
+        See :func:`attention_weights`.
+    is_causal, window_size
+        As in :func:`pyfast.ops.scaled_dot_product_attention`; any of them beside masks.
+    dropout_p : float
+
+    Returns
+    -------
+    Tensor of shape (batch, L, heads D), or (L, batch, heads D)
+
+    Examples
+    --------
+    >>> import pyfast as pf
+    >>> attend_heads(pf.ones(1, 2, 3), (1, 1), True).tolist()
+    [[[1.0], [1.0]]]
+    """
+    if is_causal and not (keep is None and bias is None):
+        is_causal = False
+        length = projection.shape[1 if batch_first else 0]
+        keep = merge_masks((keep, None), (band(length, length), None))[0]
+    stream = default_generator.next_stream() if dropout_p else (0, 0)
+    options = (dropout_p, is_causal, *stream, window_size)
+    return AttendHeads.apply(projection, as_one(keep, bias), groups, batch_first, options)
 
 
 def _visible(value: Any, keep: Any, heads: int) -> Any:

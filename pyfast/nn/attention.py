@@ -12,7 +12,7 @@ from ..autograd import Variable, is_grad_enabled
 from ..ops.heads import merge_heads, split_heads
 from ..ops.shape import cat
 from . import init
-from .attend import Normalizer, attend, check_normalizer, normalise
+from .attend import Normalizer, attend, attend_heads, check_normalizer, normalise
 from .linear import Linear
 from .masks import band_beside, checked_mask, merge_masks, split_mask, untaped, widen
 from .module import Module
@@ -201,12 +201,59 @@ class MultiheadAttention(Module):
             single = query is key is value
             query, key, value = (_tensor(x).unsqueeze(axis) for x in (query, key, value))
             key, value = (query, query) if single else (key, value)
+        masks = (key_padding_mask, attn_mask, is_causal and attn_mask is None, batched)
+        if query is key is value and cache is None and self._joins_heads(query, need_weights):
+            output, weights = self._attend_joined(query, *masks), None
+        else:
+            output, weights = self._attend_apart(
+                query, key, value, *masks, need_weights, cache, layer_index, cross
+            )
+        output = self.out_proj(output)
+        if weights is not None and average_attn_weights:
+            weights = weights.mean(1)
+        if not batched:
+            output = output.squeeze(axis)
+            weights = None if weights is None else weights.squeeze(0)
+        return output, weights
+
+    def _joins_heads(self, x: Any, need_weights: bool) -> bool:
+        """Whether self-attention reads its heads where one projection leaves them."""
+        appended = self.bias_k is not None or self.add_zero_attn
+        plain = self.in_proj_weight is not None and not appended and self.normalizer == "softmax"
+        return plain and not need_weights and type(untaped(x)) is np.ndarray
+
+    def _attend_joined(
+        self, x: Any, padding: Any, attn_mask: Any, causal: bool, batched: bool
+    ) -> Any:
+        projection = _tensor(self._part(x, 0, 3))
+        length = x.shape[1 if self.batch_first else 0]
+        sizes = self._batch(x), length, length
+        keep, bias = self._masks(attn_mask, padding, sizes, batched, projection.dtype)
+        groups = (self.num_heads, self.num_heads)
+        dropout_p = self.dropout if self.training else 0.0
+        return attend_heads(
+            projection, groups, self.batch_first, keep, bias, is_causal=causal, dropout_p=dropout_p
+        )
+
+    def _attend_apart(
+        self,
+        query: Any,
+        key: Any,
+        value: Any,
+        padding: Any,
+        attn_mask: Any,
+        causal: bool,
+        batched: bool,
+        need_weights: bool,
+        cache: Any,
+        layer_index: int,
+        cross: bool,
+    ) -> tuple[Any, Any]:
         start = cache.length if cache is not None and not cross else 0
         q, k, v = self._project(query, key, value, cache, layer_index, cross)
         k, v, extra = self._extend(k, v)
         sizes = q.shape[0], q.shape[2], k.shape[2] - extra
-        keep, bias = self._masks(attn_mask, key_padding_mask, sizes, batched, q.dtype)
-        causal = is_causal and attn_mask is None
+        keep, bias = self._masks(attn_mask, padding, sizes, batched, q.dtype)
         if causal and (start or extra):
             keep, bias = merge_masks((keep, bias), (band_beside(q, *sizes[1:], start), None))
             causal = False
@@ -218,13 +265,7 @@ class MultiheadAttention(Module):
             dropout_p=self.dropout if self.training else 0.0,
             need_weights=need_weights,
         )  # fmt: skip
-        output = self.out_proj(merge_heads(output, self.batch_first))
-        if weights is not None and average_attn_weights:
-            weights = weights.mean(1)
-        if not batched:
-            output = output.squeeze(axis)
-            weights = None if weights is None else weights.squeeze(0)
-        return output, weights
+        return merge_heads(output, self.batch_first), weights
 
     def _check(self, query: Any, key: Any, value: Any) -> None:
         name = type(self).__name__
@@ -476,15 +517,25 @@ class GroupedQueryAttention(Module):
                 f"{name}: input must have shape (N, L, {self.embed_dim}), got {input.shape}"
             )
         groups = (self.num_heads, self.num_kv_heads, self.num_kv_heads)
-        q, k, v = split_heads(_unrecorded(_tensor(self._projected(input))), groups, True)
+        dropout_p = self.dropout if self.training else 0.0
+        projection = _unrecorded(_tensor(self._projected(input)))
+        if self.rotary is None and cache is None and type(untaped(projection)) is np.ndarray:
+            sizes = len(input), input.shape[1], input.shape[1]
+            keep, limits = self._keep(projection, sizes, key_padding_mask, is_causal, 0)
+            return self.out_proj(
+                attend_heads(
+                    _tensor(projection), groups[:2], True, keep, dropout_p=dropout_p, **limits
+                )
+            )
+        q, k, v = split_heads(projection, groups, True)
         start = 0 if cache is None else cache.length
         if self.rotary is not None:
             at = start if positions is None else positions
             q, k = (_unrecorded(self.rotary(x, at)) for x in (q, k))
         if cache is not None:
             k, v = cache.update(layer_index, _array(k), _array(v))
-        keep, limits = self._keep(q, k, key_padding_mask, is_causal, start)
-        dropout_p = self.dropout if self.training else 0.0
+        sizes = len(q), q.shape[2], k.shape[2]
+        keep, limits = self._keep(q, sizes, key_padding_mask, is_causal, start)
         grouped = self.num_kv_heads != self.num_heads
         output = ops.scaled_dot_product_attention(
             q, k, v, keep, dropout_p, enable_gqa=grouped, **limits
@@ -495,14 +546,17 @@ class GroupedQueryAttention(Module):
         return ops.linear(input, self.in_proj_weight, self.in_proj_bias)
 
     def _keep(
-        self, q: Any, k: Any, padding: Any, is_causal: bool, start: int
+        self, like: Any, sizes: tuple[int, int, int], padding: Any, is_causal: bool, start: int
     ) -> tuple[Any, dict[str, Any]]:
-        """The mask, and what the kernel knows without one: a causal order, a window."""
-        queries, keys = q.shape[2], k.shape[2]
+        """The mask, and what the kernel knows without one: a causal order, a window.
+
+        `sizes`: of the batch, of queries and of keys.
+        """
+        batch, queries, keys = sizes
         keep = None
         if padding is not None:
             where = f"{type(self).__name__}: key_padding_mask"
-            padding = checked_mask(padding, where, ((len(q), keys),), np.dtype(bool))
+            padding = checked_mask(padding, where, ((batch, keys),), np.dtype(bool))
             keep = ~untaped(padding)[:, None, None, :]
         window = self.window_size if self.window_size and self.window_size < keys else None
         if window is None and is_causal and not start and keep is None:
@@ -510,7 +564,7 @@ class GroupedQueryAttention(Module):
         if window is not None and not start:  # positions are places: the kernel skips the rest
             return keep, {"window_size": (window - 1, 0 if is_causal else window - 1)}
         if window is not None or (is_causal and queries > 1):
-            near = band_beside(q, queries, keys, start, causal=is_causal, window=window)
+            near = band_beside(like, queries, keys, start, causal=is_causal, window=window)
             keep = near if keep is None else keep & near
         return keep, {}
 

@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from .. import _core
 from ..autograd import Function, Variable
 
-__all__ = ["MergeHeads", "Rotate", "SplitHeads", "merge_heads", "split_heads"]
+__all__ = ["AttendHeads", "MergeHeads", "Rotate", "SplitHeads", "merge_heads", "split_heads"]
 
 
 def _head_axes(batch_first: bool) -> tuple[int, int, int, int]:
@@ -62,6 +63,35 @@ class MergeHeads(Function):
         """A view."""
         heads, batch_first = ctx.how
         return _apart(grad, heads).transpose(_head_axes(batch_first)), None
+
+
+class AttendHeads(Function):
+    """SplitHeads, attention and MergeHeads in one, on the CPU: heads are read where they lie.
+
+    `options`: dropout_p, is_causal, seed, offset, window_size.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: Any,
+        attn_mask: Any,
+        groups: tuple[int, int],
+        batch_first: bool,
+        options: tuple[Any, ...],
+    ) -> Any:
+        """`groups`: heads of queries, and of keys and values, which lie side by side in `x`."""
+        output, *rows = _core.heads_attention(x, *groups, batch_first, attn_mask, *options)
+        ctx.save_for_backward(x, attn_mask, output, *rows)
+        ctx.how = *groups, batch_first, *options
+        return output
+
+    @staticmethod
+    def backward(ctx: Any, grad: Any) -> Any:
+        """Written to where heads came from."""
+        operands: tuple[Any, ...] = (grad, *ctx.saved_tensors, *ctx.how, ctx.needs_input_grad[1])
+        of_x, of_mask = _core.heads_attention_backward(*operands)
+        return of_x, of_mask, None, None, None
 
 
 def split_heads(x: Any, groups: tuple[int, ...], batch_first: bool) -> Any:

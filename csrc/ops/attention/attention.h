@@ -34,6 +34,8 @@ struct AttentionLayout {
 
   Dims output_shape() const;
   Dims row_shape() const;
+  // Strides along `batch` of an array shaped as the output.
+  Dims output_strides(const TensorView& output) const;
 };
 
 struct AttentionInputs {
@@ -60,15 +62,16 @@ AttentionLayout check_attention_backward(const AttentionInputs& inputs, const Te
                                          const TensorView& output, const AttentionRows& rows,
                                          AttentionParams& params, bool scale_given,
                                          bool mask_gradient);
-// The layout of gradients shaped as the inputs: the same axes, other strides.
+// The layout of arrays shaped as the inputs: the same axes, other strides.
 AttentionLayout gradient_layout(const AttentionLayout& layout, const AttentionParams& params,
                                 const AttentionGradients& gradients);
 
-// Writes output (lead, L, Ev) and the rows.
+// Writes output (lead, L, Ev), of any strides but along Ev, and the rows.
 void attention_forward(const AttentionParams& params, const AttentionLayout& layout,
                        const AttentionInputs& inputs, const TensorView& output,
                        const AttentionRows& rows);
-// Writes every gradient that is defined, of its input's shape (summed where that was broadcast).
+// Writes every gradient that is defined, of its input's shape (summed where that was broadcast);
+// those of matrices may have any strides but along their last axis.
 void attention_backward(const AttentionParams& params, const AttentionLayout& layout,
                         const AttentionInputs& inputs, const TensorView& grad,
                         const TensorView& output, const AttentionRows& rows,

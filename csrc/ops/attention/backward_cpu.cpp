@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <optional>
 
 #include "core/copy.h"
@@ -15,43 +16,86 @@ void zero(T* data, std::int64_t n) {
   });
 }
 
-// A gradient being summed: in the output array itself where each matrix of it belongs to one batch
-// element, else in `copies` arrays of `batch` matrices that finish() adds up in order.
+// A gradient being summed: in the output array itself where each matrix of it is C-ordered and
+// belongs to one batch element, else in `copies` arrays of `batch` matrices that finish() adds up
+// in order.
 template <class T>
 class Sum {
  public:
   Sum(const TensorView& target, const Dims& batch, const Dims& strides, std::int64_t copies)
       : target_(target), batch_(batch), strides_(strides), copies_(copies) {
     if (!target.defined) return;
-    matrix_ = target.shape[target.rank() - 2] * target.shape.back();
-    const std::int64_t all = batch.numel() * matrix_;
-    if (copies > 1 || all != target.numel()) staged_.emplace(all * copies);
-    zero(data(), staged_ ? staged_->size() : all);
+    rows_ = target.shape[target.rank() - 2];
+    width_ = target.shape.back();
+    const std::int64_t all = batch.numel() * rows_ * width_;
+    if (copies > 1 || all != target.numel() || row() != width_) staged_.emplace(all * copies);
   }
-  // Matrix `index` of a copy; null when this gradient is not wanted.
-  T* matrix(std::int64_t index, std::int64_t copy) const {
+  // Matrix `index` of a copy, to add to its rows begin ... end; null when this gradient is not
+  // wanted. The first who does clears them, as they come into its cache.
+  T* open(std::int64_t index, std::int64_t copy, std::int64_t begin, std::int64_t end,
+          bool first) const {
     if (!target_.defined) return nullptr;
-    return data() + (copy * batch_.numel() + index) * matrix_;
+    T* to =
+        staged_ ? staged_->data() + (copy * batch_.numel() + index) * rows_ * width_ : at(index);
+    if (first) std::fill(to + begin * width_, to + end * width_, T{0});
+    return to;
+  }
+  void clear() const {
+    const std::int64_t n = batch_.numel();
+    for (std::int64_t i = 0; i < copies_ * n; ++i) open(i % n, i / n, 0, rows_, true);
   }
   void finish() const {
     if (!staged_) return;
-    zero(target_.as<T>(), target_.numel());
-    parallel_for(matrix_, 4096, [&](std::int64_t begin, std::int64_t end) {
-      for (std::int64_t i = 0; i < copies_ * batch_.numel(); ++i) {
-        T* to = target_.as<T>() + batch_offset(batch_, strides_, i % batch_.numel());
-        const T* from = data() + i * matrix_;
-        for (std::int64_t k = begin; k < end; ++k) to[k] += from[k];
-      }
-    });
+    const Dims lead(target_.shape.span().first(static_cast<std::size_t>(target_.rank() - 2)));
+    const Dims steps(target_.strides.span().first(static_cast<std::size_t>(target_.rank() - 2)));
+    const std::int64_t n = batch_.numel(), all = copies_ * n, matrices = lead.numel();
+    parallel_for(
+        rows_, grain_for((matrices + all) * width_), [&](std::int64_t begin, std::int64_t end) {
+          for (std::int64_t m = 0; m < matrices; ++m)
+            for (std::int64_t i = begin; i < end; ++i)
+              std::fill_n(target_.as<T>() + batch_offset(lead, steps, m) + i * row(), width_, T{0});
+          for (std::int64_t m = 0; m < all; ++m) {
+            T* to = at(m % n);
+            const T* from = staged_->data() + m * rows_ * width_;
+            for (std::int64_t i = begin; i < end; ++i)
+              for (std::int64_t k = 0; k < width_; ++k) to[i * row() + k] += from[i * width_ + k];
+          }
+        });
   }
 
  private:
-  T* data() const { return staged_ ? staged_->data() : target_.as<T>(); }
+  T* at(std::int64_t index) const {
+    return target_.as<T>() + batch_offset(batch_, strides_, index);
+  }
+  std::int64_t row() const { return target_.strides[target_.rank() - 2]; }
 
   TensorView target_;
   Dims batch_, strides_;
-  std::int64_t copies_, matrix_ = 0;
+  std::int64_t copies_, rows_ = 0, width_ = 0;
   std::optional<Workspace<T>> staged_;
+};
+
+// An array shaped as the output, whose rows lie in one piece each.
+template <class T>
+class OutputRows {
+ public:
+  OutputRows(const AttentionLayout& layout, const TensorView& x)
+      : batch_(layout.batch),
+        copy_(x.numel() == 0 || x.strides.back() == 1 ? 0 : x.numel()),
+        view_(copy_.data() ? TensorView(copy_.data(), x.dtype, x.shape) : x),
+        strides_(layout.output_strides(view_)) {
+    if (copy_.data()) copy_contiguous(copy_.data(), x);
+  }
+  const T* of_head(std::int64_t b) const {
+    return view_.as<T>() + batch_offset(batch_, strides_, b);
+  }
+  std::int64_t row_stride() const { return view_.strides[view_.rank() - 2]; }
+
+ private:
+  const Dims& batch_;
+  Workspace<T> copy_;
+  TensorView view_;
+  Dims strides_;
 };
 
 // One call of backward.
@@ -65,14 +109,15 @@ class Backward {
         layout_(layout),
         heads_(params, layout, inputs),
         to_(to),
-        grad_(grad),
+        grad_(layout, grad),
         row_max_(rows.max),
         row_sum_(rows.sum),
         kernels_(attention_backward_kernels<T>()),
-        grad_dots_(grad_dots(output, rows.max.numel())),
-        strides_(gradient_layout(layout, params,
-                                 {packed(inputs.query), packed(inputs.key), packed(inputs.value),
-                                  packed(inputs.mask)})) {}
+        grad_dots_(grad_dots(output)),
+        strides_(gradient_layout(
+            layout, params,
+            {or_packed(to.query, inputs.query), or_packed(to.key, inputs.key),
+             or_packed(to.value, inputs.value), or_packed(to.mask, inputs.mask)})) {}
 
   // A task takes one head of keys and values, with every query head that shares it, and a range
   // of keys and queries. Tasks run in waves, of which each gives a query one range per copy of
@@ -92,6 +137,8 @@ class Backward {
     const Sum<T> value(to_.value, heads.outer_shape(), strides_.value, 1);
     const std::int64_t work =
         heads.inner() * std::min(rows, layout_.queries) * std::min(range, keys) * width() * 5 / 2;
+    if (keys * layout_.queries == 0)
+      for (const auto* sum : {&query, &key, &value}) sum->clear();
     for (std::int64_t i = 0; i < layout_.queries; i += rows)
       for (std::int64_t j = 0; j < keys; j += copies * range)
         parallel_for(
@@ -99,10 +146,11 @@ class Backward {
               const Workspace<T> scratch(scratch_size());
               const auto tiles = heads_.tiles();
               for (std::int64_t task = begin; task < end; ++task) {
-                const std::int64_t copy = task % copies, first = j + copy * range;
+                const std::int64_t copy = task % copies, first = std::min(j + copy * range, keys);
                 const AttentionRange here{i, std::min(i + rows, layout_.queries), first,
                                           std::min(first + range, keys)};
-                head_range(heads, task / copies, copy, here, query, key, value, scratch.data());
+                head_range(heads, task / copies, copy, j == 0, here, query, key, value,
+                           scratch.data());
               }
             });
     query.finish();
@@ -114,6 +162,7 @@ class Backward {
   void mask() const {
     const SharedAxes heads(layout_.batch, [&](int axis) { return strides_.mask[axis] != 0; });
     zero(to_.mask.as<T>(), to_.mask.numel());
+    if (layout_.batch.numel() == 0) return;
     const bool by_row = strides_.mask_row != 0, by_column = !by_row && strides_.mask_column != 0;
     const std::int64_t rows = by_row ? kAttentionPanel : std::max<std::int64_t>(1, layout_.queries);
     const std::int64_t columns =
@@ -137,8 +186,9 @@ class Backward {
   }
 
  private:
-  static TensorView packed(const TensorView& x) {
-    return x.defined ? TensorView(nullptr, x.dtype, x.shape) : TensorView();
+  static TensorView or_packed(const TensorView& gradient, const TensorView& x) {
+    if (gradient.defined || !x.defined) return gradient;
+    return TensorView(nullptr, x.dtype, x.shape);
   }
   std::int64_t width() const { return layout_.width + layout_.value_width; }
   std::int64_t scratch_size() const { return kernels_.scratch(heads_[0]); }
@@ -149,34 +199,40 @@ class Backward {
     return kAttentionPanel * items_within_task(kAttentionPanel * keys * width() * 5 / 2);
   }
 
-  Workspace<T> grad_dots(const TensorView& output, std::int64_t rows) const {
-    const Contiguous<T> packed(output);
-    const std::int64_t width = layout_.value_width;
-    Workspace<T> dots(rows);
-    parallel_for(dots.size(), grain_for(width / 4 + 1), [&](std::int64_t begin, std::int64_t end) {
-      kernels_.row_dots(grad_.data() + begin * width, packed.data() + begin * width, end - begin,
-                        width, dots.data() + begin);
-    });
+  Workspace<T> grad_dots(const TensorView& output) const {
+    const std::int64_t width = layout_.value_width, heads = layout_.batch.numel();
+    Workspace<T> dots(heads * layout_.queries);
+    if (!heads_.on_tiles() && layout_.keys <= kAttentionKeys) return dots;  // nobody reads them
+    const OutputRows<T> rows(layout_, output);
+    parallel_for(heads, grain_for(layout_.queries * (width / 4 + 1)),
+                 [&](std::int64_t begin, std::int64_t end) {
+                   for (std::int64_t b = begin; b < end; ++b)
+                     kernels_.row_dots(grad_.of_head(b), grad_.row_stride(), rows.of_head(b),
+                                       rows.row_stride(), layout_.queries, width,
+                                       dots.data() + b * layout_.queries);
+                 });
     return dots;
   }
 
   AttentionUpstream<T> upstream(std::int64_t index) const {
-    const std::int64_t row = index * layout_.queries, at = row * layout_.value_width;
-    return {grad_.data() + at, row_max_.data() + row, row_sum_.data() + row,
+    const std::int64_t row = index * layout_.queries;
+    return {grad_.of_head(index), grad_.row_stride(), row_max_.data() + row, row_sum_.data() + row,
             grad_dots_.data() + row};
   }
 
-  void head_range(const SharedAxes& heads, std::int64_t group, std::int64_t copy,
+  // first: nobody has added to the gradient of these queries yet.
+  void head_range(const SharedAxes& heads, std::int64_t group, std::int64_t copy, bool first,
                   const AttentionRange& range, const Sum<T>& query, const Sum<T>& key,
                   const Sum<T>& value, T* scratch) const {
-    if (range.key_begin >= range.key_end) return;
+    const std::int64_t begin = range.key_begin, end = range.key_end;
+    const bool opens = range.query_begin == 0;
     AttentionTargets<T> targets{};
-    targets.key = key.matrix(group, 0);
-    targets.value = value.matrix(group, 0);
+    targets.key = key.open(group, 0, begin, end, opens);
+    targets.value = value.open(group, 0, begin, end, opens);
     for (std::int64_t i = 0; i < heads.inner(); ++i) {
       const std::int64_t index = heads.index(group, i);
-      targets.query = query.matrix(index, copy);
-      kernels_.backward(heads_[index], range, upstream(index), targets, scratch);
+      targets.query = query.open(index, copy, range.query_begin, range.query_end, first);
+      if (begin < end) kernels_.backward(heads_[index], range, upstream(index), targets, scratch);
     }
   }
 
@@ -196,10 +252,11 @@ class Backward {
   const AttentionLayout& layout_;
   const AttentionHeads<T> heads_;
   const AttentionGradients& to_;
-  const Contiguous<T> grad_, row_max_, row_sum_;
+  const OutputRows<T> grad_;
+  const Contiguous<T> row_max_, row_sum_;
   const AttentionBackwardKernels<T>& kernels_;
   const Workspace<T> grad_dots_;   // of grad and output, row by row
-  const AttentionLayout strides_;  // of gradients, C-ordered like every output
+  const AttentionLayout strides_;  // of gradients; C-ordered those that are not wanted
 };
 
 }  // namespace

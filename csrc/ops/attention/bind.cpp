@@ -1,5 +1,6 @@
 #include "core/python.h"
 #include "ops/attention/arguments.h"
+#include "ops/attention/register.h"
 
 namespace pyfast {
 
@@ -74,6 +75,7 @@ void register_attention(py::module_& m) {
         arg("dropout_p"), arg("is_causal"), arg("scale"), arg("enable_gqa"), arg("seed"),
         arg("offset"), arg("need_query"), arg("need_key"), arg("need_value"), arg("need_mask"),
         arg("window_size") = py::none());
+  register_heads_attention(m);
 }
 
 }  // namespace pyfast

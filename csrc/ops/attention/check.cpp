@@ -166,6 +166,11 @@ Dims AttentionLayout::row_shape() const {
   return shape;
 }
 
+Dims AttentionLayout::output_strides(const TensorView& output) const {
+  const std::int64_t group = batch.rank() > lead.rank() ? batch.back() : 0;
+  return batch_strides({kForward, "output"}, output, lead, group, false);
+}
+
 AttentionLayout check_attention(const AttentionInputs& inputs, AttentionParams& params,
                                 bool scale_given) {
   return check(kForward, inputs, params, scale_given);

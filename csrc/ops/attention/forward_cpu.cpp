@@ -51,13 +51,13 @@ void combine_row(const T* outputs, const RowStatistics<T>& found, std::int64_t s
   };
   for (std::int64_t s = 0; s < splits; ++s) total += sum(s);
   to.sum[row] = total;
-  std::fill_n(output + row * width, width, T{0});
+  std::fill_n(output, width, T{0});
   if (total == 0) return;
   for (std::int64_t s = 0; s < splits; ++s) {
     const T weight = sum(s) / total;
     if (weight == 0) continue;
     const T* from = outputs + (s * rows + row) * width;
-    for (std::int64_t d = 0; d < width; ++d) output[row * width + d] += weight * from[d];
+    for (std::int64_t d = 0; d < width; ++d) output[d] += weight * from[d];
   }
 }
 
@@ -65,17 +65,21 @@ void combine_row(const T* outputs, const RowStatistics<T>& found, std::int64_t s
 template <class T>
 class Results {
  public:
-  Results(const TensorView& output, const AttentionRows& rows, std::int64_t splits,
-          std::int64_t width)
-      : output_(output.as<T>()),
+  Results(const AttentionLayout& layout, const TensorView& output, const AttentionRows& rows,
+          std::int64_t splits)
+      : layout_(layout),
+        output_(output),
+        strides_(layout.output_strides(output)),
         statistics_{rows.max.as<T>(), rows.sum.as<T>()},
         splits_(splits),
         rows_(rows.max.numel()),
-        width_(width),
-        copies_(splits > 1 ? splits * rows_ * (width + 2) : 0) {}
-  T* output(std::int64_t split, std::int64_t row) const {
-    return (splits_ > 1 ? copies_.data() : output_) + (split * rows_ + row) * width_;
+        width_(layout.value_width),
+        copies_(splits > 1 ? splits * rows_ * (width_ + 2) : 0) {}
+  // Of head b of the batch; its rows are row_stride() apart.
+  T* output(std::int64_t split, std::int64_t b) const {
+    return splits_ > 1 ? copy(split, b * layout_.queries) : result(b, 0);
   }
+  std::int64_t row_stride() const { return splits_ > 1 ? width_ : result_row(); }
   RowStatistics<T> rows(std::int64_t split, std::int64_t row) const {
     row += split * rows_;
     if (splits_ == 1) return {statistics_.max + row, statistics_.sum + row};
@@ -87,13 +91,23 @@ class Results {
     parallel_for(rows_, attention_grain(splits_ * (width_ + 2)),
                  [&](std::int64_t begin, std::int64_t end) {
                    for (std::int64_t row = begin; row < end; ++row)
-                     combine_row(output(0, 0), rows(0, 0), splits_, row, rows_, width_, output_,
-                                 statistics_);
+                     combine_row(copy(0, 0), rows(0, 0), splits_, row, rows_, width_,
+                                 result(row / layout_.queries, row % layout_.queries), statistics_);
                  });
   }
 
  private:
-  T* output_;
+  std::int64_t result_row() const { return output_.strides[output_.rank() - 2]; }
+  T* result(std::int64_t b, std::int64_t i) const {
+    return output_.as<T>() + batch_offset(layout_.batch, strides_, b) + i * result_row();
+  }
+  T* copy(std::int64_t split, std::int64_t row) const {
+    return copies_.data() + (split * rows_ + row) * width_;
+  }
+
+  const AttentionLayout& layout_;
+  const TensorView& output_;
+  Dims strides_;
   RowStatistics<T> statistics_;
   std::int64_t splits_, rows_, width_;
   Workspace<T> copies_;
@@ -106,7 +120,7 @@ void forward(const AttentionParams& params, const AttentionLayout& a, const Atte
   const auto& kernels = attention_forward_kernels<T>();
   const AttentionHeads<T> heads(params, a, inputs);
   const ForwardPlan plan(a, batch, heads.on_tiles());
-  const Results<T> results(output, rows, plan.splits, a.value_width);
+  const Results<T> results(a, output, rows, plan.splits);
   const std::int64_t work = plan.rows * std::min(plan.keys, a.keys) * (a.width + a.value_width);
   // A head that is one task, and stays in L2 beside the next.
   const bool fetch = plan.blocks * plan.splits == 1 && work <= kFetched;
@@ -120,10 +134,12 @@ void forward(const AttentionParams& params, const AttentionLayout& a, const Atte
                    const std::int64_t i = block % plan.blocks * plan.rows, j = s * plan.keys;
                    const bool last = task + 1 == batch * plan.blocks * plan.splits;
                    const auto next = fetch && !last ? std::optional(heads[b + 1]) : std::nullopt;
+                   AttentionHead<T> head = heads[b];
+                   head.output_row = results.row_stride();
                    kernels.forward(
-                       heads[b],
+                       head,
                        {i, std::min(i + plan.rows, a.queries), j, std::min(j + plan.keys, a.keys)},
-                       next ? &*next : nullptr, results.output(s, b * a.queries),
+                       next ? &*next : nullptr, results.output(s, b),
                        results.rows(s, b * a.queries), scratch.data());
                  }
                });
@@ -158,6 +174,18 @@ AttentionGroup<T> group_at(const AttentionParams& params, const AttentionLayout&
           several && inputs.mask.defined ? a.mask.back() : 0};
 }
 
+// Between arrays shaped as the output.
+template <class T>
+void copy_rows(const AttentionLayout& a, const TensorView& from, const TensorView& to) {
+  const Dims source = a.output_strides(from), target = a.output_strides(to);
+  const std::int64_t source_row = from.strides[from.rank() - 2];
+  const std::int64_t target_row = to.strides[to.rank() - 2];
+  for (std::int64_t b = 0; b < a.batch.numel(); ++b)
+    for (std::int64_t i = 0; i < a.queries; ++i)
+      std::copy_n(from.as<T>() + batch_offset(a.batch, source, b) + i * source_row, a.value_width,
+                  to.as<T>() + batch_offset(a.batch, target, b) + i * target_row);
+}
+
 template <class T>
 void decode(const AttentionParams& params, const AttentionLayout& a, const AttentionInputs& inputs,
             const TensorView& output, const AttentionRows& statistics) {
@@ -171,7 +199,7 @@ void decode(const AttentionParams& params, const AttentionLayout& a, const Atten
                most),
       kAttentionKeys);
   const std::int64_t splits = std::max<std::int64_t>(1, ceil_div(a.keys, keys));
-  const Results<T> results(output, statistics, splits, a.value_width);
+  const Results<T> results(a, output, statistics, splits);
   // Memory-bound: a multiply-add costs what reading its operand does.
   const std::int64_t work = (std::min(keys, a.keys) * (a.width + a.value_width)) * (8 + rows);
   parallel_for(groups * splits, attention_grain(work), [&](std::int64_t begin, std::int64_t end) {
@@ -179,7 +207,7 @@ void decode(const AttentionParams& params, const AttentionLayout& a, const Atten
     for (std::int64_t task = begin; task < end; ++task) {
       const std::int64_t s = task % splits, g = task / splits, j = s * keys;
       kernels.decode(group_at<T>(params, a, inputs, heads, g), j, std::min(j + keys, a.keys),
-                     results.output(s, g * rows), results.rows(s, g * rows), scratch.data());
+                     results.output(s, g * heads), results.rows(s, g * rows), scratch.data());
     }
   });
   results.combine();
@@ -193,8 +221,14 @@ void attention_forward(const AttentionParams& params, const AttentionLayout& lay
                        const AttentionRows& rows) {
   if (layout.batch.numel() * layout.queries == 0) return;
   visit(inputs.query.dtype, [&]<class T>() {
-    const auto run = is_decoding(params, layout, inputs) ? decode<T> : forward<T>;
-    run(params, layout, inputs, output, rows);
+    if (!is_decoding(params, layout, inputs))
+      return forward<T>(params, layout, inputs, output, rows);
+    if (output.contiguous()) return decode<T>(params, layout, inputs, output, rows);
+    // Decoding writes heads that share keys side by side.
+    const Workspace<T> outputs(output.numel());
+    const TensorView ordered(outputs.data(), output.dtype, output.shape);
+    decode<T>(params, layout, inputs, ordered, rows);
+    copy_rows<T>(layout, ordered, output);
   });
 }
 

@@ -28,6 +28,7 @@ template <class T>
 struct AttentionHead {
   std::int64_t queries, keys, width, value_width;
   Strided<T> query, key, value;
+  std::int64_t output_row;  // elements from one query's output to the next one's
   T scale;
   std::int64_t before, after;  // query i sees keys i - before ... i + after, if the mask agrees
   AttentionMask mask;

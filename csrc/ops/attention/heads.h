@@ -56,7 +56,7 @@ class AttentionHeads {
         layout_(layout),
         inputs_(inputs),
         on_tiles_(prefers_tiles(params, layout, inputs)) {
-    if (inputs.mask.defined) classify();
+    if (inputs.mask.defined && layout.batch.numel() > 0) classify();
   }
 
   AttentionHead<T> operator[](std::int64_t index) const {

@@ -46,7 +46,8 @@ struct AttentionForwardKernels {
   void (*classify)(const AttentionHead<T>& head, std::int64_t begin, std::int64_t end,
                    MaskSpan* spans);
   // At most kAttentionPanels panels; with AMX tiles this thread's (see gemm/amx.h). Writes output
-  // (C-ordered, all of the head) and rows for the queries of the range, as if its keys were all.
+  // (of the head, rows head.output_row apart) and rows for the queries of the range, as if its keys
+  // were all.
   // next: the head of the next call, if it is another one and fetching it ahead may pay.
   void (*forward)(const AttentionHead<T>& head, const AttentionRange& range,
                   const AttentionHead<T>* next, T* output, const RowStatistics<T>& rows,
@@ -63,10 +64,11 @@ struct AttentionDecodeKernels {
                  T* output, const RowStatistics<T>& rows, T* scratch);
 };
 
-// What backward reads beside the head, each C-ordered.
+// What backward reads beside the head.
 template <class T>
 struct AttentionUpstream {
   const T* grad;
+  std::int64_t grad_row;  // elements from one query's to the next one's, here and below
   const T *row_max, *row_sum;
   const T* grad_dot;  // of grad and output, row by row
   // Without tiles, rows whose keys, by the band, lie in one block find all but grad anew.
@@ -83,8 +85,9 @@ struct AttentionTargets {
 template <class T>
 struct AttentionBackwardKernels {
   std::int64_t (*scratch)(const AttentionHead<T>& head);
-  // dots[r] = sum over c of a[r][c] * b[r][c], all C-ordered.
-  void (*row_dots)(const T* a, const T* b, std::int64_t rows, std::int64_t columns, T* dots);
+  // dots[r] = sum over c of a[r * a_row + c] * b[r * b_row + c].
+  void (*row_dots)(const T* a, std::int64_t a_row, const T* b, std::int64_t b_row,
+                   std::int64_t rows, std::int64_t columns, T* dots);
   // Any range; adds to every target.
   void (*backward)(const AttentionHead<T>& head, const AttentionRange& range,
                    const AttentionUpstream<T>& upstream, const AttentionTargets<T>& targets,

@@ -184,7 +184,7 @@ class Backward {
   void pack_panel(const Block& b) {
     const Strided<T>& q = head_.query;
     const Strided<T> query{q.data + b.i * q.row, q.row, q.column};
-    const Strided<T> grad{upstream_.grad + b.i * head_.value_width, head_.value_width, 1};
+    const Strided<T> grad{upstream_.grad + b.i * upstream_.grad_row, upstream_.grad_row, 1};
     pack_rows(query_, width_, query, b.rows, head_.width, T{1});
     pack_rows(grad_, value_width_, grad, b.rows, head_.value_width, T{1});
     panel_finite_ = !masked_ || (all_finite(query, b.rows, head_.width) &&
@@ -411,9 +411,10 @@ void backward(const AttentionHead<T>& head, const AttentionRange& range,
 }
 
 template <class T>
-void row_dots(const T* a, const T* b, Index rows, Index columns, T* dots) {
+void row_dots(const T* a, Index a_row, const T* b, Index b_row, Index rows, Index columns,
+              T* dots) {
   constexpr Index w = vec<T>::size;
-  for (Index r = 0; r < rows; ++r, a += columns, b += columns) {
+  for (Index r = 0; r < rows; ++r, a += a_row, b += b_row) {
     vec<T> sum;
     for (Index d = 0; d < columns; d += w) {
       const int n = static_cast<int>(least(w, columns - d));

@@ -39,7 +39,8 @@ class Decode {
       const Keys keys = band(head_, {0, head_.queries, j, columns});
       if (keys.begin < keys.end) attend(j, columns, keys);
     }
-    scale_rows(output, head_.value_width, output_, ld_output_, rows_, softmax_.close(rows_, rows));
+    scale_rows(output, head_.value_width, head_.value_width, output_, ld_output_, rows_,
+               softmax_.close(rows_, rows));
   }
 
  private:

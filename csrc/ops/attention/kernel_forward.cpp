@@ -170,8 +170,8 @@ class Forward {
   void close(T* output, const RowStatistics<T>& rows) {
     const Index i = range_.query_begin;
     const T* factors = softmax_.close(rows_, {rows.max + i, rows.sum + i});
-    scale_rows(output + i * head_.value_width, head_.value_width, output_, ld_output_, rows_,
-               factors);
+    scale_rows(output + i * head_.output_row, head_.output_row, head_.value_width, output_,
+               ld_output_, rows_, factors);
   }
 
   const AttentionHead<T>& head_;

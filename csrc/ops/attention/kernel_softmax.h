@@ -123,9 +123,10 @@ class RunningSoftmax {
 
 // to (rows x columns, C-ordered) = factors[r] * from, whose rows are ld apart and padded.
 template <class T>
-void scale_rows(T* to, Index columns, const T* from, Index ld, Index rows, const T* factors) {
+void scale_rows(T* to, Index ld_to, Index columns, const T* from, Index ld, Index rows,
+                const T* factors) {
   constexpr Index w = vec<T>::size;
-  for (Index r = 0; r < rows; ++r, to += columns, from += ld) {
+  for (Index r = 0; r < rows; ++r, to += ld_to, from += ld) {
     for (Index c = 0; c < columns; c += w) {
       const vec<T> x = vec<T>::load(from + c) * vec<T>(factors[r]);
       const Index n = columns - c;

@@ -123,10 +123,10 @@ class TileBackward<float> : Tiles {
       pack_rows(packed_query_, row, {query, q.row, q.column}, rows, head_.width, 1.0f);
       query = packed_query_;
     }
-    const float* grad = upstream_.grad + begin * head_.value_width;
+    const float* grad = upstream_.grad + begin * upstream_.grad_row;
     query_seen_ = grad_seen_ = {};
     split_queries(query_, query_turned_, query, row, head_.width, query_seen_);
-    split_queries(grad_, grad_turned_, grad, head_.value_width, head_.value_width, grad_seen_);
+    split_queries(grad_, grad_turned_, grad, upstream_.grad_row, head_.value_width, grad_seen_);
     open_rows();
   }
 

@@ -51,6 +51,7 @@ AttentionHead<T> head_at(const AttentionParams& params, const AttentionLayout& a
   head.query = matrix_at<T>(in.query, batch_offset(a.batch, a.query, index));
   head.key = matrix_at<T>(in.key, batch_offset(a.batch, a.key, index));
   head.value = matrix_at<T>(in.value, batch_offset(a.batch, a.value, index));
+  head.output_row = a.value_width;
   head.scale = static_cast<T>(params.scale);
   head.before = params.window_left;
   head.after =

@@ -89,7 +89,7 @@ void forward_row(const AttentionHead<T>& h, std::int64_t i, T* output, T* max, T
   *sum = static_cast<T>(row.sum);
 }
 
-// Gradients in double, strided as the arrays they end in, added to from every head.
+// Gradients in double, C-ordered, added to from every head.
 struct Sums {
   explicit Sums(const TensorView& target)
       : view(target), values(target.defined ? static_cast<std::size_t>(target.numel()) : 0) {}
@@ -98,7 +98,9 @@ struct Sums {
   }
   template <class T>
   void write() const {
-    for (std::size_t i = 0; i < values.size(); ++i) view.as<T>()[i] = static_cast<T>(values[i]);
+    for (std::size_t i = 0; i < values.size(); ++i)
+      view.as<T>()[batch_offset(view.shape, view.strides, static_cast<std::int64_t>(i))] =
+          static_cast<T>(values[i]);
   }
   TensorView view;
   std::vector<double> values;
@@ -142,13 +144,15 @@ void backward_pair(const AttentionHead<T>& h, const AttentionLayout& to, const S
 void attention_forward(const AttentionParams& params, const AttentionLayout& layout,
                        const AttentionInputs& inputs, const TensorView& output,
                        const AttentionRows& rows) {
+  const Dims strides = layout.output_strides(output);
   visit(inputs.query.dtype, [&]<class T>() {
     for (std::int64_t b = 0; b < layout.batch.numel(); ++b) {
       const auto head = head_at<T>(params, layout, inputs, b);
       for (std::int64_t i = 0; i < layout.queries; ++i) {
         const std::int64_t row = b * layout.queries + i;
-        forward_row(head, i, output.as<T>() + row * layout.value_width, rows.max.as<T>() + row,
-                    rows.sum.as<T>() + row);
+        T* to = output.as<T>() + batch_offset(layout.batch, strides, b) +
+                i * output.strides[output.rank() - 2];
+        forward_row(head, i, to, rows.max.as<T>() + row, rows.sum.as<T>() + row);
       }
     }
   });
@@ -158,7 +162,12 @@ void attention_backward(const AttentionParams& params, const AttentionLayout& la
                         const AttentionInputs& inputs, const TensorView& grad, const TensorView&,
                         const AttentionRows&, const AttentionGradients& gradients) {
   visit(inputs.query.dtype, [&]<class T>() {
-    const AttentionLayout to = gradient_layout(layout, params, gradients);
+    const auto packed = [](const TensorView& x) {
+      return x.defined ? TensorView(nullptr, x.dtype, x.shape) : x;
+    };
+    const AttentionLayout to = gradient_layout(layout, params,
+                                               {packed(gradients.query), packed(gradients.key),
+                                                packed(gradients.value), packed(gradients.mask)});
     const Contiguous<T> g(grad);
     Gradients sums{Sums(gradients.query), Sums(gradients.key), Sums(gradients.value),
                    Sums(gradients.mask)};
