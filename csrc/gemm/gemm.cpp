@@ -277,8 +277,11 @@ class FewRows {
   }
 
   void run() const {
-    const std::int64_t work = problem_.m * problem_.k * plan_.cols;
-    parallel_for((problem_.n + plan_.cols - 1) / plan_.cols, grain_for(work / 4),
+    // A weight of this size is likely to be in L2 still: then arithmetic counts, not reading.
+    constexpr std::int64_t kCached = 512 << 10;
+    const bool cached = problem_.n * problem_.k * std::int64_t{sizeof(T)} <= kCached;
+    const std::int64_t work = problem_.m * problem_.k * plan_.cols / (cached ? 16 : 4);
+    parallel_for((problem_.n + plan_.cols - 1) / plan_.cols, grain_for(work),
                  [&](std::int64_t begin, std::int64_t end) {
                    for (std::int64_t p = begin; p < end; ++p) run_panel(p * plan_.cols);
                  });
