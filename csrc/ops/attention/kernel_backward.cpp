@@ -230,6 +230,7 @@ class Backward {
     Keys keys;
     T unit;
     Index j, columns;
+    bool plain;
   };
   Stretch stretch(const Block& b, Index r, bool plain) const {
     const Index of_span = plain ? 0 : (b.i + r) % kAttentionRows, first = most(0, r - of_span);
@@ -239,7 +240,8 @@ class Backward {
             plain ? Keys{0, b.columns} : visible(head_, rows),
             plain ? unit_ : T{1},
             b.j,
-            b.columns};
+            b.columns,
+            plain};
   }
 
   // What came out where a mask forbids becomes 0.
@@ -291,6 +293,9 @@ class Backward {
         for (Index k = row[n].keys.begin / w * w; k < row[n].keys.end; k += w)
           body(row[n], k, distances + n * kAttentionKeys + k);
     };
+    const auto mend = [](const Stretch& s, vec<T> exponent, vec<T> x) PYFAST_INLINED {
+      return masked && !s.plain ? guard<masked>(exponent, x) : x;
+    };
     vec<T> tops(-kInfinity<T>), sums, dots;
     each([&](const Stretch& s, Index k, T*)
              PYFAST_INLINED { tops = max(vec<T>::load(s.weights + k) * vec<T>(s.unit), tops); });
@@ -302,7 +307,7 @@ class Backward {
     }
     each([&](const Stretch& s, Index k, T* distance) PYFAST_INLINED {
       const vec<T> d = fma(vec<T>::load(s.weights + k), vec<T>(s.unit), -shift);
-      const vec<T> weight = guard<masked>(d, exp2(d));
+      const vec<T> weight = mend(s, d, exp2(d));
       d.store(distance);
       weight.store(s.weights + k);
       sums += weight;
@@ -312,14 +317,14 @@ class Backward {
     each([&](const Stretch& s, Index k, T* distance) PYFAST_INLINED {
       const vec<T> d = vec<T>::load(distance), weight = vec<T>::load(s.weights + k);
       const vec<T> near = weight * share;  // exact: weight / total
-      const vec<T> exact = guard<masked>(d, fma(fma(-near, total, weight), share, near));
+      const vec<T> exact = mend(s, d, fma(fma(-near, total, weight), share, near));
       exact.store(s.weights + k);
-      dots += guard<masked>(d, exact * vec<T>::load(s.slopes + k));
+      dots += mend(s, d, exact * vec<T>::load(s.slopes + k));
     });
     const vec<T> dot(reduce_add(dots));
     each([&](const Stretch& s, Index k, T* distance) PYFAST_INLINED {
       const vec<T> weight = vec<T>::load(s.weights + k), slope = vec<T>::load(s.slopes + k) - dot;
-      guard<masked>(vec<T>::load(distance), weight * slope).store(s.slopes + k);
+      mend(s, vec<T>::load(distance), weight * slope).store(s.slopes + k);
     });
     if (!head_.dropout) return;
     for (Index n = 0; n < count; ++n) drop(i, row[n], keep, row[n].weights);

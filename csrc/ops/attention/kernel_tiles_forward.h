@@ -203,7 +203,9 @@ class TileForward<float> : Tiles {
 
    private:
     static constexpr Index kSee = 16, kWeigh = 80;  // what a row costs, and a step of one
-    // Beside more products than these a row's weights are made step by step.
+    // The tiles idle while a piece is made, so that beside many products a row is made in steps
+    // (docs/performance.md). To a row of 128 keys come 5 or 10 products at widths of 32 and 64,
+    // which are for whole rows, and 21 at 128, which are not; the limit is the geometric mean.
     static constexpr Index kMostProducts = 14;
     static constexpr Index kAll = Index{1} << 60;
 
