@@ -35,7 +35,11 @@ WAYS: dict[str, tuple[tuple[int, int, int], Any]] = {
     ),
     "depth split": ((20, 30, 40000), lambda p: p["splits"] > 1),
     "row times matrix": ((1, 700, 300), lambda p: True),
+    "row times matrix, slices": ((1, 2100, 150), lambda p: True),
+    "row times matrix, pieces of the depth": ((1, 300, 7000), lambda p: True),
+    "row times few columns": ((1, 3, 500), lambda p: True),
     "matrix times column": ((700, 1, 300), lambda p: True),
+    "matrix times column, pieces of the depth": ((5, 1, 300_001), lambda p: True),
 }
 
 

@@ -7,6 +7,7 @@
 #include "core/memory.h"
 #include "gemm/amx.h"
 #include "gemm/kernel.h"
+#include "gemm/low_rows.h"
 #include "gemm/plan.h"
 
 namespace pyfast::gemm {
@@ -371,7 +372,7 @@ void gemm(const Problem<T>& problem) {
 
 template <class T>
 void fma_gemm(const Problem<T>& problem) {
-  if (problem.m == 0 || problem.n == 0) return;
+  if (problem.m == 0 || problem.n == 0 || low_rows_gemm(problem)) return;
   const Plan plan = make_plan(problem.m, problem.n, problem.k, tile_of<T>());
   if (plan.splits > 1)
     run_split(problem, plan.splits);

@@ -5,6 +5,7 @@
 // to 186 on a busy one (python -m bench --filter matmul).
 #include "gemm/kernel.h"
 
+#include "gemm/kernel_low.h"
 #include "gemm/kernel_micro.h"
 #include "gemm/kernel_pack.h"
 #include "gemm/kernel_store.h"
@@ -15,17 +16,8 @@ namespace pyfast::PYFAST_ISA {
 template <class T>
 const GemmKernels<T>& gemm_kernels() {
   static constexpr GemmKernels<T> table{
-      kRows,
-      kVectors,
-      vec<T>::size,
-      kDepth,
-      micro_table<T>(),
-      &pack<T>,
-      &store<T>,
-      &add<T>,
-      &dot_rows<T>,
-      DotTable<T>::entries,
-      &combine_rows<T>,
+      kRows,    kVectors,  vec<T>::size, kDepth,       micro_table<T>(),     low_table<T>(),
+      &pack<T>, &store<T>, &add<T>,      &dot_rows<T>, DotTable<T>::entries, &combine_rows<T>,
   };
   return table;
 }

@@ -30,11 +30,22 @@ template <class T>
 using MicroKernel = void (*)(std::int64_t depth, const T* a, const T* b, const T* start, T* out,
                              std::int64_t ld, const MicroNext<T>& next);
 
-// The most vectors that a matrix is multiplied with at a time.
-inline constexpr int kFewVectors = 8;
+// out[r * cols + c] = sum over d of a[r * a_stride + d] * b[d * cols + c], r < kLowRows, d < depth,
+// while one of `shares` equal parts of so much memory as B's, from `ahead` on, is asked for into
+// L2.
+inline constexpr int kLowRows = 3;
+template <class T>
+using LowKernel = void (*)(std::int64_t depth, const T* a, std::int64_t a_stride, const T* b,
+                           T* out, const T* ahead, int shares);
 
-// y[v * ld + i] = sum over k of a[i * row_stride + k] * x[v * x_stride + k], i < rows, for as many
-// vectors v as the function was made for.
+// A product of so few rows, this deep at least, is bound by reading B, and summed up accordingly.
+inline constexpr std::int64_t kFewRows = 16, kFewDepth = 64;
+
+// The most vectors that a matrix is multiplied with at a time, and the most of its rows.
+inline constexpr int kFewVectors = 8, kDotRows = 48;
+
+// y[v * ld + i] = sum over k of a[i * row_stride + k] * x[v * x_stride + k], i < rows <= kDotRows,
+// for as many vectors v as the function was made for.
 template <class T>
 using DotFew = void (*)(T* y, std::int64_t ld, const T* a, std::int64_t row_stride, const T* x,
                         std::int64_t x_stride, std::int64_t rows, std::int64_t depth);
@@ -45,6 +56,7 @@ struct GemmKernels {
   int width;                    // elements in a vector
   int depth;                    // packed block depth at which a panel of B takes two thirds of L1
   const MicroKernel<T>* micro;  // for r rows and v vectors: micro[(r - 1) * vectors + v - 1]
+  const LowKernel<T>* low;      // for r rows <= kLowRows and v vectors, likewise
 
   // Source<T>::pack for a strided matrix, data at its first element.
   void (*pack)(T* panel, const T* data, std::int64_t row_stride, std::int64_t depth_stride,

@@ -45,6 +45,21 @@ PYFAST_INLINE void unroll(Body body) {
   unrolled(std::make_integer_sequence<int, n>(), body);
 }
 
+// Few rows leave registers for several sums an element, which take turns along the depth: that
+// hides the FMAs' latency, and short chains are more exact.
+constexpr int chains(int rows) { return 4 * rows <= kRows ? 4 : 2 * rows <= kRows ? 2 : 1; }
+
+// sums[0] = the first n of them, a power of two, added in pairs.
+template <int n, class V, int all, int count>
+PYFAST_INLINE void add_pairs(V (&sums)[all][count]) {
+  if constexpr (n > 1) {
+    unroll<n / 2>([&](auto c) PYFAST_INLINED {
+      unroll<count>([&](auto i) PYFAST_INLINED { sums[c][i] = sums[c][i] + sums[c + n / 2][i]; });
+    });
+    add_pairs<n / 2>(sums);
+  }
+}
+
 template <class T, int rows, int vectors>
 PYFAST_INLINE void micro_step(typename vec<T>::native (&sums)[rows * vectors], const T* a,
                               const T* b) {
@@ -59,14 +74,15 @@ PYFAST_INLINE void micro_step(typename vec<T>::native (&sums)[rows * vectors], c
 }
 
 // The sums are the compiler's own vector type, each a variable of its own to it once unrolled:
-// arrays of vec, whose store() takes an address, GCC 12 keeps in memory. Four steps a turn: the
-// loop's own instructions share the ports of the FMAs (4 % of the speed with one step a turn), and
-// a line each of what comes next is asked for (10 % of a product of 2048 cubed).
+// arrays of vec, whose store() takes an address, GCC 12 keeps in memory. Four steps a turn at
+// least: the loop's own instructions share the ports of the FMAs (4 % of the speed with one step a
+// turn), and a line each of what comes next is asked for (10 % of a product of 2048 cubed).
 template <class T, int rows, int vectors>
 void micro(std::int64_t depth, const T* a, const T* b, const T* start, T* out, std::int64_t ld,
            const MicroNext<T>& next) {
   constexpr int w = vec<T>::size, cols = vectors * w, line = 64 / sizeof(T), turn = 4;
-  typename vec<T>::native sums[rows * vectors] = {};
+  constexpr int n = chains(rows);
+  typename vec<T>::native parts[n][rows * vectors] = {};
   const T *panel = next.panel, *slot = next.slot;
   const T* const slot_end = slot + rows * cols;
   std::int64_t d = 0;
@@ -79,10 +95,12 @@ void micro(std::int64_t depth, const T* a, const T* b, const T* start, T* out, s
       slot += line;
     }
     unroll<turn>([&](auto i) PYFAST_INLINED {
-      micro_step<T, rows, vectors>(sums, a + i * rows, b + i * cols);
+      micro_step<T, rows, vectors>(parts[i % n], a + i * rows, b + i * cols);
     });
   }
-  for (; d < depth; ++d, a += rows, b += cols) micro_step<T, rows, vectors>(sums, a, b);
+  for (; d < depth; ++d, a += rows, b += cols) micro_step<T, rows, vectors>(parts[0], a, b);
+  add_pairs<n>(parts);
+  auto& sums = parts[0];
   // Sums of a block are added up: one long sum had 10 times PyTorch's error over 4446 non-negative
   // products.
   if (start)

@@ -42,10 +42,6 @@ MatrixSink<T>::MatrixSink(const Epilogue<T>& epilogue)
 
 namespace {
 
-// A product of so few rows, this deep at least, reads B where it lies, this many columns for all
-// rows before the next ones.
-constexpr std::int64_t kFewRows = 16, kFewDepth = 64, kFewSlice = 48;
-
 // The same product written as C^T = B^T A^T.
 template <class T>
 Matrix<T> transposed(const Matrix<T>& x) {
@@ -59,25 +55,49 @@ Epilogue<T> transposed(Epilogue<T> c) {
   return c;
 }
 
+// How x B is cut: slices of its columns, and where these are few, pieces of its depth.
+struct RowCut {
+  std::int64_t width, depth, slices, pieces;
+
+  RowCut(std::int64_t n, std::int64_t k, bool along)
+      // Rows of B are combined as far as they go, for pages' sake; whole bundles of the kernels'.
+      : width(along ? (grain_for(k) + 63) / 64 * 64 : 1024), slices((n + width - 1) / width) {
+    constexpr std::int64_t kWorth = 1 << 18, kMost = 8, kStep = 64;
+    const std::int64_t chunks = std::min(kMost, n * k / kWorth);
+    const std::int64_t most = std::max<std::int64_t>(1, chunks / slices);
+    depth = std::max(kStep, ((k + most - 1) / most + kStep - 1) / kStep * kStep);
+    pieces = std::max<std::int64_t>(1, (k + depth - 1) / depth);
+  }
+};
+
 // A single row: x B, for a B that is contiguous one way or the other; false where it is not.
 template <class T>
 bool row_times_matrix(std::int64_t n, std::int64_t k, const Matrix<T>& a, const Matrix<T>& b,
                       const Epilogue<T>& c) {
   if (b.row_stride != 1 && b.col_stride != 1) return false;
-  constexpr std::int64_t kColumns = 64;  // chunks are whole bundles of the kernel's columns
   const auto& kernels = gemm_kernels<T>();
   const MatrixSink<T> sink(c);
-  Workspace<T> x(k), y(n);
-  for (std::int64_t i = 0; i < k; ++i) x[i] = a.data[i * a.col_stride];
-  const std::int64_t grain = (grain_for(k) + kColumns - 1) / kColumns * kColumns;
-  parallel_for(n, grain, [&](std::int64_t begin, std::int64_t end) {
-    const T* from = b.data + begin * b.col_stride;
+  Workspace<T> copy(a.col_stride == 1 ? 0 : k);
+  for (std::int64_t i = 0; i < copy.size(); ++i) copy[i] = a.data[i * a.col_stride];
+  const T* const x = a.col_stride == 1 ? a.data : copy.data();
+  const RowCut cut(n, k, b.row_stride == 1);
+  Workspace<T> y(cut.pieces * n);
+  parallel_for(cut.slices * cut.pieces, 1, [&](std::int64_t chunk, std::int64_t) {
+    const std::int64_t begin = chunk / cut.pieces * cut.width, piece = chunk % cut.pieces;
+    const std::int64_t end = std::min(begin + cut.width, n), at = piece * cut.depth;
+    const std::int64_t depth = std::min(cut.depth, k - at);
+    const T* const from = b.data + begin * b.col_stride + at * b.row_stride;
+    T* const to = y.data() + piece * n + begin;
     if (b.row_stride == 1)
-      kernels.dot_rows(y.data() + begin, from, b.col_stride, x.data(), end - begin, k);
+      kernels.dot_rows(to, from, b.col_stride, x + at, end - begin, depth);
     else
-      kernels.combine_rows(y.data() + begin, from, b.row_stride, x.data(), end - begin, k);
-    sink.store(y.data() + begin, n, 0, 1, begin, end - begin);
+      kernels.combine_rows(to, from, b.row_stride, x + at, end - begin, depth);
+    if (cut.pieces == 1) sink.store(to, n, 0, 1, begin, end - begin);
   });
+  for (std::int64_t step = 1; step < cut.pieces; step *= 2)
+    for (std::int64_t i = 0; i + step < cut.pieces; i += 2 * step)
+      kernels.add(y.data() + i * n, y.data() + (i + step) * n, n);
+  if (cut.pieces > 1) sink.store(y.data(), n, 0, 1, 0, n);
   return true;
 }
 
@@ -101,8 +121,8 @@ bool rows_times_matrix(std::int64_t m, std::int64_t n, std::int64_t k, const Mat
   parallel_for(n, grain, [&](std::int64_t begin, std::int64_t end) {
     const std::int64_t count = end - begin;
     const Workspace<T> y(m * count);
-    for (std::int64_t at = begin; at < end; at += kFewSlice) {
-      const std::int64_t here = std::min(kFewSlice, end - at);
+    for (std::int64_t at = begin; at < end; at += kDotRows) {
+      const std::int64_t here = std::min<std::int64_t>(kDotRows, end - at);
       for (std::int64_t i = 0; i < m; i += group) {
         const std::int64_t vectors = std::min(group, m - i);
         kernels.dot_few[vectors - 1](y.data() + i * count + at - begin, count,
