@@ -34,9 +34,12 @@ def repeats(call: Callable[[], Any], at_least: float) -> int:
 
 
 def in_turn(
-    calls: Mapping[str, Callable[[], Any]], rounds: int = 9, sample_seconds: float = 0.02
+    calls: Mapping[str, Callable[[], Any]],
+    rounds: int = 9,
+    sample_seconds: float = 0.02,
+    warm: int = 1,
 ) -> dict[str, float]:
-    """Median seconds per call of each, sampled in turn (A B C A B C).
+    """Median seconds per call of each, sampled in turn (A B C A B C), after `warm` calls or more.
 
     Drift of the machine's speed then meets everybody alike, and nobody's threads another's sample.
     """
@@ -46,7 +49,7 @@ def in_turn(
         for name, call in calls.items():
             settle()
             # Its data back into the caches (25 MB took three calls), its own threads awake.
-            for _ in range(1 + counts[name] // 4):
+            for _ in range(max(warm, 1 + counts[name] // 4)):
                 call()
             start = time.perf_counter()
             for _ in range(counts[name]):

@@ -115,6 +115,10 @@ struct ConvKernels {
   // Where `lanes_anywhere`, for p points anywhere: lanes_micro[(p - 1) * vectors + v - 1]
   const LanesMicro<T>* lanes_micro;
   bool lanes_anywhere;
+  // The same of r rows of the image and v vectors of maps, for the gradient of a weight:
+  //   weight_micro[(r - 1) * weight_vectors + v - 1]
+  const LanesMicro<T>* weight_micro;
+  int weight_rows, weight_vectors;
   // C(r, p) = epilogue(tile[p * lanes + r]), r < rows
   void (*lanes_store)(const gemm::Epilogue<T>& e, const T* tile, int lanes, int points, int rows);
   void (*fill_inside)(const BandFill<T>& fill, T* band);
