@@ -239,6 +239,19 @@ def worst(case: OpCase, kind: str) -> float:
     return max(ratios)
 
 
+def typical(case: OpCase, kind: str, seeds: int) -> float:
+    """The largest ratio, of any large sample's output or gradient, in the mean over draws."""
+    largest = 0.0
+    for call in calls(case):
+        ratios: dict[str, list[float]] = {}
+        for seed in range(seeds):
+            for e in errors(case, drawn(case, call, kind, seed, first_only=False)):
+                if e.size >= SINGLE:
+                    ratios.setdefault(e.what, []).append(np.log(e.ratio))
+        largest = max([largest, *(float(np.exp(np.mean(r))) for r in ratios.values())])
+    return largest
+
+
 def report(case: OpCase, kind: str, first_only: bool) -> None:
     found = list(sweep(case, kind, first_only))
     for what in sorted({e.what for _, e in found}):

@@ -13,7 +13,7 @@ import pytest
 import torch
 from cases import OpCase, all_cases
 from oracle import run_pyfast, run_torch, torch_threads
-from precision import KINDS, LIMIT, Sample, drawn, error, errors, normal, worst
+from precision import KINDS, LIMIT, Sample, drawn, error, errors, normal, typical, worst
 
 import pyfast as pf
 from pyfast import _core
@@ -136,6 +136,27 @@ def test_products_of_vectors(depth: int) -> None:
 def test_losses_of_any_numbers(name: str, kind: str) -> None:
     """A row of large scores has no less exact a gradient; a mean divides once."""
     assert worst(next(c for c in CASES if c.name == name), kind) <= LIMIT
+
+
+NORMS = ["batch_norm", "instance_norm", "group_norm", "layer_norm", "rms_norm"]
+SPARSE = ["a twentieth", "all magnitudes", "tens", "huge"]
+POINTWISE = ["silu", "mish", "tanh", "softsign", "logsigmoid", "softplus", "log_softmax"]
+BCE = "binary_cross_entropy_with_logits"
+
+
+@pytest.mark.skipif(_core.isa() == "scalar", reason="as above")
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        *((name, kind) for name in NORMS for kind in SPARSE),
+        *((name, kind) for name in POINTWISE for kind in ("normal", "non-negative", "tens")),
+        *((BCE, kind) for kind in ("normal", "a twentieth", "heavy tails", "tens", "tiny")),
+    ],
+)
+def test_memory_bound_ops_of_any_numbers(name: str, kind: str) -> None:
+    """What many values share, a mean or a scale, is as exact as theirs; no rounding is spare."""
+    draws = 12 if kind == "all magnitudes" else 4  # of which one number may decide a sample
+    assert typical(next(c for c in CASES if c.name == name), kind, draws) <= LIMIT
 
 
 @pytest.mark.skipif(_core.isa() == "scalar", reason="as above")

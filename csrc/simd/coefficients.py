@@ -146,8 +146,8 @@ def main() -> None:
         report("exp2", exp2_ratio, lambda r: abs(r) / 2**r, -bound, bound, degree)
     report("log, float", log_tail, log_weight, 1 / root - 1, root - 1, 8)
     report("log, double", atanh_tail, lambda z: z / 2, 0, (3 - 2 * root) ** 2, 6)
-    for degree in (4, 10):
-        report("tanh", tanh_tail, lambda z: z, 0, 0.625**2, degree)
+    for split, degree in ((1, 6), (0.625, 10)):
+        report("tanh", tanh_tail, lambda z: z, 0, split**2, degree)
     for split, degree in ((0.875, 5), (1, 11)):
         report("erf, small", erf_ratio, lambda z: mpf(1), 0, split**2, degree)
     for split, end, degree in ((0.875, 3.93, 6), (1, 5.95, 18)):

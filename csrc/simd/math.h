@@ -270,10 +270,13 @@ PYFAST_INLINE vec<float> erf(vec<float> x) { return odd_by_table(erf_table, x); 
 template <class T>
 PYFAST_INLINE vec<T> tanh(vec<T> x) {
   const vec<T> one(T{1}), a = abs(x), z = x * x;
-  vec<T> tail;  // x + x^3 P(x^2) below 0.625: degree 4 and 10
+  // x + x^3 P(x^2) below `split`: degree 6 and 10
+  constexpr T split = static_cast<T>(sizeof(T) == 4 ? 1.0 : 0.625);
+  vec<T> tail;
   if constexpr (sizeof(T) == 4)
-    tail = polynomial(z, -0.3333328392514666, 0.1333149128191322, -0.05374349762550403,
-                      0.02065058579878897, -0.005717043410018259);
+    tail = polynomial(z, -0.33333298899785857, 0.1333241145910574, -0.05388410729382639,
+                      0.021499411070415836, -0.007965227069543898, 0.0023154751394503736,
+                      -0.0003625255333636062);
   else
     tail = polynomial(z, -0.33333333333332876, 0.13333333333264918, -0.053968253932482994,
                       0.021869487601977985, -0.008863221319409255, 0.0035919915717532156,
@@ -281,15 +284,16 @@ PYFAST_INLINE vec<T> tanh(vec<T> x) {
                       7.721921387410553e-05, -1.6107562460116124e-05);
   const vec<T> far = min(vec<T>(T{20}), a);  // where tanh is 1
   const vec<T> large = one - vec<T>(T{2}) / (exp_normal(far + far) + one);
-  return copysign(select(a < vec<T>(T(0.625)), fma(a * z, tail, a), large), x);
+  return copysign(select(a < vec<T>(split), fma(a * z, tail, a), large), x);
 }
 
 // 1 / (1 + e^-x), from e = e^-|x|, which never overflows. Below 0 it is q = e / (1 + e), to which
-// one Newton step adds what rounding 1 + e took: e - q is exact, q being at least e / 2.
+// one Newton step adds what rounding 1 + e took: e - q is exact, q being at least e / 2. Above 0
+// 1 - q leaves of that rounding only a share of e.
 template <class T>
 PYFAST_INLINE vec<T> sigmoid(vec<T> x) {
   const vec<T> one(T{1}), e = exp(-abs(x)), upper = one / (one + e), q = e * upper;
-  return select(x < vec<T>(), fma(fma(-q, e, e - q), upper, q), upper);
+  return select(x < vec<T>(), fma(fma(-q, e, e - q), upper, q), fma(-e, upper, one));
 }
 
 // x sigmoid(x): one division, and above 0 no product behind it.

@@ -4,7 +4,6 @@
 
 #include "simd/across.h"
 #include "simd/math.h"
-#include "simd/sums.h"
 
 namespace pyfast::PYFAST_ISA {
 
@@ -137,7 +136,7 @@ double pointwise(Loss loss, double scale, PointwiseOperands<T> in, T* out, std::
   double total = 0;
   with_rule<T>(loss, [&]<class Rule>() {
     for (std::int64_t start = 0; start < n; start += kRun) {
-      WideSum<T> sum;
+      vec<T> sum(T{0});
       for_each_vector<T>(n - start < kRun ? n - start : kRun, [&](std::int64_t j, int lanes) {
         const std::int64_t i = start + j;
         const vec<T> pos = in.pos ? load(in.pos + i, lanes) : vec<T>(T{1});
@@ -145,9 +144,9 @@ double pointwise(Loss loss, double scale, PointwiseOperands<T> in, T* out, std::
             Rule::value(load(in.x + i, lanes), load(in.t + i, lanes), pos, static_cast<T>(scale));
         if (in.weight) v *= load(in.weight + i, lanes);
         if (out) store(v, out + i, lanes);
-        sum.add(head(v, lanes));
+        sum += head(v, lanes);
       });
-      total += sum.total();
+      total += static_cast<double>(reduce_add(sum));
     }
   });
   return total;
@@ -281,7 +280,7 @@ void backward(T* dx, const T* x, const T* weight, T log, T p, T b, std::int64_t 
   for_each_vector<T>(n, [&](std::int64_t i, int lanes) {
     const vec<T> e = exp(load(x + i, lanes) - vec<T>(top) - vec<T>(log));
     const vec<T> w = weight ? load(weight + i, lanes) : vec<T>(T{1});
-    store(vec<T>(p) * e - vec<T>(b) * w, dx + i, lanes);
+    store(fma(vec<T>(p), e, -(vec<T>(b) * w)), dx + i, lanes);
   });
 }
 

@@ -5,6 +5,7 @@
 
 #include "simd/across.h"
 #include "simd/math.h"
+#include "simd/sums.h"
 
 namespace pyfast::PYFAST_ISA {
 
@@ -163,14 +164,29 @@ void backward_short(T* dx, const T* g, const T* y, int rows, std::int64_t n) {
     }
 }
 
+// Of g, or of g y: all gradients of a row share its rounding.
+template <bool log, class T>
+T backward_sum(const T* g, const T* y, std::int64_t n) {
+  constexpr int w = vec<T>::size;
+  WideSum<T> sum;
+  const auto step = [&](std::int64_t i, auto at) PYFAST_INLINED {
+    const vec<T> a = at(g, i), b = at(g, i + w), c = at(g, i + 2 * w), d = at(g, i + 3 * w);
+    if constexpr (log)
+      sum.add(a, b, c, d);
+    else
+      sum.add(fma(a, at(y, i), b * at(y, i + w)) + fma(c, at(y, i + 2 * w), d * at(y, i + 3 * w)));
+  };
+  std::int64_t i = 0;
+  for (; i + 4 * w <= n; i += 4 * w)
+    step(i, [](const T* p, std::int64_t j) PYFAST_INLINED { return vec<T>::load(p + j); });
+  if (i < n)
+    step(i, [n](const T* p, std::int64_t j) PYFAST_INLINED { return load_within(p, j, n); });
+  return static_cast<T>(sum.total());
+}
+
 template <bool log, class T>
 void backward_of(T* dx, const T* g, const T* y, std::int64_t n) {
-  vec<T> sums[kSums];
-  in_flight<T>(n, [&](int k, std::int64_t i, int lanes) PYFAST_INLINED {
-    const vec<T> gi = load(g + i, lanes);
-    sums[k] = log ? sums[k] + gi : fma(gi, load(y + i, lanes), sums[k]);
-  });
-  const vec<T> sum(reduce_add((sums[0] + sums[1]) + (sums[2] + sums[3])));
+  const vec<T> sum(backward_sum<log>(g, y, n));
   in_flight<T>(n, [&](int, std::int64_t i, int lanes) PYFAST_INLINED {
     __builtin_prefetch(g + n + i, 0, 3);
     __builtin_prefetch(y + n + i, 0, 3);
