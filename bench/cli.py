@@ -54,7 +54,7 @@ def measure(
                 calls[peer] = call
         except Exception as problem:
             failures[peer] = f"{type(problem).__name__}: {problem}".splitlines()[0]
-    seconds = in_turn(calls, rounds)
+    seconds = in_turn(calls, rounds, warm=shape.warm)
     work = family.work * shape.work
     return Result(family.name, shape.name, work, shape.unit, seconds, failures)
 

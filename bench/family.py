@@ -22,6 +22,8 @@ class Shape:
     work : floating-point operations of one call, or bytes it must move at least.
     unit : "flop" or "byte": what `work` counts, and so what the rate in the table means.
     make : array name to a function (generator, shape) that fills it; default standard normal.
+    warm : calls before each sample, at least: what moves many megabytes in a short call takes
+        several until it finds them in the caches again, after another library's turn.
     """
 
     name: str
@@ -32,6 +34,7 @@ class Shape:
     make: Mapping[str, Callable[[np.random.Generator, tuple[int, ...]], Any]] = field(
         default_factory=dict
     )
+    warm: int = 1
 
     def arrays(self) -> Arrays:
         """Fresh arrays, the same for everybody, from a fixed seed."""

@@ -5,8 +5,9 @@
 
 Both sides get the same tensors. A time is the median over repetitions of CUDA events around one
 call; the L2 cache is flushed before each repetition. Where PyTorch has several ways (eager,
-torch.compile, a pinned attention backend, channels last), each is a column. Where pyfast has a
-kernel for one architecture (wgmma and TMA), its portable one is the column "portable".
+torch.compile, a pinned attention backend, channels last), each is a column; those that compile
+first are timed last, in what is left of the budget. Where pyfast has a kernel for one architecture
+(wgmma and TMA), its portable one is the column "portable".
 """
 
 from __future__ import annotations
@@ -45,6 +46,7 @@ class Work:
     pyfast: Call
     peers: dict[str, Call]
     two_kernels: bool = False  # one of them portable
+    late: dict[str, Call] = field(default_factory=dict)  # peers that take long to begin
 
     def columns(self, cuda: Any) -> dict[str, Call]:
         """All that is timed; `cuda` is pyfast's compiled module."""
@@ -112,26 +114,39 @@ def backward_of(torch: Any, forward: Call, inputs: list[Any]) -> Call:
     return backward
 
 
+COMPILED = "compile"
+
+
 def both_ways(
     torch: Any, op: str, shape: str, x: Any, ours: Call, peers: dict[str, Call], wanted: list[Any],
-    reads: tuple[int, int],
+    moves: tuple[float, float],
 ) -> Iterator[Work]:  # fmt: skip
-    """Forward and backward of one op; `reads` counts the arrays of x's size that each moves."""
+    """Forward and backward of one op; `moves` counts the arrays of x's size that each moves."""
     size = x.numel() * x.element_size()
     dtype = str(x.dtype)[6:]
-    yield Work(Row(op, shape, dtype, reads[0] * size), ours, peers)
-    yield Work(
-        Row(f"{op} backward", shape, dtype, reads[1] * size),
-        backward_of(torch, ours, wanted),
-        {name: backward_of(torch, call, wanted) for name, call in peers.items()},
-    )
+    ways = [(op, ours, peers)]
+    backward = {name: backward_of(torch, call, wanted) for name, call in peers.items()}
+    ways.append((f"{op} backward", backward_of(torch, ours, wanted), backward))
+    for (name, call, calls), times in zip(ways, moves, strict=True):
+        late = {COMPILED: calls.pop(COMPILED)} if COMPILED in calls else {}
+        yield Work(Row(name, shape, dtype, int(times * size)), call, calls, late=late)
 
 
-def memory_bound(torch: Any, pf: Any) -> Iterator[Work]:
+ROWS = [(16384, 1024), (8192, 4096), (4096, 32000)]
+IMAGES = [(64, 64, 112), (64, 256, 56), (64, 2048, 7)]
+
+
+# A Transformer's.
+PARAMETERS = [1 << 20] * 60 + [1 << 22] * 20 + [1024] * 20
+
+
+def memory_bound(
+    torch: Any, pf: Any, shapes: Any = ROWS, sizes: Any = IMAGES, parameters: Any = PARAMETERS
+) -> Iterator[Work]:  # fmt: skip
     """Softmax, the normalisations, pooling, losses, activations, the optimizer."""
     functional = torch.nn.functional
     for dtype in (torch.bfloat16, torch.float32):
-        for rows, n in ((16384, 1024), (8192, 4096), (4096, 32000)):
+        for rows, n in shapes:
             x = torch.randn(rows, n, dtype=dtype, device="cuda", requires_grad=True)
             w = torch.randn(n, dtype=dtype, device="cuda", requires_grad=True)
             b = torch.randn(n, dtype=dtype, device="cuda", requires_grad=True)
@@ -150,6 +165,10 @@ def memory_bound(torch: Any, pf: Any) -> Iterator[Work]:
                 },
                 [x, w, b], (2, 3),
             )  # fmt: skip
+            yield from both_ways(
+                torch, "rms_norm", shape, x, lambda x=x, w=w, n=n: pf.ops.rms_norm(x, n, w),
+                {"eager": lambda x=x, w=w, n=n: functional.rms_norm(x, (n,), w)}, [x, w], (2, 3),
+            )  # fmt: skip
             target = torch.randint(0, n, (rows,), device="cuda")
             yield from both_ways(
                 torch, "cross_entropy", shape, x,
@@ -160,14 +179,14 @@ def memory_bound(torch: Any, pf: Any) -> Iterator[Work]:
                 torch, "gelu", shape, x, lambda x=x: pf.ops.gelu(x),
                 {"eager": lambda x=x: functional.gelu(x)}, [x], (2, 3),
             )  # fmt: skip
-        yield from images(torch, pf, dtype)
-    yield from optimizers(torch, pf)
+        yield from images(torch, pf, dtype, sizes)
+    yield from optimizers(torch, parameters)
 
 
-def images(torch: Any, pf: Any, dtype: Any) -> Iterator[Work]:
-    """Batch norm with ReLU, both layouts; pooling."""
+def images(torch: Any, pf: Any, dtype: Any, sizes: Any) -> Iterator[Work]:
+    """Batch norm with ReLU, and pooling, in both layouts."""
     functional = torch.nn.functional
-    for n, c, h in ((64, 64, 112), (64, 256, 56), (64, 2048, 7)):
+    for n, c, h in sizes:
         for layout in ("contiguous_format", "channels_last"):
             x = torch.randn(n, c, h, h, dtype=dtype, device="cuda")
             x = x.to(memory_format=getattr(torch, layout)).requires_grad_()
@@ -184,25 +203,33 @@ def images(torch: Any, pf: Any, dtype: Any) -> Iterator[Work]:
                 lambda x=x, w=w, b=b, m=mean, v=var: pf.ops.batch_norm(
                     x, m, v, w, b, training=True, activation="relu"
                 ),
-                {"eager": peer, "compile": torch.compile(peer)}, [x, w, b], (3, 5),
+                {"eager": peer, COMPILED: torch.compile(peer)}, [x, w, b], (3, 5),
             )  # fmt: skip
-        x = torch.randn(n, c, h, h, dtype=dtype, device="cuda", requires_grad=True)
-        yield from both_ways(
-            torch, "max_pool2d 3/2", f"{n}x{c}x{h}x{h}", x,
-            lambda x=x: pf.ops.max_pool2d(x, 3, 2, 1),
-            {"eager": lambda x=x: functional.max_pool2d(x, 3, 2, 1)}, [x], (1, 1),
-        )  # fmt: skip
-        yield from both_ways(
-            torch, "avg_pool2d 2", f"{n}x{c}x{h}x{h}", x, lambda x=x: pf.ops.avg_pool2d(x, 2),
-            {"eager": lambda x=x: functional.avg_pool2d(x, 2)}, [x], (1, 1),
-        )  # fmt: skip
+            yield from pooling(torch, pf, x, name)
 
 
-def optimizers(torch: Any, pf: Any) -> Iterator[Work]:
-    """AdamW over 100 tensors of a Transformer's sizes."""
+def pooling(torch: Any, pf: Any, x: Any, name: str) -> Iterator[Work]:
+    """What moves: input, output, and where a maximum was, a byte each (PyTorch: eight)."""
+    functional = torch.nn.functional
+    shape = "x".join(map(str, x.shape))
+    half = (x.shape[-1] + 1) // 2 / x.shape[-1]
+    taps = half**2 / x.element_size()
+    yield from both_ways(
+        torch, f"max_pool2d 3/2{name}", shape, x, lambda: pf.ops.max_pool2d(x, 3, 2, 1),
+        {"eager": lambda: functional.max_pool2d(x, 3, 2, 1)}, [x],
+        (1 + half**2 + taps, 1 + half**2 + taps),
+    )  # fmt: skip
+    quarter = (x.shape[-1] // 2 / x.shape[-1]) ** 2
+    yield from both_ways(
+        torch, f"avg_pool2d 2{name}", shape, x, lambda: pf.ops.avg_pool2d(x, 2),
+        {"eager": lambda: functional.avg_pool2d(x, 2)}, [x], (1 + quarter, 1 + quarter),
+    )  # fmt: skip
+
+
+def optimizers(torch: Any, sizes: Any) -> Iterator[Work]:
+    """AdamW over many tensors."""
     from pyfast.cuda.frameworks import kernels_of
 
-    sizes = [1 << 20] * 60 + [1 << 22] * 20 + [1024] * 20
     arrays = [[torch.randn(n, device="cuda") for n in sizes] for _ in range(2)]
     state = [(torch.zeros(n, device="cuda"), torch.zeros(n, device="cuda"), None) for n in sizes]
     settings = {
@@ -235,20 +262,22 @@ RESNET50 = [
 
 def convolutions(
     torch: Any, pf: Any, layers: Any = RESNET50, dtypes: Any = ("float16", "bfloat16"),
-    batch: int = 64,
+    batch: int = 64, layout: str = "channels_last",
 ) -> Iterator[Work]:  # fmt: skip
-    """Layers of a network, channels last: plain and its gradients, then with bias and ReLU.
+    """Layers of a network: plain and its gradients, then with bias and ReLU.
 
     cuDNN searches for its fastest algorithm (``cudnn.benchmark``), in the warm-up calls.
     """
     functional = torch.nn.functional
     torch.backends.cudnn.benchmark = True
+    lies = {"memory_format": getattr(torch, layout)}
+    first = "" if layout == "channels_last" else ", channels first"
     for name, (channels, maps, size, kernel, stride) in itertools.product(dtypes, layers):
         dtype = getattr(torch, name)
         x = torch.randn(batch, channels, size, size, dtype=dtype, device="cuda")
-        x = x.to(memory_format=torch.channels_last).requires_grad_()
+        x = x.to(**lies).requires_grad_()
         w = torch.randn(maps, channels, kernel, kernel, dtype=dtype, device="cuda")
-        w = w.to(memory_format=torch.channels_last).requires_grad_()
+        w = w.to(**lies).requires_grad_()
         b = torch.randn(maps, dtype=dtype, device="cuda")
         out = (size - 1) // stride + 1
         flops = 2 * batch * out * out * maps * channels * kernel * kernel
@@ -269,21 +298,25 @@ def convolutions(
         def cudnn_then_relu(b: Any = b, where: Any = where, x: Any = plain, w: Any = weight) -> Any:
             return functional.relu(functional.conv2d(x, w, b, **where), inplace=True)
 
-        both = channels % 8 == 0  # kernels take it
         yield Work(
-            Row("conv2d", shape, name, moved, flops), ours, {"cudnn": cudnn}, two_kernels=both
+            Row(f"conv2d{first}", shape, name, moved, flops),
+            ours,
+            {"cudnn": cudnn},
+            two_kernels=True,
         )
         yield Work(
-            Row("conv2d backward", shape, name, 2 * moved, 2 * flops),
+            Row(f"conv2d{first} backward", shape, name, 2 * moved, 2 * flops),
             backward_of(torch, ours, [x, w]),
             {"cudnn": backward_of(torch, cudnn, [x, w])},
-            two_kernels=both,
+            two_kernels=True,
         )
+        if first:
+            continue
         yield Work(
             Row("conv2d + bias + relu", shape, name, moved, flops),
             ours_fused,
             {"cudnn": cudnn_then_relu},
-            two_kernels=both,
+            two_kernels=True,
         )
 
 
@@ -321,7 +354,7 @@ def attention_pair(
     yield Work(row, backward_of(torch, ours, operands), backward, two_kernels=True)
 
 
-def attention(torch: Any, pf: Any) -> Iterator[Work]:
+def attention(torch: Any, pf: Any, longest: int = 16384) -> Iterator[Work]:
     """Head 128 in bfloat16: full, causal, grouped, boolean masks, unequal lengths, generation."""
     theirs = torch.nn.functional.scaled_dot_product_attention
     ours = pf.ops.scaled_dot_product_attention
@@ -333,8 +366,8 @@ def attention(torch: Any, pf: Any) -> Iterator[Work]:
             for h, n in ((heads, rows), (groups, keys), (groups, keys))
         ]
 
-    for n in (4096, 8192, 16384):
-        batch = 16384 // n
+    for n in (longest // 4, longest // 2, longest):
+        batch = longest // n
         x = operands(batch, 16, 16, n, n)
         for causal in (False, True):
             pairs = batch * 16 * (n * (n + 1) // 2 if causal else n * n)
@@ -343,14 +376,16 @@ def attention(torch: Any, pf: Any) -> Iterator[Work]:
                 lambda x=x, c=causal: ours(*x, is_causal=c),
                 lambda x=x, c=causal: theirs(*x, is_causal=c), every, pairs,
             )  # fmt: skip
-    x = operands(2, 32, 8, 4096, 4096)
+    n = longest // 4
+    x = operands(2, 32, 8, n, n)
     yield from attention_pair(
-        torch, "2x32:8x4096 causal", x, lambda: ours(*x, is_causal=True, enable_gqa=True),
-        lambda: theirs(*x, is_causal=True, enable_gqa=True), every, 2 * 32 * 4096 * 4097 // 2,
+        torch, f"2x32:8x{n} causal", x, lambda: ours(*x, is_causal=True, enable_gqa=True),
+        lambda: theirs(*x, is_causal=True, enable_gqa=True), every, 2 * 32 * n * (n + 1) // 2,
     )  # fmt: skip
-    yield from masked_attention(torch, ours, theirs, operands)
-    few = operands(8, 32, 8, 1, 16384)
-    row = Row("attention, one query", "8x32:8x16384", "bfloat16", 2 * few[1].numel() * 2)
+    yield from masked_attention(torch, ours, theirs, operands, n)
+    yield from packed_attention(torch, pf, n)
+    few = operands(8, 32, 8, 1, longest)
+    row = Row("attention, one query", f"8x32:8x{longest}", "bfloat16", 2 * few[1].numel() * 2)
     with torch.no_grad():
         plain = [t.detach() for t in few]
     yield Work(
@@ -359,15 +394,16 @@ def attention(torch: Any, pf: Any) -> Iterator[Work]:
     )  # fmt: skip
 
 
-def masked_attention(torch: Any, ours: Any, theirs: Any, operands: Any) -> Iterator[Work]:
+def masked_attention(
+    torch: Any, ours: Any, theirs: Any, operands: Any, n: int
+) -> Iterator[Work]:  # fmt: skip
     """Boolean masks: random blocks, and sequences of unequal lengths padded to one."""
-    n = 4096
     x = operands(4, 16, 16, n, n)
     blocks = torch.rand(n // 64, n // 64, device="cuda") < 0.3
     blocks.fill_diagonal_(True)
     tiles = blocks.repeat_interleave(64, 0).repeat_interleave(64, 1)
     scattered = torch.rand(n, n, device="cuda") < 0.5
-    lengths = torch.tensor([512, 1024, 2048, 4096], device="cuda")
+    lengths = torch.tensor([n // 8, n // 4, n // 2, n], device="cuda")
     ends = (torch.arange(n, device="cuda") < lengths[:, None])[:, None, None]
     for name, mask in (("blocks", tiles), ("scattered", scattered), ("lengths", ends)):
         pairs = int(mask.expand(4, 1, n, n).sum()) * 16
@@ -377,11 +413,40 @@ def masked_attention(torch: Any, ours: Any, theirs: Any, operands: Any) -> Itera
         )  # fmt: skip
 
 
+def packed_attention(torch: Any, pf: Any, n: int) -> Iterator[Work]:
+    """The same lengths packed one behind the other: no padding is there to be computed."""
+    from torch.nn.attention import varlen
+
+    lengths = torch.tensor([n // 8, n // 4, n // 2, n], device="cuda")
+    starts = torch.nn.functional.pad(lengths.cumsum(0), (1, 0)).to(torch.int32)
+    rows = int(lengths.sum())
+    x = [
+        torch.randn(rows, 16, 128, dtype=torch.bfloat16, device="cuda", requires_grad=True)
+        for _ in range(3)
+    ]
+    pairs = 16 * int((lengths**2).sum())
+    row = Row("attention", f"packed, {n} at most", "bfloat16", flops=4 * pairs * 128)
+    back = Row("attention backward", row.shape, row.dtype, flops=10 * pairs * 128)
+
+    def ours() -> Any:
+        return pf.ops.varlen_attn(*x, starts, starts, n, n)
+
+    def theirs() -> Any:
+        return varlen.varlen_attn(*x, starts, starts, n, n)
+
+    yield Work(row, ours, {"varlen": theirs}, two_kernels=True)
+    yield Work(back, backward_of(torch, ours, x), {"varlen": backward_of(torch, theirs, x)})
+
+
+CHANNELS_FIRST = [RESNET50[i] for i in (0, 2, 10, 16)]
+
+
 def everything(torch: Any, pf: Any) -> Iterator[Work]:
     """All works; their tensors are made when one is asked for."""
-    yield from convolutions(torch, pf)
     yield from attention(torch, pf)
     yield from memory_bound(torch, pf)
+    yield from convolutions(torch, pf)
+    yield from convolutions(torch, pf, CHANNELS_FIRST, ("bfloat16",), layout="contiguous_format")
 
 
 def compiled_module() -> Any:
@@ -394,14 +459,19 @@ def compiled_module() -> Any:
 
 
 def measure(torch: Any, work: Work, flush: Any) -> Row:
-    """Times of every column; what fails says why instead."""
-    for name, call in work.columns(compiled_module()).items():
+    """Times of every column but the late ones; what fails says why instead."""
+    return time_columns(torch, work.row, work.columns(compiled_module()), flush)
+
+
+def time_columns(torch: Any, row: Row, columns: dict[str, Call], flush: Any) -> Row:
+    """Adds the columns' times to the row."""
+    for name, call in columns.items():
         try:
-            work.row.times[name] = time_call(torch, call, flush)
+            row.times[name] = time_call(torch, call, flush)
         except Exception as problem:  # one op that fails must not cost the others
-            work.row.failed[name] = f"{type(problem).__name__}: {problem}"
+            row.failed[name] = f"{type(problem).__name__}: {problem}"
             torch.cuda.synchronize()
-    return work.row
+    return row
 
 
 def against_best(row: Row) -> float | None:
@@ -424,13 +494,12 @@ def table(rows: list[Row], found: dict[str, float]) -> str:
         if ours is None:
             lines.append(f"{start} {row.failed.get('pyfast', 'not timed')}")
             continue
-        least = max(row.moved / found["copy_bytes_per_s"], row.flops / found["bf16_flops"])
         best = against_best(row)
         ratio = f"{'-':>7}" if best is None else f"{best:7.2f}"
         rate = f" {row.flops / ours / 1e12:6.0f} TFLOP/s" if row.flops else ""
         if PORTABLE in row.times:
             rate += f" {row.times[PORTABLE] / ours:6.2f} x portable"
-        lines.append(f"{start} {ours * 1e6:9.1f} {least / ours:8.1%} {ratio}{rate}")
+        lines.append(f"{start} {ours * 1e6:9.1f} {bound(row, found) / ours:8.1%} {ratio}{rate}")
     lines.append("")
     for op in dict.fromkeys(row.op for row in rows):
         ratios = [r for row in rows if row.op == op and (r := against_best(row)) is not None]
@@ -440,12 +509,76 @@ def table(rows: list[Row], found: dict[str, float]) -> str:
     return "\n".join(lines)
 
 
+def bound(row: Row, found: dict[str, float]) -> float:
+    """Seconds that copying its bytes, or multiplying at matmul's rate, would take."""
+    return max(row.moved / found["copy_bytes_per_s"], row.flops / found["bf16_flops"])
+
+
+@dataclass
+class Goal:
+    """A line of what the kernels are to reach: of these rows' figures the worst, or the mean."""
+
+    what: str
+    least: float
+    figures: list[float]
+    mean: bool = False
+
+    def line(self) -> str:
+        """As one line of text."""
+        if not self.figures:
+            return f"{self.what:58} {'not timed':>9} (goal {self.least:g})"
+        worst = min(self.figures)
+        figure = math.exp(statistics.fmean(map(math.log, self.figures))) if self.mean else worst
+        verdict = "met" if figure >= self.least else "NOT met"
+        return f"{self.what:58} {figure:9.2f} (goal {self.least:g}) {verdict}; worst {worst:.2f}"
+
+
+def goals(rows: list[Row], found: dict[str, float]) -> list[Goal]:
+    """Every goal, with what was timed of it."""
+    timed = [row for row in rows if "pyfast" in row.times]
+
+    def share(row: Row) -> float:
+        return bound(row, found) / row.times["pyfast"]
+
+    def rates(op: str, wanted: Callable[[str], bool]) -> list[float]:
+        rows = [row for row in timed if row.op == op and wanted(row.shape)]
+        return [row.flops / row.times["pyfast"] / 1e12 for row in rows]
+
+    def ratios(wanted: Callable[[Row], bool]) -> list[float]:
+        return [r for row in timed if wanted(row) and (r := against_best(row)) is not None]
+
+    masks = ("blocks", "scattered", "lengths")
+    memory = [share(row) for row in timed if not row.flops]
+    full = rates("attention", lambda shape: " " not in shape)
+    packed = rates("attention", lambda shape: shape.startswith("packed"))
+    return [
+        Goal("memory-bound: share of copy bandwidth", 0.85, memory),
+        Goal("layer norm backward: times PyTorch's best", 1.3,
+             ratios(lambda row: row.op == "layer_norm backward")),
+        Goal("max pooling: times PyTorch's best", 1.3,
+             ratios(lambda row: row.op.startswith("max_pool2d"))),
+        Goal("attention, full: TFLOP/s", 500, full),
+        Goal("attention, causal: TFLOP/s", 430,
+             rates("attention", lambda shape: shape.endswith("causal") and ":" not in shape)),
+        Goal("attention backward, full: TFLOP/s", 400,
+             rates("attention backward", lambda shape: " " not in shape)),
+        Goal("attention under boolean masks: times PyTorch's best", 1.5,
+             ratios(lambda row: row.op.startswith("attention") and row.shape.endswith(masks))),
+        Goal("packed sequences: share of full attention's rate", 0.8,
+             [rate / max(full) for rate in packed] if full else []),
+        Goal("conv2d: times cuDNN", 0.8, ratios(lambda row: row.op == "conv2d"), mean=True),
+        Goal("conv2d + bias + relu: times cuDNN", 1.1,
+             ratios(lambda row: row.op == "conv2d + bias + relu"), mean=True),
+    ]  # fmt: skip
+
+
 def report(rows: list[Row], found: dict[str, float], device: Any, torch_version: str) -> str:
     """All that was measured, as JSON."""
     contents = {
         "device": device,
         "torch": torch_version,
         "limits": found,
+        "goals": [goal.line() for goal in goals(rows, found)],
         "rows": [asdict(row) for row in rows],
     }
     return json.dumps(contents, indent=1)
@@ -454,14 +587,21 @@ def report(rows: list[Row], found: dict[str, float], device: Any, torch_version:
 def run(
     torch: Any, works: Iterator[Work], flush: Any, only: str = "", budget: float = math.inf
 ) -> tuple[list[Row], bool]:
-    """The rows whose op's name contains `only`, and whether time was left for all of them."""
+    """The rows whose op's name contains `only`, and whether time was left for all columns."""
     started = time.monotonic()
     rows: list[Row] = []
+    late: list[Work] = []
     for work in works:
         if time.monotonic() - started > budget:
             return rows, False
         if only in work.row.op:
             rows.append(measure(torch, work, flush))
+            if work.late:
+                late.append(work)
+    for work in late:
+        if time.monotonic() - started > budget:
+            return rows, False
+        time_columns(torch, work.row, work.late, flush)
     return rows, True
 
 
@@ -486,6 +626,7 @@ def main(arguments: list[str] | None = None) -> int:
     works = everything(torch, pf)
     rows, complete = run(torch, works, flush, options.only, options.budget)
     print(table(rows, found))
+    print("", *(goal.line() for goal in goals(rows, found)), sep="\n")
     if not complete:
         print(f"the budget of {options.budget:.0f} s ended: what is missing above was not timed")
     if options.output:

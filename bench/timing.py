@@ -34,9 +34,12 @@ def repeats(call: Callable[[], Any], at_least: float) -> int:
 
 
 def in_turn(
-    calls: Mapping[str, Callable[[], Any]], rounds: int = 9, sample_seconds: float = 0.02
+    calls: Mapping[str, Callable[[], Any]],
+    rounds: int = 9,
+    sample_seconds: float = 0.02,
+    warm: int = 1,
 ) -> dict[str, float]:
-    """Median seconds per call of each, sampled in turn (A B C A B C).
+    """Median seconds per call of each, sampled in turn (A B C A B C), after `warm` calls or more.
 
     Drift of the machine's speed then meets everybody alike, and nobody's threads another's sample.
     """
@@ -47,7 +50,7 @@ def in_turn(
             settle()
             # Its data back into the caches, its own threads awake. Where one call moves 25 MB it takes
             # three; after a single one whoever came first seemed up to 30 % slower than behind itself.
-            for _ in range(3 + counts[name] // 4):
+            for _ in range(max(warm, 3 + counts[name] // 4)):
                 call()
             start = time.perf_counter()
             for _ in range(counts[name]):

@@ -182,6 +182,8 @@ class HostTorch(HostKernels):
         import torch
 
         def plain(a: Any) -> Any:
+            if isinstance(a, tuple | list):
+                return type(a)(map(plain, a))
             return a.detach().numpy() if isinstance(a, torch.Tensor) else a
 
         def tensor(a: Any) -> Any:

@@ -145,3 +145,13 @@ def threads(n: int) -> Iterator[None]:
         yield
     finally:
         pf.set_num_threads(before)
+
+
+@contextmanager
+def torch_threads(n: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(n)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -13,9 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from cases import OpCase, Sample, all_cases
-from oracle import run_pyfast, run_torch
+from oracle import run_pyfast, run_torch, torch_threads
 
 from pyfast import _core
 
@@ -187,12 +186,8 @@ def error(
 
 
 def on_threads(case: OpCase, sample: Sample, count: int) -> tuple[list[Array], list[Array]]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
+    with torch_threads(count):
         return run_torch(case, sample)
-    finally:
-        torch.set_num_threads(before)
 
 
 def representable(case: OpCase, sample: Sample) -> Array | bool:

@@ -43,11 +43,15 @@ class CpuTorch:
     cuda = types.SimpleNamespace(Event=Event, synchronize=lambda: None)
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(torch, name)
+        given = getattr(torch, name)
+        if name not in ("randn", "rand", "randint", "arange", "tensor", "zeros", "ones", "empty"):
+            return given
 
-    def randn(self, *shape: int, device: str, **options: Any) -> Any:
-        assert device == "cuda"
-        return torch.randn(*shape, **options)
+        def made(*sizes: Any, device: str, **options: Any) -> Any:
+            assert device == "cuda"
+            return given(*sizes, **options)
+
+        return made
 
 
 @pytest.fixture
@@ -88,6 +92,83 @@ def test_both_sides_of_a_convolution_compute_the_same(on_cpu: Any) -> None:
     first = works[0].row
     assert first.flops == 2 * (2 * 5 * 5) * 4 * (3 * 3 * 3)
     assert first.moved == 4 * (2 * 3 * 9 * 9 + 4 * 3 * 3 * 3 + 2 * 4 * 5 * 5)
+
+
+def outcome(call: Any) -> Any:
+    """What a call gives; its message where PyTorch's backends are a GPU's."""
+    try:
+        return listed(call())
+    except (RuntimeError, NotImplementedError) as problem:
+        return str(problem)
+
+
+def small_everything(on_cpu: Any) -> Any:
+    yield from gpu.attention(on_cpu, pf, 256)
+    yield from gpu.memory_bound(on_cpu, pf, [(6, 40)], [(2, 8, 9)], [7, 100])
+    lie = {"layout": "contiguous_format"}
+    yield from gpu.convolutions(on_cpu, pf, LAYERS[:1], ("float32",), batch=2, **lie)
+
+
+@pytest.mark.filterwarnings("ignore")  # PyTorch's, of backends that a CPU lacks
+def test_every_work_runs_and_both_sides_agree(on_cpu: Any) -> None:
+    """On float32, small: a call that is written wrongly must not wait for a GPU to be found."""
+    on_cpu.bfloat16 = torch.float32
+    names, compared = [], 0
+    for work in small_everything(on_cpu):
+        ours = outcome(work.pyfast)
+        assert not isinstance(ours, str), (work.row, ours)
+        names.append(work.row.op)
+        for peer in work.peers.values():
+            theirs = outcome(peer)
+            if isinstance(theirs, str) or "backward" in work.row.op or "step" in work.row.op:
+                continue
+            torch.testing.assert_close(ours[0], theirs[0], rtol=1e-4, atol=1e-4)
+            compared += 1
+        assert set(work.late) <= {"compile"}
+    assert compared > 20
+    assert {"attention backward", "rms_norm", "max_pool2d 3/2 channels last backward"} <= {*names}
+    assert {"AdamW step", "conv2d, channels first backward"} <= {*names}
+
+
+def test_goals_name_what_was_reached_and_what_was_not_timed() -> None:
+    found = {"copy_bytes_per_s": 1e9, "bf16_flops": 1e15}
+    rows = [
+        gpu.Row("softmax", "1", "float32", moved=900, times={"pyfast": 1e-6, "eager": 2e-6}),
+        gpu.Row("layer_norm backward", "1", "float32", 800, times={"pyfast": 1e-6, "eager": 1e-6}),
+        gpu.Row("attention", "4x16x4096", "bfloat16", flops=6 * 10**8, times={"pyfast": 1e-6}),
+        gpu.Row("attention", "4x16x4096 causal", "bfloat16", flops=10**8, times={"pyfast": 1e-6}),
+        gpu.Row("attention", "packed, 9 at most", "bfloat16", flops=3 * 10**8,
+                times={"pyfast": 1e-6}),
+        gpu.Row("conv2d", "1", "float16", 1, 1, times={"pyfast": 1e-6, "cudnn": 0.5e-6}),
+        gpu.Row("conv2d", "2", "float16", 1, 1, times={"pyfast": 1e-6, "cudnn": 2e-6}),
+        gpu.Row("conv2d", "3", "float16", 1, 1, times={"portable": 1e-6, "cudnn": 2e-6}),
+    ]  # fmt: skip
+    lines = {goal.what: goal.line() for goal in gpu.goals(rows, found)}
+    assert len(lines) == 10
+    assert "0.80 (goal 0.85) NOT met" in lines["memory-bound: share of copy bandwidth"]
+    assert "1.00 (goal 1.3) NOT met" in lines["layer norm backward: times PyTorch's best"]
+    assert "600.00 (goal 500) met" in lines["attention, full: TFLOP/s"]
+    assert "100.00 (goal 430) NOT met" in lines["attention, causal: TFLOP/s"]
+    assert "0.50 (goal 0.8) NOT" in lines["packed sequences: share of full attention's rate"]
+    assert "1.00 (goal 0.8) met; worst 0.50" in lines["conv2d: times cuDNN"]
+    assert "not timed (goal 1.1)" in lines["conv2d + bias + relu: times cuDNN"]
+
+
+def test_peers_that_compile_are_timed_last(on_cpu: Any) -> None:
+    seen: list[str] = []
+    peers = {"eager": lambda: seen.append("eager")}
+
+    def work(name: str) -> Any:
+        late = {"compile": lambda: seen.append("compile")}
+        return gpu.Work(
+            gpu.Row(name, "1", "float32", 1), lambda: seen.append(name), peers, late=late
+        )
+
+    rows, complete = gpu.run(on_cpu, iter([work("a"), work("b")]), torch.zeros(1))
+    assert complete
+    assert [row.times.keys() for row in rows] == [{"pyfast", "eager", "compile"}] * 2
+    assert "compile" not in seen[: seen.index("b")]
+    assert seen[-1] == "compile"
 
 
 def test_rows_tables_and_reports(on_cpu: Any) -> None:

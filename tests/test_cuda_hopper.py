@@ -249,6 +249,42 @@ def test_gradients_of_grouped_heads(hopper: None) -> None:
     check_backward("bfloat16", q, k, v, masks(70, 190)["one for all"], enable_gqa=True)
 
 
+@pytest.mark.parametrize("junk", [np.nan, np.inf])
+@pytest.mark.parametrize("width", [64, 128])
+def test_forbidden_keys_leave_no_trace_in_gradients(width: int, junk: float, hopper: None) -> None:
+    q, k, v = operands(1, 70, 90, width)
+    mask = np.random.default_rng(4).random((70, 90)) < 0.5
+    mask[:, [7, 66]] = False
+    k[:, 66, 1] = v[:, 7, 9] = junk
+    for m in (mask, np.where(mask, 0.5, -np.inf)):
+        got = check_backward("float16", q, k, v, m, mask_gradient=False)
+        assert all(np.isfinite(x).all() for x in got)
+
+
+@pytest.mark.parametrize("named", [{"is_causal": True}, {"window_size": (9, 4)}], ids=str)
+def test_broken_keys_stay_within_the_band(named: dict[str, Any], hopper: None) -> None:
+    q, k, v = operands(1, 150, 150, 64)
+    k[:, 140:, 2], v[:, 141:, 3] = np.nan, np.inf
+    output, dq, *_ = check_backward("bfloat16", q, k, v, **named)
+    for x in (output, dq):
+        assert np.isfinite(x[:, :136]).all()
+        assert np.isnan(x[:, 140:]).any(axis=-1).all()
+
+
+def test_broken_queries_and_gradients_reach_only_the_keys_they_see(hopper: None) -> None:
+    """Grouped heads, too: a key's gradient is a sum over those who share it."""
+    q, (k, v) = draw(1, 4, 130, 64), (draw(1, 2, 170, 64, seed=i) for i in (1, 2))
+    grad = draw(1, 4, 130, 64, seed=9)
+    mask = np.ones((130, 170), bool)
+    mask[1] = np.arange(170) < 4
+    q[0, 0, 1, 5] = np.nan
+    grad[0, 3, 1, 0] = np.inf
+    _, _, dk, dv = check_backward("float16", q, k, v, mask, grad=grad, enable_gqa=True)
+    for x in (dk, dv):
+        assert np.isfinite(x[:, :, 4:]).all()
+        assert not np.isfinite(x[:, :, :4]).all()
+
+
 @pytest.mark.parametrize(("width", "values"), [(40, 80), (72, 16)])
 def test_gradients_of_widths_that_fill_no_panel(width: int, values: int, hopper: None) -> None:
     check_backward("float16", *operands(1, 90, 150, width, values))

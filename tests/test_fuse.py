@@ -180,6 +180,27 @@ def test_a_forward_written_by_hand_is_fused_by_an_example_only() -> None:
     assert_same(fused, model, image(1, 3, 5, 7))
 
 
+def test_every_block_of_a_deep_model_is_fused() -> None:
+    """Arrays that are freed during the run lend their ids to others, which nobody must mix up."""
+
+    class Block(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body = nn.Sequential(
+                nn.Conv2d(3, 3, 3, padding=1), nn.BatchNorm2d(3), nn.ReLU(),
+                nn.Conv2d(3, 3, 3, padding=1), nn.BatchNorm2d(3),
+            )  # fmt: skip
+            self.shortcut, self.relu = nn.Identity(), nn.ReLU()
+
+        def forward(self, x: Any) -> Any:
+            return self.relu(self.body(x) + self.shortcut(x))
+
+    model = trained(nn.Sequential(*[Block() for _ in range(6)]))
+    fused = pf.fuse(model, image())
+    assert set(kinds(fused)) == {"FusedConv2d", "Identity"}
+    assert_same(fused, model, image())
+
+
 class Sum(nn.Module):
     """A convolution's output plus something: `how` the sum is written, and who else looks."""
 

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from oracle import threads
+import torch
+from oracle import threads, torch_threads
 from scipy import special
 
 from pyfast import _core
@@ -156,6 +157,24 @@ def test_at_least_as_accurate_as_a_running_sum() -> None:
         # The product is exact in float64: this rounds once a step, as an FMA does.
         running = (running + np.outer(a[:, k].astype(np.float64), b[k])).astype(np.float32)
     assert np.std(c - exact) <= 1.05 * np.std(running - exact) or _core.isa() == "scalar"
+
+
+@pytest.mark.skipif(_core.isa() == "scalar", reason="the scalar baseline has no FMA, PyTorch has")
+@pytest.mark.parametrize("density", [0.05, 0.2, 1])
+@pytest.mark.parametrize("depth", [2048, 4096, 8192])
+def test_deep_sums_err_no_more_than_pytorch(depth: int, density: float) -> None:
+    """Few terms in many blocks; PyTorch's threads share out the depth and add less in a row."""
+    r = np.random.default_rng(depth)
+    a, b = (
+        (r.standard_normal((160, depth)) * (r.random((160, depth)) < density)).astype(np.float32)
+        for _ in range(2)
+    )
+    exact = a.astype(np.float64) @ b.T.astype(np.float64)
+    theirs = []
+    for count in (1, 2):
+        with torch_threads(count):
+            theirs.append(np.std((torch.from_numpy(a) @ torch.from_numpy(b).T).numpy() - exact))
+    assert np.std(_core.gemm(a, b.T)[0] - exact) <= 1.1 * min(theirs)
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@
 #include "core/parallel.h"
 #include "gemm/amx_operand.h"
 #include "gemm/gemm.h"
+#include "gemm/kernel.h"
 
 namespace pyfast::gemm {
 
@@ -70,8 +71,12 @@ class AmxEngine {
   };
 
   std::int64_t rounded(std::int64_t rows) const { return round_up(rows, kAmxPanel); }
-  std::int64_t chunk_sums(Range shared) const {
+  std::int64_t slots(Range shared) const {
     return rounded(plan_.private_block) * rounded(shared.size());
+  }
+  // Sums of one chunk: of the groups so far, and of the group at hand.
+  std::int64_t chunk_sums(Range shared) const {
+    return depth_ > plan_.group ? 2 * slots(shared) : slots(shared);
   }
 
   bool run_pass(Range shared, Range rows) const {
@@ -143,7 +148,18 @@ class AmxEngine {
       const Range now = cut(k, plan_.kc, packed.depths.end);
       const Panels shared = shared_panels(packed, k);
       const Panels others = private_panels(mine, now, scratch.data());
-      Block b{packed.rows, mine, now, shared.items, others.items, 0, sums};
+      const bool later = k >= plan_.group;
+      const std::int64_t before = later ? slots(packed.rows) : 0;
+      Block b{packed.rows,
+              mine,
+              now,
+              shared.items,
+              others.items,
+              0,
+              later ? sums + before : sums,
+              -before,
+              k % plan_.group == 0,
+              now.end == depth_ || now.end % plan_.group == 0};
       if (!plan_.share_left) {
         std::swap(b.rows, b.cols);
         std::swap(b.a, b.b);
@@ -163,8 +179,9 @@ class AmxEngine {
     const Item* a;
     const Item* b;
     int products;
-    float* sums;  // a slot of 32 x 32 per pair of panels, or null
-    bool first() const { return depths.begin == 0; }
+    float* sums;         // a slot of 32 x 32 per pair of panels, or null
+    std::int64_t total;  // from a slot to that of the groups before this one; 0 if there are none
+    bool first, ends;    // of its group
   };
 
   // While A's panels pass by a panel of B, the next panel of B comes into L2.
@@ -178,7 +195,7 @@ class AmxEngine {
       const auto ahead = r / kAmxPanel * share / static_cast<std::int64_t>(sizeof(Item));
       format_.multiply({block.depths.size(), block.products, a_.width(block.rows.begin + r),
                         b_.width(block.cols.begin + c), block.a + r / kAmxPanel * a_panel, b,
-                        a_panel, count, tiles, !block.first(), b + b_panel + ahead,
+                        a_panel, count, tiles, !block.first, b + b_panel + ahead,
                         last ? 0 : count * share});
     });
   }
@@ -201,7 +218,7 @@ class AmxEngine {
       for (std::int64_t i = 0; i < rows; ++i)
         for (std::int64_t j = 0; j < cols; ++j) {
           float& sum = tiles[i / kAmxPanel * kAmxSlot + i % kAmxPanel * width + j];
-          sum = (block.first() ? 0.0f : sum) + product[(r + i) * ld + c + j];
+          sum = (block.first ? 0.0f : sum) + product[(r + i) * ld + c + j];
         }
     });
   }
@@ -217,8 +234,12 @@ class AmxEngine {
         const std::int64_t left = block.rows.size() - r;
         const std::int64_t whole = left / kAmxPanel + (left % kAmxPanel > kAmxTile);
         const std::int64_t count = std::clamp<std::int64_t>(whole, 1, kRun);
-        float* const tiles = block.sums ? slot : scratch;
+        float* tiles = block.sums ? slot : scratch;
         work(r, count, c, tiles);
+        if (block.total != 0 && block.ends) {
+          gemm_kernels<float>().add(tiles + block.total, tiles, count * kAmxSlot);
+          tiles += block.total;
+        }
         if (block.depths.end == depth_) store(block, r, count, c, tiles);
         slot += count * kAmxSlot;
         r += count * kAmxPanel;

@@ -1,5 +1,7 @@
 #include "gemm/amx_plan.h"
 
+#include "gemm/plan.h"
+
 namespace pyfast::gemm {
 
 namespace {
@@ -11,7 +13,6 @@ constexpr std::int64_t kPrivateBytes = 1 << 20;
 constexpr std::int64_t kPassBytes = 4 << 20;
 // 256 rows of A to a panel of B, which may come from L3: with 128, products took 7 to 12 % longer.
 constexpr std::int64_t kChunks = 4, kWideRows = 1024;
-constexpr double kMinChunk = 1e6;  // multiply-adds
 
 // The size of equal pieces, multiples of `unit` and none above `limit`, that cover `total`.
 std::int64_t even(std::int64_t total, std::int64_t limit, std::int64_t unit) {
@@ -30,6 +31,7 @@ AmxPlan amx_plan(std::int64_t m, std::int64_t n, std::int64_t k, const AmxDepths
   p.share_left = m < n;
   const std::int64_t shared = p.share_left ? m : n, other = p.share_left ? n : m;
   p.kc = depths.block(k);
+  p.group = group_depth(k, p.kc);
   p.ks = std::min(round_up(k, p.kc), std::max(kSharedDepth / p.kc, std::int64_t{1}) * p.kc);
   p.shared_block = even(shared, kSharedBytes / (p.ks * depths.bytes), kAmxPanel);
   const std::int64_t most = kPrivateBytes / (p.kc * depths.bytes);

@@ -35,7 +35,8 @@ struct AmxDepths {
 
 struct AmxPlan {
   bool share_left;
-  std::int64_t kc, ks;                                     // depth of a block, and packed at a time
+  std::int64_t kc, ks;  // depth of a block, and packed at a time
+  std::int64_t group;   // depth summed up before it joins the total
   std::int64_t shared_block, private_block, private_pass;  // rows
 };
 AmxPlan amx_plan(std::int64_t m, std::int64_t n, std::int64_t k, const AmxDepths& depths);

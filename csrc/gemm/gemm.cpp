@@ -58,8 +58,10 @@ template <class T>
 struct Step {
   Block<T> a, b;
   std::int64_t depth;
-  T* sums;  // a slot per register tile when there are several depth blocks, else null
-  bool first, last;
+  T* sums;             // a slot per register tile when there are several depth blocks, else null
+  std::int64_t total;  // from a slot to that of the groups before this one; 0 if there are none
+  bool first, ends;    // of its group
+  bool last;
 };
 
 constexpr std::int64_t kResidentBytes = 32 << 10;  // of B, in L1 beside a panel of A
@@ -94,16 +96,19 @@ class Engine {
   static std::int64_t pieces(std::int64_t size, std::int64_t piece) {
     return (size + piece - 1) / piece;
   }
-  // Elements of the sums of one chunk.
-  std::int64_t chunk_sums() const {
+  std::int64_t slots() const {
     return round_up(plan_.private_block, private_.tile) * plan_.shared_slice;
+  }
+  // Elements of the sums of one chunk: of the groups so far, and of the group at hand.
+  std::int64_t chunk_sums(Range depths) const {
+    return depths.size() > plan_.group ? 2 * slots() : slots();
   }
 
   void run_pass(Range shared, Range rows, Range depths, T* packed) const {
     const bool held = depths.size() > plan_.ks;
     const std::int64_t slices = pieces(shared.size(), plan_.shared_slice);
     const std::int64_t chunks = slices * pieces(rows.size(), plan_.private_block);
-    Workspace<T> sums(held ? chunks * chunk_sums() : 0);
+    Workspace<T> sums(held ? chunks * chunk_sums(depths) : 0);
     std::int64_t k = depths.begin;
     do {
       const Range deep = cut(k, plan_.ks, depths.end);
@@ -114,7 +119,7 @@ class Engine {
             cut(rows.begin + chunk / slices * plan_.private_block, plan_.private_block, rows.end);
         const Range slice =
             cut(shared.begin + chunk % slices * plan_.shared_slice, plan_.shared_slice, shared.end);
-        T* const here = held ? sums.data() + chunk * chunk_sums() : nullptr;
+        T* const here = held ? sums.data() + chunk * chunk_sums(depths) : nullptr;
         if (!each) return run_chunk(shared, slice, mine, deep, depths, packed, here);
         const Workspace<T> own(round_up(slice.size(), shared_.tile) * deep.size());
         pack_shared(slice, deep, own.data());
@@ -172,17 +177,21 @@ class Engine {
     const std::int64_t room =
         private_.source.panels ? 0 : round_up(mine.size(), private_.tile) * plan_.kc;
     const bool blocks = !sums && deep.size() > plan_.kc;
-    Workspace<T> scratch(round_up(room, 16) + (blocks ? chunk_sums() : 0));
+    Workspace<T> scratch(round_up(room, 16) + (blocks ? chunk_sums(depths) : 0));
     if (blocks) sums = scratch.data() + round_up(room, 16);
     std::int64_t k = deep.begin;
     do {
       const Range now = cut(k, plan_.kc, deep.end);
+      const bool later = k - depths.begin >= plan_.group;
+      const bool last = now.end == depths.end;
       Step<T> step{private_block(mine, now, scratch.data()),
                    shared_block(shared, slice, now, deep.begin, packed),
                    now.size(),
-                   sums,
-                   k == depths.begin,
-                   now.end == depths.end};
+                   later ? sums + slots() : sums,
+                   later ? -slots() : 0,
+                   (k - depths.begin) % plan_.group == 0,
+                   last || (now.end - depths.begin) % plan_.group == 0,
+                   last};
       if (plan_.share_a) std::swap(step.a, step.b);
       compute(step);
       k = now.end;
@@ -221,11 +230,15 @@ class Engine {
     const int height = static_cast<int>(std::min<std::int64_t>(a_.tile, a_.size - row));
     const int width = b_.width(col);
     const std::int64_t cols = std::min<std::int64_t>(width, step.b.rows.size() - c);
-    const bool whole = step.last && sink_.plain && cols == width;
-    T* const tile = slot ? slot : one_tile;
+    const bool whole = step.last && step.total == 0 && sink_.plain && cols == width;
+    T* tile = slot ? slot : one_tile;
     T* const out = whole ? sink_.plain + row * sink_.stride + col : tile;
     micro(height, width)(step.depth, step.a.panel(r, height), step.b.panel(c, width),
                          step.first ? nullptr : slot, out, whole ? sink_.stride : width, next);
+    if (step.total != 0 && step.ends) {
+      kernels_.add(tile + step.total, tile, height * width);
+      tile += step.total;
+    }
     if (step.last && !whole) sink_.store(sink_.context, tile, width, row, height, col, cols);
   }
 
@@ -264,8 +277,11 @@ class FewRows {
   }
 
   void run() const {
-    const std::int64_t work = problem_.m * problem_.k * plan_.cols;
-    parallel_for((problem_.n + plan_.cols - 1) / plan_.cols, grain_for(work / 4),
+    // A weight of this size is likely to be in L2 still: then arithmetic counts, not reading.
+    constexpr std::int64_t kCached = 512 << 10;
+    const bool cached = problem_.n * problem_.k * std::int64_t{sizeof(T)} <= kCached;
+    const std::int64_t work = problem_.m * problem_.k * plan_.cols / (cached ? 16 : 4);
+    parallel_for((problem_.n + plan_.cols - 1) / plan_.cols, grain_for(work),
                  [&](std::int64_t begin, std::int64_t end) {
                    for (std::int64_t p = begin; p < end; ++p) run_panel(p * plan_.cols);
                  });
@@ -276,24 +292,28 @@ class FewRows {
   static constexpr std::int64_t kAhead = (1 << 14) / sizeof(T);  // sooner, it comes too late
 
   void run_panel(std::int64_t col) const {
-    alignas(64) T sums[kMostPanels * kMaxTile];
+    alignas(64) T total[kMostPanels * kMaxTile], group[kMostPanels * kMaxTile];
     const int width = b_.width(col);
     const T* const panel = problem_.b.panels + col * problem_.k;
     for (std::int64_t k = 0; k < problem_.k; k += plan_.kc) {
       const std::int64_t depth = std::min(plan_.kc, problem_.k - k);
       const T* const right = panel + k * width;
+      const bool first = k % plan_.group == 0, last = k + depth == problem_.k;
+      T* const sums = k < plan_.group ? total : group;
       for (std::int64_t r = 0; r < problem_.m; r += a_.tile) {
         const int height = height_at(r);
         T* const slot = sums + r * width;
         const std::int64_t block = depth * width, share = block * (r / a_.tile) / panels_;
         const MicroNext<T> next{right + (panels_ > 1 ? block + share : kAhead), slot, lines_};
         kernels_.micro[(height - 1) * kernels_.vectors + width / kernels_.width - 1](
-            depth, left_.data() + r * problem_.k + k * height, right, k > 0 ? slot : nullptr, slot,
+            depth, left_.data() + r * problem_.k + k * height, right, first ? nullptr : slot, slot,
             width, next);
       }
+      if (k >= plan_.group && (last || (k + depth) % plan_.group == 0))
+        kernels_.add(total, group, problem_.m * width);
     }
     const std::int64_t cols = std::min<std::int64_t>(width, problem_.n - col);
-    problem_.c.store(problem_.c.context, sums, width, 0, problem_.m, col, cols);
+    problem_.c.store(problem_.c.context, total, width, 0, problem_.m, col, cols);
   }
   int height_at(std::int64_t row) const {
     return static_cast<int>(std::min<std::int64_t>(a_.tile, problem_.m - row));

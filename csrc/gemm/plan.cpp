@@ -15,6 +15,7 @@ constexpr std::int64_t kPassBytes = 4 << 20;
 constexpr std::int64_t kSplitBytes = 4 << 20;
 // Beyond this depth the shared block would be too narrow to pay for packing the other operand.
 constexpr std::int64_t kSharedDepth = 2304;
+constexpr std::int64_t kGroupDepth = 1536;
 // What it costs to pack an element, and to fetch one of a packed panel into L1, in multiply-adds.
 constexpr double kPackCost = 12, kFetchCost = 2;
 // And to read one from beyond L2: with few rows that is all the work.
@@ -118,12 +119,17 @@ int panel_cols(std::int64_t n, const Tile& tile) {
   return static_cast<int>(even(ceil_div(n, tile.width), tile.vectors)) * tile.width;
 }
 
+std::int64_t group_depth(std::int64_t k, std::int64_t kc) {
+  return kc * even(ceil_div(at_least_one(k), kc), at_least_one(kGroupDepth / kc));
+}
+
 Plan make_plan(std::int64_t m, std::int64_t n, std::int64_t k, const Tile& tile) {
   Plan p;
   p.rows = panel_rows(m, tile);
   p.cols = panel_cols(n, tile);
   p.kc = even(k, tile.depth);
   p.ks = p.kc * even(ceil_div(at_least_one(k), p.kc), at_least_one(kSharedDepth / p.kc));
+  p.group = group_depth(k, p.kc);
   p.share_a = m < n;
   const std::int64_t shared = p.share_a ? m : n, other = p.share_a ? n : m;
   const std::int64_t shared_tile = p.share_a ? p.rows : p.cols;

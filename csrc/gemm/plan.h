@@ -30,6 +30,7 @@ struct Plan {
   int rows, cols;              // register tile: the largest, or smaller where that splits evenly
   std::int64_t kc;             // depth of a packed panel
   std::int64_t ks;             // depth packed of the shared operand at a time, a multiple of kc
+  std::int64_t group;          // depth summed up before it joins the total, a multiple of kc
   bool share_a;                // the shared operand is A
   std::int64_t shared_block;   // its rows packed at a time
   std::int64_t shared_slice;   // of which a chunk takes so many
@@ -41,6 +42,10 @@ struct Plan {
 // Rows of the panels that an operand with so many rows is packed in, as A and as B.
 int panel_rows(std::int64_t m, const Tile& tile);
 int panel_cols(std::int64_t n, const Tile& tile);
+
+// Depth blocks of `kc` are summed up in groups, and the groups' sums added: one chain of additions
+// through 8,192 depths errs more than PyTorch's sums, whose threads share out the depth.
+std::int64_t group_depth(std::int64_t k, std::int64_t kc);
 
 Plan make_plan(std::int64_t m, std::int64_t n, std::int64_t k, const Tile& tile);
 

@@ -161,6 +161,19 @@ def _wrapped(modules: list[Module], wrapper: Wrapper) -> Iterator[None]:
             object.__delattr__(module, "forward")
 
 
+class _Takers:
+    """Which modules took each value; values are kept, so that no other one is given their id."""
+
+    def __init__(self) -> None:
+        self._taken: dict[int, tuple[Any, list[Module]]] = {}
+
+    def add(self, value: Any, module: Module) -> None:
+        self._taken.setdefault(id(value), (value, []))[1].append(module)
+
+    def of(self, value: Any) -> list[Module]:
+        return self._taken.get(id(value), (value, []))[1]
+
+
 def called_pairs(root: Module, inputs: tuple[Any, ...], wanted: Callable[..., bool]) -> list[Pair]:
     """Modules that hand their output to one other module and to nobody else.
 
@@ -191,15 +204,15 @@ def called_pairs(root: Module, inputs: tuple[Any, ...], wanted: Callable[..., bo
 def _watched(root: Module, inputs: tuple[Any, ...]) -> list[tuple[Module, Module, Any]]:
     calls: Counter[int] = Counter()
     made: dict[int, tuple[Module, Any]] = {}  # the array is kept, so that its id stays its own
-    taken: dict[int, list[Module]] = {}
+    taken = _Takers()
 
     def watch(module: Module, forward: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         calls[id(module)] += 1
         for value in (*args, *kwargs.values()) if hooked(module) else args[:1]:
-            taken.setdefault(id(value), []).append(module)
+            taken.add(value, module)
         output = forward(*args, **kwargs)
         if hooked(module):  # whoever watches sees this array: it must stay what it is
-            taken.setdefault(id(output), []).append(module)
+            taken.add(output, module)
         made.setdefault(id(output), (module, output))
         return output
 
@@ -208,8 +221,8 @@ def _watched(root: Module, inputs: tuple[Any, ...]) -> list[tuple[Module, Module
     with _wrapped(layers, watch), no_grad():
         root(*inputs)
     pairs = []
-    for key, (first, output) in made.items():
-        takers = taken.get(key, [])
+    for first, output in made.values():
+        takers = taken.of(output)
         if len(takers) == 1 and calls[id(first)] == calls[id(takers[0])] == 1:
             pairs.append((first, takers[0], output))
     return [p for p in pairs if not hooked(p[0]) and not hooked(p[1])]
@@ -325,14 +338,14 @@ def called_sums(root: Module, inputs: tuple[Any, ...], wanted: Callable[..., boo
 
 def _watched_sums(root: Module, inputs: tuple[Any, ...], wanted: Callable[..., bool]) -> list[Sum]:
     calls: Counter[int] = Counter()
-    taken: dict[int, list[Module]] = {}
+    taken = _Takers()
     additions: list[tuple[Module, Any, bool]] = []  # of which output, the sum, shapes agree
     layers = [m for m in root.modules() if not m._modules and _class_forward(m)]
 
     def watch(module: Module, forward: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         calls[id(module)] += 1
         for value in args[:1]:
-            taken.setdefault(id(value), []).append(module)
+            taken.add(value, module)
         output = forward(*args, **kwargs)
         if hooked(module) or type(output) is not Tensor or not wanted(module, None):
             return output
@@ -352,7 +365,7 @@ def _watched_sums(root: Module, inputs: tuple[Any, ...], wanted: Callable[..., b
     for module, total, like in additions:
         if not like or times[id(module)] != 1 or calls[id(module)] != 1:
             continue
-        takers = taken.get(id(total), [])
+        takers = taken.of(total)
         second = takers[0] if len(takers) == 1 else None
         if second and (calls[id(second)] > 1 or hooked(second) or not wanted(module, second)):
             second = None

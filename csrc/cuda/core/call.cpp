@@ -3,6 +3,7 @@
 #include <new>
 
 #include "cuda/core/device.h"
+#include "cuda/core/layout.h"
 
 namespace pyfast::cuda {
 
@@ -107,6 +108,12 @@ Input Input::written(Call& call, py::handle array, const char* argument) {
   return x;
 }
 
+Input Input::image(Call& call, py::handle array, const char* argument) {
+  Input as_it_is(call, array, argument, Kind::floating, false);
+  if (as_it_is->contiguous() || (as_it_is->rank() > 2 && channels_last(as_it_is))) return as_it_is;
+  return Input(call, array, argument);
+}
+
 Output::Output(const Call& call, DType dtype, const Dims& shape) {
   checked_numel(call.op(), shape);
   py::tuple sizes(static_cast<std::size_t>(shape.rank()));
@@ -122,6 +129,16 @@ Output::Output(const Call& call, const Input& like) {
   object_ = framework.attr("empty_like")(like.object());
   const auto pointer = py::cast<std::uintptr_t>(framework.attr("pointer")(object_));
   view_ = TensorView(reinterpret_cast<void*>(pointer), like->dtype, like->shape, like->strides);
+}
+
+OrderedOutput::OrderedOutput(const Call& call, DType dtype, const Dims& s, bool last) {
+  const Output out(call, dtype, last ? Dims{s[0], s[2], s[3], s[1]} : s);
+  object_ = out.object();
+  view_ = out.view();
+  if (!last) return;
+  object_ = object_.attr("swapaxes")(1, 3).attr("swapaxes")(2, 3);
+  const Dims& t = out.view().strides;
+  view_ = TensorView(out.view().data, dtype, s, {t[0], t[3], t[1], t[2]});
 }
 
 DeviceGuard::DeviceGuard(const Call& call) {

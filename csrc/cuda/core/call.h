@@ -56,6 +56,9 @@ class Input {
   // what is written to a copy would be lost.
   static Input written(Call& call, py::handle array, const char* argument);
 
+  // In C order, or as it lies where its channels lie last (core/layout.h); else a copy in C order.
+  static Input image(Call& call, py::handle array, const char* argument);
+
   operator const TensorView&() const { return view_; }
   const TensorView* operator->() const { return &view_; }
   const TensorView& view() const { return view_; }
@@ -83,6 +86,19 @@ class Output {
  private:
   Output() : object_(py::none()) {}
   py::object object_;
+  TensorView view_;
+};
+
+// A fresh array of four axes, of which the second lies last where `last`; else in C order.
+class OrderedOutput {
+ public:
+  OrderedOutput() = default;
+  OrderedOutput(const Call& call, DType dtype, const Dims& shape, bool last);
+  const py::object& object() const { return object_; }
+  const TensorView& view() const { return view_; }
+
+ private:
+  py::object object_ = py::none();
   TensorView view_;
 };
 

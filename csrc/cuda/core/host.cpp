@@ -22,6 +22,7 @@ void register_hopper_host(py::module_& host);
 void register_loss_host(py::module_& host);
 void register_matmul_host(py::module_& host);
 void register_pad_host(py::module_& host);
+void register_pool_host(py::module_& host);
 void register_unfold_host(py::module_& host);
 
 namespace {
@@ -133,6 +134,7 @@ void register_host(py::module_& m) {
   register_loss_host(host);
   register_matmul_host(host);
   register_pad_host(host);
+  register_pool_host(host);
   register_unfold_host(host);
 }
 

@@ -34,7 +34,7 @@ class Lanes {
         kernels_(conv_kernels<T>()),
         gemm_(gemm_kernels<T>()),
         panel_(gemm_.width * gemm_.vectors),
-        plan_(c, kPoints, gemm_.rows),
+        plan_(c.y, c.x, c.batch, c.source, kPoints, gemm_.rows),
         deep_(c.taps() *
               even_pieces(c.in, std::max<std::int64_t>(
                                     1, (c.taps() == 1 ? kDepthOfOne : kDepth) / c.taps()))),

@@ -49,25 +49,17 @@ void gather_rows(const Patches<T>& p, T* out, std::int64_t stride, std::int64_t 
 
 template <class T>
 const ConvKernels<T>& conv_kernels() {
-  static constexpr ConvKernels<T> table{&fill_planes<T>,
-                                        band_micro_table<T>(),
-                                        lanes_table<T>(),
-                                        kAnywhere,
-                                        &lanes_store<T>,
-                                        &fill_inside<T>,
-                                        &pack_columns<T>,
-                                        &gather_rows<T>,
-                                        &fill_band<T>,
-                                        &direct<T>,
-                                        &plane_3x3<T>,
-                                        &copy_masked<T>,
-                                        &direct_weights<T>,
-                                        &any_flat_planes<T>,
-                                        &any_flat_weights<T>,
-                                        &fold_lanes<T>,
-                                        &spread_3x3<T>,
-                                        &interleave<T>,
-                                        &sum<T>};
+  static constexpr ConvKernels<T> table{&fill_planes<T>,     band_micro_table<T>(),
+                                        lanes_table<T>(),    kAnywhere,
+                                        weight_table<T>(),   kWeightRows,
+                                        kWeightVectors,      &lanes_store<T>,
+                                        &fill_inside<T>,     &pack_columns<T>,
+                                        &gather_rows<T>,     &fill_band<T>,
+                                        &direct<T>,          &plane_3x3<T>,
+                                        &copy_masked<T>,     &direct_weights<T>,
+                                        &any_flat_planes<T>, &any_flat_weights<T>,
+                                        &fold_lanes<T>,      &spread_3x3<T>,
+                                        &interleave<T>,      &sum<T>};
   return table;
 }
 

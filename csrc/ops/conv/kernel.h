@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 
 #include "core/isa.h"
 #include "gemm/epilogue.h"
@@ -95,9 +96,9 @@ template <class T>
 struct LanesSource {
   const T* data;
   const std::int64_t* offsets;
-  std::int64_t row_step;                 // between rows of points
-  std::int64_t ahead;                    // what will be read next, fetched into L2
-  std::int64_t run;                      // depths of a sum from zero
+  std::int64_t row_step;  // between rows of points
+  std::int64_t ahead;     // what will be read next, fetched into L2
+  std::int64_t run = std::numeric_limits<std::int64_t>::max();  // depths of a sum from zero
   const std::int64_t* points = nullptr;  // where each is, if they are anywhere
 };
 
@@ -116,6 +117,10 @@ struct ConvKernels {
   // Where `lanes_anywhere`, for p points anywhere: lanes_micro[(p - 1) * vectors + v - 1]
   const LanesMicro<T>* lanes_micro;
   bool lanes_anywhere;
+  // The same of r rows of the image and v vectors of maps, for the gradient of a weight:
+  //   weight_micro[(r - 1) * weight_vectors + v - 1]
+  const LanesMicro<T>* weight_micro;
+  int weight_rows, weight_vectors;
   // C(r, p) = epilogue(tile[p * lanes + r]), r < rows
   void (*lanes_store)(const gemm::Epilogue<T>& e, const T* tile, int lanes, int points, int rows);
   void (*fill_inside)(const BandFill<T>& fill, T* band);

@@ -21,6 +21,11 @@ namespace {
 
 constexpr bool kAnywhere = kRows <= 6;
 
+// Of a weight's gradient, rows of which begin anywhere: as few pointers as stay in registers, and
+// as many vectors as the sums leave room for.
+constexpr int kWeightRows = kAnywhere ? kRows : 6, kWeightVectors = kAnywhere ? kVectors : 4;
+static_assert(kWeightVectors * vec<float>::size <= kMaxRows);
+
 // One step of `points` points, point(r) being r's element.
 template <class T, int points, int vectors, class Point>
 PYFAST_INLINE void lanes_step(typename vec<T>::native (&sums)[points * vectors], const T* weights,
@@ -110,21 +115,27 @@ struct LanesTable<T, std::integer_sequence<int, i...>> {
       &lanes_micro<T, stride(i), rows(i), cols(i), i % kVectors + 1>...};
 };
 
-template <class T, class Indices>
+template <class T, int vectors, class Indices>
 struct AnywhereTable;
-template <class T, int... i>
-struct AnywhereTable<T, std::integer_sequence<int, i...>> {
+template <class T, int vectors, int... i>
+struct AnywhereTable<T, vectors, std::integer_sequence<int, i...>> {
   static constexpr LanesMicro<T> entries[] = {
-      &lanes_micro_anywhere<T, i / kVectors + 1, i % kVectors + 1>...};
+      &lanes_micro_anywhere<T, i / vectors + 1, i % vectors + 1>...};
 };
 
 template <class T>
 constexpr const LanesMicro<T>* lanes_table() {
   if constexpr (kAnywhere)
-    return AnywhereTable<T, std::make_integer_sequence<int, kRows * kVectors>>::entries;
+    return AnywhereTable<T, kVectors, std::make_integer_sequence<int, kRows * kVectors>>::entries;
   else
     return LanesTable<T,
                       std::make_integer_sequence<int, 2 * (kRows + kRows / 2) * kVectors>>::entries;
+}
+
+template <class T>
+constexpr const LanesMicro<T>* weight_table() {
+  return AnywhereTable<T, kWeightVectors,
+                       std::make_integer_sequence<int, kWeightRows * kWeightVectors>>::entries;
 }
 
 // Points are turned into the rows of their channels a quad of lanes at a time.

@@ -39,8 +39,9 @@ class LanesPlan {
  public:
   // Blocks of about `points` grid points; tiles of at most `tile`.
   template <class T>
-  LanesPlan(const Correlation<T>& c, std::int64_t points, std::int64_t tile)
-      : y_(c.y), x_(c.x), reach_y_(c.y), reach_x_(c.x), batch_(c.batch) {
+  LanesPlan(const AxisPlan& y, const AxisPlan& x, std::int64_t batch, const Image<const T>& source,
+            std::int64_t points, std::int64_t tile)
+      : y_(y), x_(x), reach_y_(y), reach_x_(x), batch_(batch) {
     cols_ = x_.grid;
     if (cols_ > points + points / 2) cols_ = ceil_div(even_pieces(x_.grid, points), tile) * tile;
     rows_ = even_pieces(y_.grid, points / cols_);
@@ -48,7 +49,7 @@ class LanesPlan {
     samples_ = whole ? even_pieces(batch_, points / (rows_ * cols_)) : 1;
     tile_rows_ = 2 * cols_ <= tile && rows_ > 1 ? 2 : 1;
     tile_cols_ = even_pieces(cols_, tile / tile_rows_);
-    place(c.source, static_cast<std::int64_t>(sizeof(T)));
+    place(source, static_cast<std::int64_t>(sizeof(T)));
   }
 
   std::int64_t blocks() const { return ceil_div(batch_, samples_) * down() * across(); }

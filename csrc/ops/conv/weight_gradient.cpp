@@ -142,6 +142,7 @@ void weight_gradient(const ConvGeometry& g, const Image<const T>& image, const I
     return Direct<T>(g, image, maps).run(result);
   if constexpr (std::is_same_v<T, float>)
     if (amx_weight_gradient(g, image, maps, result)) return;
+  if (prefers_lanes<T>(g)) return lanes_weight_gradient(g, image, maps, result);
   by_product(g, image, maps, result);
 }
 

@@ -17,4 +17,11 @@ void weight_gradient(const ConvGeometry& g, const Image<const T>& image, const I
 bool amx_weight_gradient(const ConvGeometry& g, const Image<const float>& image,
                          const Image<const float>& maps, float* result);
 
+// The same on vectors, with maps in the lanes.
+template <class T>
+void lanes_weight_gradient(const ConvGeometry& g, const Image<const T>& image,
+                           const Image<const T>& maps, T* result);
+template <class T>
+bool prefers_lanes(const ConvGeometry& g);
+
 }  // namespace pyfast

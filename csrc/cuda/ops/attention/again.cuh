@@ -27,6 +27,20 @@ __device__ __forceinline__ std::uint32_t broken_rows(WarpTile<kColumns> (&sums)[
   return bits;
 }
 
+// Whether a row, of a multiple of four elements, holds an infinity or NaN: asked by a whole warp.
+template <class T>
+__device__ __forceinline__ bool broken_row(const T* row, int width) {
+  float taint = 0;
+#pragma unroll 1
+  for (int c = static_cast<int>(threadIdx.x) % 32 * 4; c < width; c += 128) {
+    float four[4];
+    load(four, row + c);
+#pragma unroll
+    for (int i = 0; i < 4; ++i) taint = fmaf(four[i], 0.0f, taint);
+  }
+  return any_of_warp(taint != 0);
+}
+
 // f(row) for the marked ones among a warp's first `rows` rows, at most `most`.
 template <class F>
 __device__ __forceinline__ void each_broken(std::uint32_t bits, int rows, int most, F f) {

@@ -11,9 +11,16 @@
 
 namespace pyfast::cuda {
 
-// Of every row of scores: forward's statistics, and the sum of grad * output.
+// Of every row of scores: forward's statistics, and the sum of grad * output. The sums of an
+// element of the batch begin dot_rows behind those of the one before, dot_step apart.
 struct BackwardRows {
   const float *max, *sum, *dot;
+  std::int64_t dot_rows = 0;
+  int dot_step = 1;
+
+  __device__ __forceinline__ float dot_of(std::int64_t index, int query) const {
+    return dot[(index * dot_rows + query) * dot_step];
+  }
 };
 
 // A weight is 2^(score - shift) * inverse, its score's gradient weight * (gradient - dot).
@@ -54,21 +61,26 @@ struct PairGradients {
   const Pairs<T> pairs;
   const MatrixRows<T> grad;
   const BackwardRows statistics;
+  const std::int64_t index;
 
   __device__ __forceinline__ PairGradients(const AttentionProblem& p,
                                            const AttentionOperand& upstream,
-                                           const BackwardRows& rows, std::int64_t index)
-      : pairs(p, index), grad(upstream, index, p.value_width), statistics(rows) {}
+                                           const BackwardRows& rows, std::int64_t element)
+      : pairs(p, element),
+        grad(upstream, element, p.value_width),
+        statistics(rows),
+        index(element) {}
 
   // Its score's gradient, and the weight its value was taken with; false for a forbidden pair.
   __device__ __forceinline__ bool at(int i, int j, float& slope, float& weight) const {
     float s;
     if (!pairs.score(i, j, s)) return false;
-    const RowWeight row(statistics, pairs.first_row + i);
-    const float kept = pairs.kept(i, j), plain = weight_of(s, row.shift, row.inverse);
+    const std::int64_t row = pairs.first_row + i;
+    const RowScale scale(statistics.max[row], statistics.sum[row]);
+    const float kept = pairs.kept(i, j), plain = weight_of(s, scale.shift, scale.inverse);
     const float d = kept * warp_dot(grad.at(i), grad.column, pairs.value.at(j), pairs.value.column,
                                     pairs.p.value_width);
-    slope = slope_of(s, plain, d, row.dot);
+    slope = slope_of(s, plain, d, statistics.dot_of(index, i));
     weight = plain * kept;
     return true;
   }
@@ -142,30 +154,27 @@ __device__ __forceinline__ void stream(int begin, int end, int step, Needed need
   }
 }
 
-// Writes the gradients of a warp's broken queries anew, the first of them `first`.
+// Writes the gradient of query i of a gradient's element anew, which begins at `to`; by a warp.
 template <class T, int kDepth>
 __device__ PYFAST_NOINLINE void query_gradient_again(const AttentionProblem& p,
                                                      const AttentionOperand& upstream,
                                                      const BackwardRows& statistics,
                                                      const GradientAxes& axes, std::int64_t element,
-                                                     int first, T* to, std::uint32_t broken) {
-  each_broken(broken, p.queries - first, 16, [&](int r) {
-    const int i = first + r;
-    LaneRow<kDepth> gradient;
-    bool lost = false;  // NaN in every feature
+                                                     int i, T* to) {
+  LaneRow<kDepth> gradient;
+  bool lost = false;  // NaN in every feature
 #pragma unroll 1
-    for (std::int64_t sum = 0; sum < axes.sums && !lost; ++sum) {
-      const PairGradients<T> g(p, upstream, statistics, axes.index(element, sum));
+  for (std::int64_t sum = 0; sum < axes.sums && !lost; ++sum) {
+    const PairGradients<T> g(p, upstream, statistics, axes.index(element, sum));
 #pragma unroll 1
-      for (int j = p.first_key(i); j < p.end_key(i + 1) && !lost; ++j) {
-        float slope, weight;
-        if (!g.at(i, j, slope, weight)) continue;
-        gradient.add(slope, g.pairs.key.at(j), g.pairs.key.column, p.width);
-        lost = slope != slope;
-      }
+    for (int j = p.first_key(i); j < p.end_key(i + 1) && !lost; ++j) {
+      float slope, weight;
+      if (!g.at(i, j, slope, weight)) continue;
+      gradient.add(slope, g.pairs.key.at(j), g.pairs.key.column, p.width);
+      lost = slope != slope;
     }
-    gradient.write(p.scale, to + std::int64_t{i} * p.width, p.width);
-  });
+  }
+  gradient.write(p.scale, to + std::int64_t{i} * p.width, p.width);
 }
 
 template <class T, int kDepth>
@@ -238,8 +247,9 @@ query_gradient_kernel(const PYFAST_GRID_CONSTANT AttentionProblem p,
   write_sums<T>(sums, reinterpret_cast<float*>(query + first * kPitch),
                 to + std::int64_t{row + first} * p.width, p.queries - row - first, p.width);
   if (any_of_warp(broken != 0))
-    query_gradient_again<T, kDepth>(p, upstream, statistics, axes, element, row + first, to,
-                                    broken);
+    each_broken(broken, p.queries - row - first, 16, [&](int r) {
+      query_gradient_again<T, kDepth>(p, upstream, statistics, axes, element, row + first + r, to);
+    });
 }
 
 // Either gradient may be null. With kKey or kValue false a kernel has registers for wide heads.
@@ -247,42 +257,43 @@ template <class T>
 struct KeyGradients {
   GradientAxes key_axes, value_axes;  // the same but for `target`
   T *key, *value;
+
+  __device__ __forceinline__ T* key_row(const AttentionProblem& p, std::int64_t element,
+                                        int j) const {
+    return key + key_axes.target.offset(element) + std::int64_t{j} * p.width;
+  }
+  __device__ __forceinline__ T* value_row(const AttentionProblem& p, std::int64_t element,
+                                          int j) const {
+    return value + value_axes.target.offset(element) + std::int64_t{j} * p.value_width;
+  }
 };
 
-// Writes both gradients of a warp's broken keys anew, the first of them `first`.
+// Writes both gradients of key j anew, those that are wanted; by a warp.
 template <class T, int kDepth, bool kKey, bool kValue>
-__device__ PYFAST_NOINLINE void key_gradients_again(
-    const AttentionProblem& p, const AttentionOperand& upstream, const BackwardRows& statistics,
-    const KeyGradients<T>& gradients, std::int64_t element, int first, std::uint32_t broken) {
+__device__ PYFAST_NOINLINE void key_gradients_again(const AttentionProblem& p,
+                                                    const AttentionOperand& upstream,
+                                                    const BackwardRows& statistics,
+                                                    const KeyGradients<T>& gradients,
+                                                    std::int64_t element, int j) {
   const GradientAxes& axes = kKey ? gradients.key_axes : gradients.value_axes;
-  each_broken(broken, p.keys - first, 16, [&](int r) {
-    const int j = first + r;
-    LaneRow<kDepth> of_key, of_value;
-    bool lost = false;  // NaN in every feature of both
+  LaneRow<kDepth> of_key, of_value;
+  bool lost = false;  // NaN in every feature of both
 #pragma unroll 1
-    for (std::int64_t sum = 0; sum < axes.sums && !lost; ++sum) {
-      const PairGradients<T> g(p, upstream, statistics, axes.index(element, sum));
-      const Pairs<T>& pairs = g.pairs;
+  for (std::int64_t sum = 0; sum < axes.sums && !lost; ++sum) {
+    const PairGradients<T> g(p, upstream, statistics, axes.index(element, sum));
+    const Pairs<T>& pairs = g.pairs;
 #pragma unroll 1
-      for (int i = p.first_query(j); i < p.end_query(j + 1) && !lost; ++i) {
-        float slope, weight;
-        if (!g.at(i, j, slope, weight)) continue;
-        if constexpr (kKey) of_key.add(slope, pairs.query.at(i), pairs.query.column, p.width);
-        if constexpr (kValue) of_value.add(weight, g.grad.at(i), g.grad.column, p.value_width);
-        lost = weight != weight;
-      }
+    for (int i = p.first_query(j); i < p.end_query(j + 1) && !lost; ++i) {
+      float slope, weight;
+      if (!g.at(i, j, slope, weight)) continue;
+      if constexpr (kKey) of_key.add(slope, pairs.query.at(i), pairs.query.column, p.width);
+      if constexpr (kValue) of_value.add(weight, g.grad.at(i), g.grad.column, p.value_width);
+      lost = weight != weight;
     }
-    if (kKey && gradients.key)
-      of_key.write(
-          p.scale,
-          gradients.key + gradients.key_axes.target.offset(element) + std::int64_t{j} * p.width,
-          p.width);
-    if (kValue && gradients.value)
-      of_value.write(1.0f,
-                     gradients.value + gradients.value_axes.target.offset(element) +
-                         std::int64_t{j} * p.value_width,
-                     p.value_width);
-  });
+  }
+  if (kKey && gradients.key) of_key.write(p.scale, gradients.key_row(p, element, j), p.width);
+  if (kValue && gradients.value)
+    of_value.write(1.0f, gradients.value_row(p, element, j), p.value_width);
 }
 
 template <class T, int kDepth, bool kKey, bool kValue>
@@ -382,20 +393,48 @@ key_gradient_kernel(const PYFAST_GRID_CONSTANT AttentionProblem p,
   if constexpr (kKey) {
     of_key[0].each([&](int, int, float& v) { v *= p.scale; });
     if (gradients.key)
-      write_sums<T>(of_key, stage,
-                    gradients.key + gradients.key_axes.target.offset(element) +
-                        std::int64_t{row + first} * p.width,
-                    left, p.width);
+      write_sums<T>(of_key, stage, gradients.key_row(p, element, row + first), left, p.width);
   }
   if constexpr (kValue)
     if (gradients.value)
-      write_sums<T>(of_value, stage,
-                    gradients.value + gradients.value_axes.target.offset(element) +
-                        std::int64_t{row + first} * p.value_width,
-                    left, p.value_width);
+      write_sums<T>(of_value, stage, gradients.value_row(p, element, row + first), left,
+                    p.value_width);
   if (any_of_warp(broken != 0))
-    key_gradients_again<T, kDepth, kKey, kValue>(p, upstream, statistics, gradients, element,
-                                                 row + first, broken);
+    each_broken(broken, left, 16, [&](int r) {
+      key_gradients_again<T, kDepth, kKey, kValue>(p, upstream, statistics, gradients, element,
+                                                   row + first + r);
+    });
+}
+
+// Behind kernels that let forbidden infinities and NaN through: a warp a row, which looks first.
+template <class T, int kDepth>
+PYFAST_KERNEL(128)
+mend_query_gradient(const PYFAST_GRID_CONSTANT AttentionProblem p,
+                    const PYFAST_GRID_CONSTANT AttentionOperand upstream,
+                    const PYFAST_GRID_CONSTANT BackwardRows statistics,
+                    const PYFAST_GRID_CONSTANT GradientAxes axes, T* gradient) {
+  const std::int64_t row = std::int64_t{blockIdx.x} * 4 + threadIdx.x / 32;
+  if (row >= axes.count * p.queries) return;
+  const std::int64_t element = row / p.queries;
+  const int i = static_cast<int>(row % p.queries);
+  T* const to = gradient + axes.target.offset(element);
+  if (broken_row(to + std::int64_t{i} * p.width, p.width))
+    query_gradient_again<T, kDepth>(p, upstream, statistics, axes, element, i, to);
+}
+
+template <class T, int kDepth>
+PYFAST_KERNEL(128)
+mend_key_gradients(const PYFAST_GRID_CONSTANT AttentionProblem p,
+                   const PYFAST_GRID_CONSTANT AttentionOperand upstream,
+                   const PYFAST_GRID_CONSTANT BackwardRows statistics,
+                   const PYFAST_GRID_CONSTANT KeyGradients<T> gradients) {
+  const std::int64_t row = std::int64_t{blockIdx.x} * 4 + threadIdx.x / 32;
+  if (row >= gradients.key_axes.count * p.keys) return;
+  const std::int64_t element = row / p.keys;
+  const int j = static_cast<int>(row % p.keys);
+  if ((gradients.key && broken_row(gradients.key_row(p, element, j), p.width)) ||
+      (gradients.value && broken_row(gradients.value_row(p, element, j), p.value_width)))
+    key_gradients_again<T, kDepth, true, true>(p, upstream, statistics, gradients, element, j);
 }
 
 // The gradient of an additive mask: a block owns kRows x kStep of its elements, or all of an axis
@@ -479,23 +518,40 @@ mask_gradient_kernel(const PYFAST_GRID_CONSTANT AttentionProblem p,
   }
 }
 
+// Those of `to` that are defined; key_axes are those that both are walked by.
+template <class T>
+KeyGradients<T> key_gradients_of(const BackwardTargets& to) {
+  return {to.key_to.defined ? to.key : to.value, to.value,
+          to.key_to.defined ? to.key_to.as<T>() : nullptr,
+          to.value_to.defined ? to.value_to.as<T>() : nullptr};
+}
+
+template <class T, int kDepth, class Launch>
+void mend_gradients(const AttentionProblem& p, const AttentionOperand& upstream,
+                    const BackwardRows& rows, const BackwardTargets& to, const Launch& launch) {
+  if (!p.forbids()) return;
+  if (to.query_to.defined)
+    launch(&mend_query_gradient<T, kDepth>, (to.query.count * p.queries + 3) / 4, 128, 0, p,
+           upstream, rows, to.query, to.query_to.as<T>());
+  if (!to.key_to.defined && !to.value_to.defined) return;
+  const KeyGradients<T> both = key_gradients_of<T>(to);
+  launch(&mend_key_gradients<T, kDepth>, (both.key_axes.count * p.keys + 3) / 4, 128, 0, p,
+         upstream, rows, both);
+}
+
 template <class T, int kDepth, class Launch>
 void launch_key_gradients(const AttentionProblem& p, const AttentionOperand& upstream,
                           const BackwardRows& rows, const BackwardTargets& to,
                           const Launch& launch) {
   using Tile = BackwardTile<sizeof(T), kDepth>;
-  const KeyGradients<T> both{to.key, to.value, to.key_to.defined ? to.key_to.as<T>() : nullptr,
-                             to.value_to.defined ? to.value_to.as<T>() : nullptr};
+  const KeyGradients<T> both = key_gradients_of<T>(to);
   const int blocks = (p.keys + Tile::kRows - 1) / Tile::kRows;
   const auto start = [&](auto kernel, const GradientAxes& axes, const KeyGradients<T>& wanted) {
     launch(kernel, axes.count * blocks, Tile::kThreads, Tile::kBytes, p, upstream, rows, wanted);
   };
   if constexpr (kDepth <= 128) {
-    if (!both.value || !both.key || to.key.same_batch(to.value)) {
-      KeyGradients<T> one = both;  // the kernel walks as key_axes say
-      if (!both.key) one.key_axes = to.value;
-      return start(&key_gradient_kernel<T, kDepth, true, true>, one.key_axes, one);
-    }
+    if (!both.value || !both.key || to.key.same_batch(to.value))
+      return start(&key_gradient_kernel<T, kDepth, true, true>, both.key_axes, both);
     KeyGradients<T> of_key = both, of_value = both;
     of_key.value = of_value.key = nullptr;
     of_value.key_axes = to.value;
@@ -514,7 +570,8 @@ void backward_into(const AttentionPlan& plan, const TensorView& grad, const Tens
                    const Launch& launch) {
   const AttentionProblem& p = plan.problem;
   const AttentionOperand upstream = ordered_rows(plan, grad);
-  const BackwardRows statistics{rows.max.as<float>(), rows.sum.as<float>(), dots.as<float>()};
+  const BackwardRows statistics{rows.max.as<float>(), rows.sum.as<float>(), dots.as<float>(),
+                                p.queries};
   const std::int64_t all = p.batch * p.queries;
   visit_gpu(plan.dtype, [&]<class T>() {
     launch(&row_dots<T>, (all + 3) / 4, 128, 0, grad.as<const T>(), output.as<const T>(), all,

@@ -360,6 +360,8 @@ void backward_sm90a_into(const AttentionPlan& plan, const HopperBackward<Map>& h
   const AttentionProblem& p = plan.problem;
   const std::int64_t all = p.batch * padded_rows(p.queries);
   auto* each = static_cast<RowTerms*>(terms.data);
+  const BackwardRows statistics{rows.max.as<float>(), rows.sum.as<float>(), &each->dot,
+                                padded_rows(p.queries), sizeof(RowTerms) / sizeof(float)};
   const auto pointer = [](const TensorView& x) { return x.defined ? x.data : nullptr; };
   const GradientWork<Map> of_queries{how.query_operands,   how.query_tasks, how.query_steps, each,
                                      pointer(to.query_to), nullptr};
@@ -377,6 +379,7 @@ void backward_sm90a_into(const AttentionPlan& plan, const HopperBackward<Map>& h
       if (of_keys.gradient || of_keys.other)
         launch(&gradient_sm90a_kernel<T, kDepth, true, Map>, of_keys.tasks.blocks, kThreads,
                GradientStore<kDepth, true>::kBytes, p, of_keys);
+      mend_gradients<T, kDepth>(p, ordered_rows(plan, grad), statistics, to, launch);
     };
     plan.depth == 64 ? both.template operator()<64>() : both.template operator()<128>();
   };

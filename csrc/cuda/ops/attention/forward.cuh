@@ -231,10 +231,7 @@ mend_rows(const PYFAST_GRID_CONSTANT AttentionProblem p, T* output, const float*
   const std::int64_t row = std::int64_t{blockIdx.x} * 4 + threadIdx.x / 32;
   if (row >= p.batch * p.queries) return;
   T* const mine = output + row * p.value_width;
-  float taint = 0;
-  for (int c = static_cast<int>(threadIdx.x) % 32; c < p.value_width; c += 32)
-    taint = fmaf(to_float(mine[c]), 0.0f, taint);
-  if (any_of_warp(taint != 0))
+  if (broken_row(mine, p.value_width))
     query_again<T, kDepth>(p, row / p.queries, static_cast<int>(row % p.queries), 0, p.keys,
                            max[row], sum[row], true, mine);
 }

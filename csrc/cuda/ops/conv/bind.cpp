@@ -1,4 +1,5 @@
 #include "cuda/core/call.h"
+#include "cuda/core/layout.h"
 #include "cuda/ops/conv/write.h"
 
 namespace pyfast::cuda {
@@ -32,29 +33,7 @@ ConvOptions options(const char* op, int spatial, bool transposed, const Settings
   return o;
 }
 
-bool channels_last(const TensorView& x) {
-  return x.rank() == 4 && !x.contiguous() &&
-         TensorView(nullptr, x.dtype, {x.shape[0], x.shape[2], x.shape[3], x.shape[1]},
-                    {x.strides[0], x.strides[2], x.strides[3], x.strides[1]})
-             .contiguous();
-}
-
-// An array of `shape` whose channels lie last in memory where `last`.
-struct Ordered {
-  py::object object = py::none();
-  TensorView view;
-
-  Ordered() = default;
-  Ordered(const Call& call, DType dtype, const Dims& s, bool last) {
-    const Output out(call, dtype, last ? Dims{s[0], s[2], s[3], s[1]} : s);
-    object = out.object();
-    view = out.view();
-    if (!last) return;
-    object = object.attr("swapaxes")(1, 3).attr("swapaxes")(2, 3);
-    const Dims& t = out.view().strides;
-    view = TensorView(out.view().data, dtype, s, {t[0], t[3], t[1], t[2]});
-  }
-};
+bool is_last(const TensorView& x) { return x.rank() == 4 && channels_last(x); }
 
 py::object forward(py::handle framework, const ConvOptions& o, py::handle input, py::handle weight,
                    py::handle bias, bool save) {
@@ -63,16 +42,17 @@ py::object forward(py::handle framework, const ConvOptions& o, py::handle input,
   const Input w(call, weight, "weight", Kind::floating, false);
   const Input b = Input::optional(call, bias, "bias");
   const ConvParams p = check_convolution(o, x, w, b);
-  const bool last = channels_last(x), keep = save && saves_input(p.activation);
-  const Ordered y(call, x->dtype, p.output_shape, last);
-  const Ordered linear = keep ? Ordered(call, x->dtype, p.output_shape, last) : Ordered();
+  const bool last = is_last(x), keep = save && saves_input(p.activation);
+  const OrderedOutput y(call, x->dtype, p.output_shape, last);
+  const OrderedOutput linear =
+      keep ? OrderedOutput(call, x->dtype, p.output_shape, last) : OrderedOutput();
   ConvEpilogue epilogue;
   epilogue.bias = b;
   epilogue.activation = p.activation;
-  epilogue.linear = linear.view;
-  (p.transposed ? write_image : write_maps)(call, p, x, w, epilogue, y.view);
-  if (!save) return y.object;
-  return py::make_tuple(y.object, keep ? linear.object : y.object);
+  epilogue.linear = linear.view();
+  (p.transposed ? write_image : write_maps)(call, p, x, w, epilogue, y.view());
+  if (!save) return y.object();
+  return py::make_tuple(y.object(), keep ? linear.object() : y.object());
 }
 
 // scale and bias: of the output's channels, of the input's dtype or float32.
@@ -94,24 +74,24 @@ py::object fused(py::handle framework, const ConvOptions& o, py::handle input, p
   const ConvParams p = check_convolution(o, x, w, TensorView());
   check_terms(o, "bias", b, x, p);
   check_terms(o, "scale", s, x, p);
-  const Ordered y(call, x->dtype, p.output_shape, channels_last(x));
+  const OrderedOutput y(call, x->dtype, p.output_shape, is_last(x));
   ConvEpilogue epilogue;
   epilogue.bias = b;
   epilogue.activation = p.activation;
   epilogue.scale = s;
   if (!r->defined) {
-    write_maps(call, p, x, w, epilogue, y.view);
-    return y.object;
+    write_maps(call, p, x, w, epilogue, y.view());
+    return y.object();
   }
   require_same_dtype({o.op, "residual"}, r, "input", x);
   require_shape({o.op, "residual"}, r, p.output_shape);
-  const bool ordered = r->strides == y.view.strides;
+  const bool ordered = r->strides == y.view().strides;
   const py::object same =
-      ordered ? r.object() : framework.attr("ordered_like")(r.object(), y.object);
+      ordered ? r.object() : framework.attr("ordered_like")(r.object(), y.object());
   const Input kept(call, same, "residual", Kind::floating, false);
   epilogue.residual = kept;
-  write_maps(call, p, x, w, epilogue, y.view);
-  return y.object;
+  write_maps(call, p, x, w, epilogue, y.view());
+  return y.object();
 }
 
 py::tuple backward(py::handle framework, const ConvOptions& o, py::handle grad, py::handle input,
@@ -121,7 +101,7 @@ py::tuple backward(py::handle framework, const ConvOptions& o, py::handle grad, 
   const bool gated = o.activation != Activation::none;
   // The gate goes through memory as it lies, the same way in all three arrays.
   const auto lies_last = [&](py::handle array, const char* name) {
-    return channels_last(Input::optional(call, array, name, Kind::floating, false));
+    return is_last(Input::optional(call, array, name, Kind::floating, false));
   };
   const bool last = gated && lies_last(grad, "grad") && lies_last(saved, "saved");
   const Input g(call, grad, "grad", Kind::floating, gated && !last);
@@ -129,22 +109,24 @@ py::tuple backward(py::handle framework, const ConvOptions& o, py::handle grad, 
   const Input w(call, weight, "weight", Kind::floating, false);
   const Input s = Input::optional(call, saved, "saved", Kind::floating, !last);
   const ConvParams p = check_convolution_backward(o, g, x, w, s);
-  const Ordered gate = gated ? Ordered(call, g->dtype, g->shape, last) : Ordered();
-  if (gated) run(call, conv_gate, p.activation, g.view(), s.view(), gate.view);
-  const TensorView& dz = gated ? gate.view : g.view();
+  const OrderedOutput gate =
+      gated ? OrderedOutput(call, g->dtype, g->shape, last) : OrderedOutput();
+  if (gated) run(call, conv_gate, p.activation, g.view(), s.view(), gate.view());
+  const TensorView& dz = gated ? gate.view() : g.view();
   const auto wants = [&](std::size_t i) { return bool(py::bool_(py::object(wanted[i]))); };
-  const Ordered dx = wants(0) ? Ordered(call, x->dtype, x->shape, channels_last(x)) : Ordered();
+  const OrderedOutput dx =
+      wants(0) ? OrderedOutput(call, x->dtype, x->shape, is_last(x)) : OrderedOutput();
   const Output dw = Output::optional(wants(1), call, w->dtype, w->shape);
   const Output db = Output::optional(wants(2), call, x->dtype, {p.output_channels()});
   const TensorView &image = p.transposed ? dz : x.view(), &maps = p.transposed ? x.view() : dz;
-  if (wants(0)) (p.transposed ? write_maps : write_image)(call, p, dz, w, {}, dx.view);
+  if (wants(0)) (p.transposed ? write_maps : write_image)(call, p, dz, w, {}, dx.view());
   if (wants(1)) write_weight(call, p, maps, image, dw);
   if (wants(2)) {
     const PixelSum sum(ConvIndices(p.geometry, p.spatial, image, w, maps), !p.transposed, dz);
     const Output parts(call, DType::f32, {sum.chunks, sum.channels});
     run(call, conv_bias, sum, dz, db.view(), parts.view());
   }
-  return py::make_tuple(dx.object, dw.object(), db.object());
+  return py::make_tuple(dx.object(), dw.object(), db.object());
 }
 
 template <int spatial>

@@ -4,8 +4,9 @@
 
 #include <cuda_runtime_api.h>
 
-#include "cuda/ops/conv/indices.h"
+#include "cuda/ops/conv/correlate.h"
 #include "cuda/ops/conv/pixel_sum.h"
+#include "cuda/ops/conv/stage.h"
 
 namespace pyfast::cuda {
 
@@ -16,6 +17,12 @@ struct ConvEpilogue {
   TensorView linear;  // in the order of the written array: before the activation
   TensorView scale;
   TensorView residual;  // of the written array's shape and strides
+
+  // Of so many columns, those that bias and scale are for: a copy may have more (stage.h).
+  int terms(int columns) const {
+    if (bias.defined) return static_cast<int>(bias.numel());
+    return scale.defined ? static_cast<int>(scale.numel()) : columns;
+  }
 };
 
 void conv_maps(const ConvIndices& indices, const TensorView& image, const TensorView& weight,
@@ -26,9 +33,18 @@ void conv_image(const ConvIndices& indices, const TensorView& maps, const Tensor
                 cudaStream_t stream);
 void conv_weight(const ConvIndices& indices, const TensorView& maps, const TensorView& image,
                  const TensorView& grad_weight, const TensorView& parts, cudaStream_t stream);
-// The weight's elements in the order (tap, map, channel).
-void conv_pack_weight(const ConvIndices& indices, const TensorView& weight,
-                      const TensorView& packed, cudaStream_t stream);
+// The same by larger tiles, of operands as correlate.h wants them; `epilogue` is for the array that
+// is written.
+void conv_correlate(const std::vector<TileCorrelation>& parts, const TensorView& read,
+                    const TensorView& weight, const ConvEpilogue& epilogue,
+                    const TensorView& written, cudaStream_t stream);
+// See stage.h: an array, or a weight, to its copy; and a copy to its array.
+void conv_pack_pixels(const PixelCopy& how, const TensorView& array, const TensorView& copy,
+                      cudaStream_t stream);
+void conv_unpack_pixels(const PixelCopy& how, const TensorView& copy, const TensorView& array,
+                        cudaStream_t stream);
+void conv_pack_weight(const WeightCopy& how, const TensorView& weight, const TensorView& copy,
+                      cudaStream_t stream);
 // output = activation(linear), both of one order
 void conv_activate(Activation activation, const TensorView& linear, const TensorView& output,
                    cudaStream_t stream);

@@ -13,8 +13,8 @@ void conv_maps_sm90a(const DeviceCorrelations& parts, const ConvEpilogue& epilog
                      const TensorView& maps, cudaStream_t stream);
 void conv_image_sm90a(const DeviceCorrelations& parts, const ConvEpilogue& epilogue,
                       const TensorView& image, cudaStream_t stream);
-// `parts`: room for how.sum.splits times the weight's elements in float32; strides: of grad_weight.
-void conv_weight_sm90a(const HopperWeightGradient<CUtensorMap>& how, const ConvStrides& strides,
+// `parts`: room for how.sum.splits times how.sum.size() in float32; `to`: where those belong.
+void conv_weight_sm90a(const HopperWeightGradient<CUtensorMap>& how, const WeightCopy& to,
                        const TensorView& parts, const TensorView& grad_weight, cudaStream_t stream);
 
 }  // namespace pyfast::cuda

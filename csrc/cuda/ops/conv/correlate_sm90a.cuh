@@ -17,22 +17,14 @@ struct CorrelationTarget {
   const T* residual;
   Parameter<T> scale, shift;
   bool relu;
+  int terms;  // columns that scale and shift are for
   CorrelationPlaces places;
 };
 
 template <class Tile>
-struct CorrelationSignals {
-  Mbarrier there[Tile::kStages], done[Tile::kStages];
+struct CorrelationSignals : StageSignals<Tile::kStages> {
   // Of a tile's columns, for this tile and the next.
   float scale[2][Tile::kColumns], shift[2][Tile::kColumns];
-
-  __device__ __forceinline__ void begin() {
-    for (int i = 0; i < Tile::kStages; ++i) {
-      begin_barrier(there[i], 1);
-      begin_barrier(done[i], 4 * Tile::kGroups);
-    }
-    publish_barriers();
-  }
 };
 
 template <class Tile>
@@ -113,7 +105,6 @@ struct CorrelationConsumer {
   const CorrelationStore<Tile> store;
   const int group;  // 0 or 1
   Stage<Tile::kStages> stage;
-  int before = 0;  // the stage that was multiplied last
   WarpTile<kColumns> sums[Tile::kTall];
 
   __device__ __forceinline__ CorrelationConsumer(const Correlation& shape,
@@ -137,34 +128,15 @@ struct CorrelationConsumer {
     commit_products();
   }
 
-  // While a slab is multiplied, the copies into the one before begin.
   __device__ __forceinline__ void multiply() {
-    CorrelationSignals<Tile>& signals = store.signals();
-#pragma unroll
-    for (int i = 0; i < Tile::kTall; ++i) sums[i].clear();
-    const int slabs = c.slabs();
-#pragma unroll 1
-    for (int s = 0; s < slabs; ++s) {
-      wait_phase(signals.there[stage.at()], stage.parity());
-      begin_slab();
-      if (s > 0) {
-        wait_products<1>();
-        warp_is_done(signals.done[before]);
-      }
-      before = stage.at();
-      stage.advance();
-    }
-    wait_products<0>();
-#pragma unroll
-    for (int i = 0; i < Tile::kTall; ++i) settle(sums[i]);
-    if (slabs > 0) warp_is_done(signals.done[before]);
+    multiply_steps(sums, store.signals(), stage, c.slabs(), [this] { begin_slab(); });
   }
 
   // Each column's terms go where all will find them; two turns, so that nobody waits twice.
   __device__ __forceinline__ void put_terms(int column, int turn) const {
     CorrelationSignals<Tile>& signals = store.signals();
     for (int i = static_cast<int>(threadIdx.x); i < kColumns; i += kAll) {
-      const bool inside = column + i < c.columns;
+      const bool inside = column + i < to.terms;
       signals.scale[turn][i] = inside ? to.scale[column + i] : 0.0f;
       signals.shift[turn][i] = inside ? to.shift[column + i] : 0.0f;
     }
@@ -242,7 +214,7 @@ correlate_sm90a_kernel(const PYFAST_GRID_CONSTANT Correlation shape,
                        const PYFAST_GRID_CONSTANT CorrelationOperands<Pixels, Boxes> operands,
                        const PYFAST_GRID_CONSTANT CorrelationTarget<T> to) {
   const CorrelationStore<Tile> store{aligned_shared_memory()};
-  if (threadIdx.x == 0) store.signals().begin();
+  if (threadIdx.x == 0) store.signals().begin(4 * Tile::kGroups);
   sync_block();
   const int group = uniform(static_cast<int>(threadIdx.x) / 128);
   if (group == Tile::kGroups) {
@@ -266,7 +238,8 @@ void correlate_sm90a_into(const HopperCorrelations<Pixels, Boxes>& parts, const 
                                       {e.scale, 1.0f},
                                       {e.bias, 0.0f},
                                       e.activation == Activation::relu,
-                                      part.places};
+                                      e.terms(part.shape.columns),
+                                      part.shape.places};
         launch(&correlate_sm90a_kernel<T, Tile, kTurned, Pixels, Boxes>, part.shape.blocks,
                Tile::kThreads, CorrelationStore<Tile>::kBytes, part.shape, part.operands, to);
       });

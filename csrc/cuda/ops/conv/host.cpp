@@ -5,7 +5,7 @@
 
 #include "core/arguments.h"
 #include "cuda/core/host_array.h"
-#include "cuda/ops/conv/emulated_sm90a.h"
+#include "cuda/ops/conv/emulated.h"
 #include "cuda/ops/conv/indices.h"
 
 namespace pyfast::cuda {
@@ -56,9 +56,9 @@ void conv2d(const std::string& which, HostArray image, HostArray weight, HostArr
 
 using Coded = std::optional<py::array>;
 
-// The same by the kernels of sm_90a, thread by thread, on so many blocks of them, in
-// these tiles or the best ones: `which` is weight, or maps or
-// image, of which scale and bias are float32 terms of channels; residual has its shape.
+// The same by the kernels of sm_90a, thread by thread, on so many blocks of them, in these tiles or
+// the best ones; on 0 blocks by portable tiles. `which` is weight, or maps or image, of which scale
+// and bias are float32 terms of channels; residual has its shape.
 void conv2d_sm90a(const std::string& which, const std::string& dtype_name, const py::array& image,
                   const py::array& weight, const py::array& maps, const Coded& scale,
                   const Coded& bias, const Coded& residual, bool relu, py::handle stride,
@@ -78,11 +78,11 @@ void conv2d_sm90a(const std::string& which, const std::string& dtype_name, const
   if (which == "weight")
     return emulate_weight_sm90a(
         n, y, x, w, blocks, tile ? std::optional(static_cast<WeightTile>(*tile)) : std::nullopt);
+  const bool of_image = which == "image";
+  if (blocks == 0)
+    return emulate_tiles(n, of_image, of_image ? y : x, w, epilogue, of_image ? x : y);
   const auto tiles = tile ? std::optional(static_cast<ConvTile>(*tile)) : std::nullopt;
-  if (which == "maps")
-    emulate_maps_sm90a(n, x, w, epilogue, y, blocks, tiles);
-  else
-    emulate_image_sm90a(n, y, w, epilogue, x, blocks, tiles);
+  emulate_sm90a(n, {of_image, blocks, tiles}, of_image ? y : x, w, epilogue, of_image ? x : y);
 }
 
 // Of maps of any strides (N, maps, H, W), whose image and weight do not matter.

@@ -13,8 +13,9 @@
 namespace pyfast::cuda {
 
 struct ConvStrides {
-  std::int64_t n, c, y, x;  // of the weight: map, channel, tap's row, tap's column
+  std::int64_t n = 0, c = 0, y = 0, x = 0;  // of the weight: map, channel, tap's row and column
 
+  ConvStrides() = default;
   // Of an array whose last `spatial` axes are spatial, channels before them, perhaps no batch.
   ConvStrides(const TensorView& a, int spatial)
       : n(a.rank() == spatial + 2 ? a.strides[0] : 0),

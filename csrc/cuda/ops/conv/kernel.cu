@@ -4,7 +4,6 @@
 #include "cuda/ops/activation/functions.h"
 #include "cuda/ops/conv/bias.cuh"
 #include "cuda/ops/conv/conv.h"
-#include "cuda/ops/conv/pack.cuh"
 
 namespace pyfast::cuda {
 
@@ -82,11 +81,6 @@ void conv_weight(const ConvIndices& n, const TensorView& maps, const TensorView&
                 WeightPatches{n, false}, put({}, grad_weight, WeightPlace{n}, T()),
                 parts.as<float>(), stream);
   });
-}
-
-void conv_pack_weight(const ConvIndices& n, const TensorView& weight, const TensorView& packed,
-                      cudaStream_t stream) {
-  pack_weight_into(n, weight, packed, Launch{stream});
 }
 
 void conv_activate(Activation activation, const TensorView& linear, const TensorView& output,

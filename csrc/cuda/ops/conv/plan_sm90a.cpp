@@ -2,8 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cstdlib>
-#include <numeric>
 
 #include "cuda/ops/conv/weight_plan_sm90a.h"
 
@@ -11,75 +9,17 @@ namespace pyfast::cuda {
 
 namespace {
 
-constexpr std::int64_t kMostPixels = INT32_MAX - 1024;
-constexpr std::int64_t kMostParts = 16;  // launches, of which each has its share of the result
-constexpr std::int64_t kLongestTap = 255, kMostOfAnAxis = 1 << 30;
+constexpr std::int64_t kLongestTap = 255;
 
 struct Extents {
   std::int64_t n, c, y, x;
 };
 
-// 16 bytes at a time: steps that are taken are whole multiples.
-bool steps_fit(const ConvStrides& s, const Extents& size) {
-  const auto fits = [](std::int64_t n, std::int64_t step) {
-    return n == 1 || (step > 0 && step % 8 == 0);
-  };
-  return s.c == 1 && size.c % 8 == 0 && fits(size.n, s.n) && fits(size.y, s.y) && fits(size.x, s.x);
-}
-
-bool aligned(const TensorView& x) { return reinterpret_cast<std::uintptr_t>(x.data) % 16 == 0; }
-
 std::uint64_t step_bytes(std::int64_t size, std::int64_t step) {
   return size == 1 ? 16 : static_cast<std::uint64_t>(step) * 2;
 }
 
-// Which pixels of an axis a part of the result has.
-struct PartAxis {
-  CorrelationAxis walk;
-  std::int64_t first = 0, step = 1;  // places in the result
-};
-
-bool fits(const ConvAxis& a) {
-  return std::max(a.image, a.maps) < kMostOfAnAxis && std::abs(a.padding) < kMostOfAnAxis &&
-         (a.kernel - 1) * a.dilation <= kLongestTap && a.stride <= 8;
-}
-
-PartAxis of_maps(const ConvAxis& a) {
-  PartAxis part;
-  part.walk = {static_cast<int>(a.maps),
-               static_cast<int>(-a.padding),
-               static_cast<int>(a.stride),
-               static_cast<int>(a.kernel),
-               static_cast<int>(a.dilation),
-               0,
-               1};
-  return part;
-}
-
-// Pixels of the image whose place in a stride is the same see the same taps; the maps that they see
-// through them are neighbours, as in a convolution without a stride. Taps come from the last to the
-// first: then they are read one behind the other.
-PartAxis of_image(const ConvAxis& a, std::int64_t residue) {
-  PartAxis part;
-  part.step = a.stride;
-  part.first = ((residue - a.padding) % a.stride + a.stride) % a.stride;
-  CorrelationAxis& walk = part.walk;
-  walk.size =
-      static_cast<int>(a.image <= part.first ? 0 : (a.image - 1 - part.first) / a.stride + 1);
-  std::int64_t tap = 0;
-  while (tap < a.kernel && tap * a.dilation % a.stride != residue) ++tap;
-  const bool seen = tap < a.kernel;
-  const std::int64_t common = std::gcd(a.stride, a.dilation), every = a.stride / common;
-  const std::int64_t last = seen ? (a.kernel - 1 - tap) / every : -1;
-  walk.taps = static_cast<int>(last + 1);
-  if (!seen) return part;
-  walk.tap_step = static_cast<int>(a.dilation / common);
-  walk.corner = static_cast<int>((part.first + a.padding - tap * a.dilation) / a.stride -
-                                 last * walk.tap_step);
-  walk.weight = static_cast<int>(tap + last * every);
-  walk.weight_step = static_cast<int>(-every);
-  return part;
-}
+bool fits(const ConvAxis& a) { return (a.kernel - 1) * a.dilation <= kLongestTap && a.stride <= 8; }
 
 // The whole walk lies before the end: where TMA goes on in the next row.
 int walk_end(const CorrelationAxis& walk, std::int64_t extent) {
@@ -87,7 +27,7 @@ int walk_end(const CorrelationAxis& walk, std::int64_t extent) {
 }
 
 TensorPixels pixels_of(const TensorView& x, const ConvStrides& s, const Extents& size,
-                       const PartAxis& y_part, const PartAxis& x_part) {
+                       const CorrelationAxis& y, const CorrelationAxis& x_axis) {
   TensorPixels to;
   to.data = x.data;
   to.dtype = x.dtype;
@@ -96,7 +36,7 @@ TensorPixels pixels_of(const TensorView& x, const ConvStrides& s, const Extents&
     to.size[i] = static_cast<std::uint64_t>(sizes[i]);
     if (i > 0) to.stride[i] = step_bytes(sizes[i], strides[i]);
   }
-  const CorrelationAxis walks[] = {x_part.walk, y_part.walk};
+  const CorrelationAxis walks[] = {x_axis, y};
   for (int i = 0; i < 2; ++i) {
     if (walks[i].taps == 0) continue;  // nothing is read
     to.corner[i] = walks[i].corner;
@@ -136,19 +76,6 @@ ConvTile best_tile(const Correlation& shape, int processors) {
 
 }  // namespace
 
-bool reads_weight(const ConvIndices& n, const TensorView& weight) {
-  return aligned(weight) && steps_fit(n.weight, {n.maps, n.channels, n.y.kernel, n.x.kernel});
-}
-
-ConvStrides packed_strides(const ConvIndices& n) {
-  ConvStrides s = n.weight;
-  s.c = 1;
-  s.n = n.channels;
-  s.x = n.maps * n.channels;
-  s.y = n.x.kernel * s.x;
-  return s;
-}
-
 void cut_into(ConvTile tile, bool of_image, int processors,
               HopperCorrelation<TensorPixels, TensorBoxes>& part) {
   part.tile = tile;
@@ -157,7 +84,7 @@ void cut_into(ConvTile tile, bool of_image, int processors,
     shape.column_tiles = (shape.columns + Tile::kColumns - 1) / Tile::kColumns;
     const std::int64_t tiles =
         std::int64_t{(shape.pixels + Tile::kRows - 1) / Tile::kRows} * shape.column_tiles;
-    shape.tiles = tiles > kMostPixels ? 0 : static_cast<int>(tiles);
+    shape.tiles = tiles > INT32_MAX - 1024 ? 0 : static_cast<int>(tiles);
     shape.blocks = std::min(processors, shape.tiles);
     part.operands.image.pixels = Tile::kRows;
     part.operands.weight.box_rows = of_image ? Tile::kDepth : Tile::kColumns;
@@ -165,46 +92,31 @@ void cut_into(ConvTile tile, bool of_image, int processors,
 }
 
 // Both arrays, as TMA takes them, and few enough pixels.
-static bool arrays_fit(const ConvIndices& n, const TensorView& one, const TensorView& other) {
-  const Extents image{n.batch, n.channels, n.y.image, n.x.image};
-  const Extents maps{n.batch, n.maps, n.y.maps, n.x.maps};
-  return item_size(one.dtype) == 2 && other.dtype == one.dtype && n.groups == 1 && fits(n.y) &&
-         fits(n.x) && n.batch * n.y.image * n.x.image <= kMostPixels &&
-         n.batch * n.y.maps * n.x.maps <= kMostPixels && aligned(one) && aligned(other) &&
-         steps_fit(n.image, image) && steps_fit(n.of_maps, maps);
+static bool arrays_fit(const ConvIndices& n, const TensorView& image, const TensorView& maps) {
+  return item_size(image.dtype) == 2 && maps.dtype == image.dtype && walks(n) && fits(n.y) &&
+         fits(n.x) && reads_image(n, image) && reads_maps(n, maps);
 }
 
 HopperCorrelations<TensorPixels, TensorBoxes> correlation_boxes(
-    const ConvIndices& n, bool of_image_, const TensorView& read, const TensorView& weight,
+    const ConvIndices& n, bool of_image, const TensorView& read, const TensorView& weight,
     const TensorView& written, const TensorView& residual, int processors) {
   using Parts = HopperCorrelations<TensorPixels, TensorBoxes>;
+  if (!arrays_fit(n, of_image ? written : read, of_image ? read : written) ||
+      weight.dtype != read.dtype || !reads_weight(n, weight) || !aligned(residual))
+    return {};
+  if (residual.defined && !(residual.strides == written.strides)) return {};
   const Extents image{n.batch, n.channels, n.y.image, n.x.image};
   const Extents maps{n.batch, n.maps, n.y.maps, n.x.maps};
-  if (!arrays_fit(n, read, written) || weight.dtype != read.dtype) return {};
-  if (!reads_weight(n, weight) || !aligned(residual)) return {};
-  if (residual.defined && !(residual.strides == written.strides)) return {};
-
-  const ConvStrides &from = of_image_ ? n.of_maps : n.image, &to = of_image_ ? n.image : n.of_maps;
-  const std::int64_t of_y = of_image_ ? n.y.stride : 1, of_x = of_image_ ? n.x.stride : 1;
-  if (of_y * of_x > kMostParts) return {};
   Parts parts;
-  for (std::int64_t ry = 0; ry < of_y; ++ry)
-    for (std::int64_t rx = 0; rx < of_x; ++rx) {
-      const PartAxis y = of_image_ ? of_image(n.y, ry) : of_maps(n.y);
-      const PartAxis x = of_image_ ? of_image(n.x, rx) : of_maps(n.x);
-      if (n.batch == 0 || y.walk.size == 0 || x.walk.size == 0) continue;
-      auto& part = parts.emplace_back();
-      part.shape.y = y.walk;
-      part.shape.x = x.walk;
-      part.shape.pixels = static_cast<int>(n.batch) * y.walk.size * x.walk.size;
-      part.shape.columns = static_cast<int>(of_image_ ? n.channels : n.maps);
-      part.shape.depth = static_cast<int>(of_image_ ? n.maps : n.channels);
-      part.places = {y.first * to.y + x.first * to.x, to.n, y.step * to.y, x.step * to.x};
-      part.operands.image = pixels_of(read, from, of_image_ ? maps : image, y, x);
-      part.operands.weight = boxes_of(n, weight);
-      cut_into(best_tile(part.shape, processors), of_image_, processors, part);
-      if (part.shape.tiles == 0 || !part.operands.image.fits()) return {};
-    }
+  for (const CorrelationPart& plain : correlation_parts(n, of_image)) {
+    auto& part = parts.emplace_back();
+    static_cast<CorrelationPart&>(part.shape) = plain;
+    part.operands.image =
+        pixels_of(read, of_image ? n.of_maps : n.image, of_image ? maps : image, plain.y, plain.x);
+    part.operands.weight = boxes_of(n, weight);
+    cut_into(best_tile(part.shape, processors), of_image, processors, part);
+    if (part.shape.tiles == 0 || !part.operands.image.fits()) return {};
+  }
   return parts;
 }
 
@@ -245,18 +157,18 @@ std::optional<HopperWeightGradient<TensorPixels>> weight_boxes(const ConvIndices
                                                                int processors) {
   constexpr std::int64_t kMostOfTheWeight = std::int64_t{1} << 28;
   const std::int64_t pixels = n.batch * n.y.maps * n.x.maps;
-  if (!arrays_fit(n, maps, image) || grad_weight.dtype != image.dtype || pixels == 0 ||
+  if (!arrays_fit(n, image, maps) || grad_weight.dtype != image.dtype || pixels == 0 ||
       n.maps * n.channels * n.taps() > kMostOfTheWeight)
     return std::nullopt;
   HopperWeightGradient<TensorPixels> to;
-  const PartAxis y = of_maps(n.y), x = of_maps(n.x);
-  to.sum.y = y.walk;
-  to.sum.x = x.walk;
+  to.sum.y = axis_of_maps(n.y).walk;
+  to.sum.x = axis_of_maps(n.x).walk;
   to.sum.maps = static_cast<int>(n.maps);
   to.sum.channels = static_cast<int>(n.channels);
   to.sum.steps = static_cast<int>((pixels + 63) / 64);
-  to.image = pixels_of(image, n.image, {n.batch, n.channels, n.y.image, n.x.image}, y, x);
-  const PartAxis plain_y{{to.sum.y.size}}, plain_x{{to.sum.x.size}};
+  to.image =
+      pixels_of(image, n.image, {n.batch, n.channels, n.y.image, n.x.image}, to.sum.y, to.sum.x);
+  const CorrelationAxis plain_y{to.sum.y.size}, plain_x{to.sum.x.size};
   to.maps = pixels_of(maps, n.of_maps, {n.batch, n.maps, n.y.maps, n.x.maps}, plain_y, plain_x);
   to.image.pixels = to.maps.pixels = 64;
   if (!to.image.fits() || !to.maps.fits()) return std::nullopt;

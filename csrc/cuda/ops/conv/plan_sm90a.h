@@ -1,8 +1,6 @@
-// Which convolutions the kernels of sm_90a take, and how their work is cut: by shape alone.
-//
-// Forward and the image's gradient are one product: rows are pixels of the result, columns its
-// channels, and what is summed over are taps, and channels of the array that is read. A tap's 64
-// channels of a tile's pixels are one copy of TMA in im2col mode; a tap's weights are a box.
+// Which convolutions the kernels of sm_90a take, and how their work is cut: by shape alone. Of the
+// product that walk.h tells of, a tap's 64 channels of a tile's pixels are one copy of TMA in
+// im2col mode; a tap's weights are a box.
 #pragma once
 
 #include <optional>
@@ -11,6 +9,8 @@
 #include "cuda/hopper/swizzle.h"
 #include "cuda/hopper/tensor_map.h"
 #include "cuda/ops/conv/conv.h"
+#include "cuda/ops/conv/stage.h"
+#include "cuda/ops/conv/walk.h"
 
 namespace pyfast::cuda {
 
@@ -47,27 +47,12 @@ void visit_conv_tile(ConvTile tile, F&& f) {
   }
 }
 
-// One axis of the walk through the array that is read.
-struct CorrelationAxis {
-  int size = 1;                     // places of the result
-  int corner = 0, step = 1;         // where they are read, without a tap's offset
-  int taps = 1, tap_step = 1;       // tap t is read t tap_step further,
-  int weight = 0, weight_step = 1;  // and multiplied by the weight's tap weight + t weight_step
-};
-
-struct Correlation {
-  CorrelationAxis y, x;
-  int pixels = 0, columns = 0, depth = 0;  // of the result, its channels; channels that are read
+struct Correlation : CorrelationPart {
   int column_tiles = 0, tiles = 0, blocks = 0;
 
   PYFAST_HOST_DEVICE int slabs() const {
     return y.taps * x.taps * ((depth + kPanelColumns - 1) / kPanelColumns);
   }
-};
-
-// Where the result of a pixel begins: strides in elements.
-struct CorrelationPlaces {
-  std::int64_t first = 0, n = 0, y = 0, x = 0;
 };
 
 template <class Pixels, class Boxes>
@@ -80,18 +65,12 @@ template <class Pixels, class Boxes>
 struct HopperCorrelation {
   ConvTile tile = ConvTile::flat_128;
   Correlation shape;
-  CorrelationPlaces places;
   CorrelationOperands<Pixels, Boxes> operands;
 };
 
 // The parts that together write a result.
 template <class Pixels, class Boxes>
 using HopperCorrelations = std::vector<HopperCorrelation<Pixels, Boxes>>;
-
-// Whether TMA reads a weight as it lies: channels beside each other.
-bool reads_weight(const ConvIndices& n, const TensorView& weight);
-// As pack_weight writes it: (tap's row, tap's column, map, channel).
-ConvStrides packed_strides(const ConvIndices& n);
 
 // `written` are the maps (of_image: the image), `read` the other; weight's strides are n's. Empty
 // where the portable kernel is to run, or has nothing to do.
@@ -112,7 +91,6 @@ HopperCorrelations<Pixels, Boxes> encoded(
     auto& to = made.emplace_back();
     to.tile = part.tile;
     to.shape = part.shape;
-    to.places = part.places;
     if (!encode(part.operands.image, to.operands.image) ||
         !encode(part.operands.weight, to.operands.weight))
       return {};

@@ -11,9 +11,7 @@ namespace pyfast::cuda {
 
 template <class Tile>
 struct WeightStore {
-  struct Signals {
-    Mbarrier there[Tile::kStages], done[Tile::kStages];
-  };
+  using Signals = StageSignals<Tile::kStages>;
   unsigned char* base;
 
   __device__ __forceinline__ unsigned char* maps(int stage) const {
@@ -24,13 +22,6 @@ struct WeightStore {
   }
   __device__ __forceinline__ Signals& signals() const {
     return *reinterpret_cast<Signals*>(maps(Tile::kStages));
-  }
-  __device__ __forceinline__ void begin() const {
-    for (int i = 0; i < Tile::kStages; ++i) {
-      begin_barrier(signals().there[i], 1);
-      begin_barrier(signals().done[i], 4 * Tile::kGroups);
-    }
-    publish_barriers();
   }
   static constexpr std::size_t kBytes = Tile::kStages * Tile::kStageBytes + sizeof(Signals);
   static_assert(kBytes <= 227 << 10);
@@ -91,7 +82,6 @@ struct WeightConsumer {
   const WeightStore<Tile> store;
   const int first_row, first_column;  // panels of the tile
   Stage<Tile::kStages> stage;
-  int before = 0;  // the stage that was multiplied last
   WarpTile<kColumns> sums[Tile::kTall];
 
   __device__ __forceinline__ WeightConsumer(const WeightSum& sum, float* to, int group)
@@ -120,24 +110,7 @@ struct WeightConsumer {
   }
 
   __device__ __forceinline__ void multiply(int steps) {
-    auto& signals = store.signals();
-#pragma unroll
-    for (int i = 0; i < Tile::kTall; ++i) sums[i].clear();
-#pragma unroll 1
-    for (int step = 0; step < steps; ++step) {
-      wait_phase(signals.there[stage.at()], stage.parity());
-      begin_step();
-      if (step > 0) {
-        wait_products<1>();
-        warp_is_done(signals.done[before]);
-      }
-      before = stage.at();
-      stage.advance();
-    }
-    wait_products<0>();
-#pragma unroll
-    for (int i = 0; i < Tile::kTall; ++i) settle(sums[i]);
-    if (steps > 0) warp_is_done(signals.done[before]);
+    multiply_steps(sums, store.signals(), stage, steps, [this] { begin_step(); });
   }
 
   __device__ __forceinline__ void write(const WeightTask<Tile>& task) const {
@@ -179,7 +152,7 @@ PYFAST_KERNEL((Tile::kThreads), 1)
 weight_sm90a_kernel(const PYFAST_GRID_CONSTANT HopperWeightGradient<Pixels> gradient,
                     float* parts) {
   const WeightStore<Tile> store{aligned_shared_memory()};
-  if (threadIdx.x == 0) store.begin();
+  if (threadIdx.x == 0) store.signals().begin(4 * Tile::kGroups);
   sync_block();
   const int group = uniform(static_cast<int>(threadIdx.x) / 128);
   if (group == Tile::kGroups) {
@@ -196,19 +169,21 @@ inline constexpr int kAddThreads = 256;
 template <class T>
 PYFAST_KERNEL(kAddThreads)
 add_weight_parts_kernel(const float* parts, T* weight, const PYFAST_GRID_CONSTANT WeightSum s,
-                        const PYFAST_GRID_CONSTANT ConvStrides strides) {
+                        const PYFAST_GRID_CONSTANT WeightCopy to) {
   const std::int64_t at = std::int64_t{blockIdx.x} * kAddThreads + threadIdx.x, all = s.size();
   if (at >= all) return;
+  const std::int64_t place =
+      to.at(at / s.channels / s.taps(), at % s.channels, at / s.channels % s.taps());
+  if (place == kZero) return;  // what was padded
   float sum = 0;
   for (int i = 0; i < s.splits; ++i) sum += parts[i * all + at];
-  const std::int64_t channel = at % s.channels, tap = at / s.channels % s.taps();
-  weight[at / s.channels / s.taps() * strides.n + channel * strides.c + tap / s.x.taps * strides.y +
-         tap % s.x.taps * strides.x] = from_float<T>(sum);
+  weight[place] = from_float<T>(sum);
 }
 
-// `parts`: room for splits times the weight's elements in float32.
+// `parts`: room for splits times the elements of the weight's copy in float32; `to`: where those
+// lie in grad_weight.
 template <class Pixels, class Launch>
-void weight_sm90a_into(const HopperWeightGradient<Pixels>& how, const ConvStrides& strides,
+void weight_sm90a_into(const HopperWeightGradient<Pixels>& how, const WeightCopy& to,
                        const TensorView& parts, const TensorView& grad_weight,
                        const Launch& launch) {
   const auto start = [&]<class T>() {
@@ -217,8 +192,7 @@ void weight_sm90a_into(const HopperWeightGradient<Pixels>& how, const ConvStride
              WeightStore<Tile>::kBytes, how, parts.as<float>());
     });
     launch(&add_weight_parts_kernel<T>, (how.sum.size() + kAddThreads - 1) / kAddThreads,
-           kAddThreads, std::size_t{0}, parts.as<const float>(), grad_weight.as<T>(), how.sum,
-           strides);
+           kAddThreads, std::size_t{0}, parts.as<const float>(), grad_weight.as<T>(), how.sum, to);
   };
   if (grad_weight.dtype == DType::f16)
     start.template operator()<__half>();

@@ -11,45 +11,103 @@ Output parts_of(const Call& call, const Contraction& c) {
   return Output::optional(c.splits > 1, call, DType::f32, {c.batch * c.splits, c.rows, c.columns});
 }
 
+// An array of which kernels are given a copy, where there is one: workspace of the call's.
+class Copied {
+ public:
+  Copied(const Call& call, const TensorView& array, bool copies, const PixelCopy& how)
+      : call_(call),
+        array_(array),
+        how_(how),
+        room_(Output::optional(copies, call, array.dtype, {how.size()})) {}
+
+  const TensorView& view() const { return copies() ? room_.view() : array_; }
+  void pack() const {
+    if (copies()) run(call_, conv_pack_pixels, how_, array_, room_.view());
+  }
+  void unpack(const TensorView& to) const {
+    if (copies()) run(call_, conv_unpack_pixels, how_, room_.view(), to);
+  }
+  bool copies() const { return room_.view().defined; }
+
+ private:
+  const Call& call_;
+  TensorView array_;
+  PixelCopy how_;
+  Output room_;
+};
+
+// A weight as kernels read it: as it lies, or packed.
+class CopiedWeight {
+ public:
+  CopiedWeight(const Call& call, const TensorView& weight, const ConvStage& stage)
+      : room_(Output::optional(stage.weight, call, weight.dtype, {stage.weight_copy.size()})),
+        view_(stage.weight ? room_.view() : weight) {
+    if (stage.weight) run(call, conv_pack_weight, stage.weight_copy, weight, view_);
+  }
+  const TensorView& view() const { return view_; }
+
+ private:
+  Output room_;
+  TensorView view_;
+};
+
+bool empty(const TensorView& x) { return x.numel() == 0; }
+
+// By tiles that any GPU has; false where the convolution is none that they take.
+bool write_by_tiles(const Call& call, const ConvIndices& n, bool of_image, const TensorView& read,
+                    const TensorView& weight, const ConvEpilogue& epilogue,
+                    const TensorView& written) {
+  if (!walks(n) || empty(read) || empty(weight) || weight.dtype != read.dtype) return false;
+  const ConvStage stage(n, of_image ? written : read, weight, of_image ? read : written,
+                        {!of_image, of_image, !of_image, of_image});
+  const Copied from(call, read, of_image ? stage.maps : stage.image,
+                    of_image ? stage.maps_copy : stage.image_copy);
+  const CopiedWeight w(call, weight, stage);
+  from.pack();
+  run(call, conv_correlate, tile_correlations(stage.indices, of_image, written), from.view(),
+      w.view(), epilogue, written);
+  return true;
+}
+
 #if defined(PYFAST_SM90A)
 
-// A weight with its channels beside each other: as it lies, or packed.
-struct HopperWeight {
-  Output packed;
-  TensorView view;
-  ConvIndices indices;
-
-  HopperWeight(const Call& call, const ConvIndices& n, const TensorView& weight, bool packs)
-      : packed(Output::optional(packs, call, weight.dtype, {n.taps(), n.maps, n.channels})),
-        view(packs ? packed.view() : weight),
-        indices(n) {
-    if (!packs) return;
-    indices.weight = packed_strides(n);
-    run(call, conv_pack_weight, n, weight, view);
-  }
-};
+const TensorView nowhere(const TensorView& x) {  // at a multiple of 16 bytes
+  return {nullptr, x.dtype, x.shape, x.strides};
+}
 
 bool write_by_hopper(const Call& call, const ConvIndices& n, bool of_image, const TensorView& read,
                      const TensorView& weight, const ConvEpilogue& epilogue,
                      const TensorView& written) {
-  if (!hopper_kernels_run(call.device())) return false;
-  const bool packs = !reads_weight(n, weight);
+  if (!hopper_kernels_run(call.device()) || !walks(n) || empty(read) || empty(weight)) return false;
+  const ConvStage stage(n, of_image ? written : read, weight, of_image ? read : written,
+                        {true, true, !of_image, false});
+  const bool copies_read = of_image ? stage.maps : stage.image;
+  const bool copies_written = of_image ? stage.image : stage.maps;
   const int blocks = processors(call.device());
-  ConvIndices planned = n;
-  if (packs) planned.weight = packed_strides(n);
-  const TensorView nowhere(nullptr, weight.dtype, weight.shape);  // at a multiple of 16 bytes
-  if (correlation_boxes(planned, of_image, read, packs ? nowhere : weight, written,
-                        epilogue.residual, blocks)
+  const auto boxes = [&](const TensorView& from, const TensorView& w, const TensorView& residual,
+                         const TensorView& to) {
+    return correlation_boxes(stage.indices, of_image, from, w, to, residual, blocks);
+  };
+  if (boxes(copies_read ? nowhere(read) : read, stage.weight ? nowhere(weight) : weight,
+            TensorView(), copies_written ? nowhere(written) : written)
           .empty())
     return false;
-  const HopperWeight w(call, n, weight, packs);
-  const DeviceCorrelations parts = encoded<CUtensorMap, CUtensorMap>(
-      correlation_boxes(w.indices, of_image, read, w.view, written, epilogue.residual, blocks));
+  const PixelCopy &how = of_image ? stage.maps_copy : stage.image_copy,
+                  &back = of_image ? stage.image_copy : stage.maps_copy;
+  const Copied from(call, read, copies_read, how), to(call, written, copies_written, back);
+  const Copied residual(call, epilogue.residual, copies_written && epilogue.residual.defined, back);
+  const CopiedWeight w(call, weight, stage);
+  const TensorView& terms = epilogue.residual.defined ? residual.view() : epilogue.residual;
+  const DeviceCorrelations parts =
+      encoded<CUtensorMap, CUtensorMap>(boxes(from.view(), w.view(), terms, to.view()));
   if (parts.empty()) return false;
+  from.pack();
+  residual.pack();
   // Those kernels know relu; another activation is a pass of its own, over rounded sums.
   const bool fused =
       epilogue.activation == Activation::none || epilogue.activation == Activation::relu;
   ConvEpilogue inner = epilogue;
+  inner.residual = terms;
   if (!fused) inner.activation = Activation::none;
   const Output room =
       Output::optional(!fused && !epilogue.linear.defined, call, written.dtype, written.shape);
@@ -57,20 +115,41 @@ bool write_by_hopper(const Call& call, const ConvIndices& n, bool of_image, cons
       epilogue.linear.defined ? epilogue.linear
       : fused ? written
               : TensorView(room.view().data, written.dtype, written.shape, written.strides);
-  run(call, of_image ? conv_image_sm90a : conv_maps_sm90a, parts, inner, linear);
+  run(call, of_image ? conv_image_sm90a : conv_maps_sm90a, parts, inner,
+      to.copies() ? to.view() : linear);
+  to.unpack(linear);
   if (linear.data != written.data) run(call, conv_activate, epilogue.activation, linear, written);
   return true;
 }
 
 bool write_weight_by_hopper(const Call& call, const ConvIndices& n, const TensorView& maps,
                             const TensorView& image, const TensorView& grad_weight) {
-  if (!hopper_kernels_run(call.device())) return false;
-  const auto how =
-      encoded<CUtensorMap>(weight_boxes(n, maps, image, grad_weight, processors(call.device())));
+  if (!hopper_kernels_run(call.device()) || !walks(n)) return false;
+  const ConvStage stage(n, image, grad_weight, maps, {});
+  const auto boxes = [&](const TensorView& y, const TensorView& x) {
+    return weight_boxes(stage.indices, y, x, grad_weight, processors(call.device()));
+  };
+  if (!boxes(stage.maps ? nowhere(maps) : maps, stage.image ? nowhere(image) : image)) return false;
+  const Copied y(call, maps, stage.maps, stage.maps_copy);
+  const Copied x(call, image, stage.image, stage.image_copy);
+  const auto how = encoded<CUtensorMap>(boxes(y.view(), x.view()));
   if (!how) return false;
+  y.pack();
+  x.pack();
   const Output parts(call, DType::f32, {how->sum.splits, how->sum.size()});
-  run(call, conv_weight_sm90a, *how, n.weight, parts.view(), grad_weight);
+  run(call, conv_weight_sm90a, *how, stage.weight_copy, parts.view(), grad_weight);
   return true;
+}
+
+#else
+
+bool write_by_hopper(const Call&, const ConvIndices&, bool, const TensorView&, const TensorView&,
+                     const ConvEpilogue&, const TensorView&) {
+  return false;
+}
+bool write_weight_by_hopper(const Call&, const ConvIndices&, const TensorView&, const TensorView&,
+                            const TensorView&) {
+  return false;
 }
 
 #endif
@@ -80,9 +159,8 @@ bool write_weight_by_hopper(const Call& call, const ConvIndices& n, const Tensor
 void write_maps(const Call& call, const ConvParams& p, const TensorView& image,
                 const TensorView& weight, const ConvEpilogue& epilogue, const TensorView& maps) {
   const ConvIndices n(p.geometry, p.spatial, image, weight, maps);
-#if defined(PYFAST_SM90A)
   if (write_by_hopper(call, n, false, image, weight, epilogue, maps)) return;
-#endif
+  if (write_by_tiles(call, n, false, image, weight, epilogue, maps)) return;
   const Output parts = parts_of(call, n.maps_sum());
   run(call, conv_maps, n, image, weight, epilogue, maps, parts.view());
 }
@@ -90,9 +168,8 @@ void write_maps(const Call& call, const ConvParams& p, const TensorView& image,
 void write_image(const Call& call, const ConvParams& p, const TensorView& maps,
                  const TensorView& weight, const ConvEpilogue& epilogue, const TensorView& image) {
   const ConvIndices n(p.geometry, p.spatial, image, weight, maps);
-#if defined(PYFAST_SM90A)
   if (write_by_hopper(call, n, true, maps, weight, epilogue, image)) return;
-#endif
+  if (write_by_tiles(call, n, true, maps, weight, epilogue, image)) return;
   const Output parts = parts_of(call, n.image_sum());
   run(call, conv_image, n, maps, weight, epilogue, image, parts.view());
 }
@@ -100,9 +177,7 @@ void write_image(const Call& call, const ConvParams& p, const TensorView& maps,
 void write_weight(const Call& call, const ConvParams& p, const TensorView& maps,
                   const TensorView& image, const TensorView& grad_weight) {
   const ConvIndices n(p.geometry, p.spatial, image, grad_weight, maps);
-#if defined(PYFAST_SM90A)
   if (write_weight_by_hopper(call, n, maps, image, grad_weight)) return;
-#endif
   const Output parts = parts_of(call, n.weight_sum());
   run(call, conv_weight, n, maps, image, grad_weight, parts.view());
 }

@@ -259,17 +259,6 @@ __global__ void __launch_bounds__(128)
 
 }  // namespace
 
-bool channels_last(const TensorView& x) {
-  if (x.rank() == 2) return true;
-  std::int64_t step = x.shape[1];
-  if (x.strides[1] != 1 && x.shape[1] != 1) return false;
-  for (int i = x.rank() - 1; i >= 2; --i) {
-    if (x.shape[i] != 1 && x.strides[i] != step) return false;
-    step *= x.shape[i];
-  }
-  return (x.shape[0] == 1 || x.strides[0] == step) && !x.contiguous();
-}
-
 std::int64_t batch_norm_workspace(const TensorView& input) {
   const Layout l(input);
   return (3 * l.chunks() + Coefficients::kArrays) * l.channels();

@@ -65,13 +65,6 @@ py::object layer_norm_gradient(py::handle framework, py::handle grad, py::handle
   return py::make_tuple(dx.object(), d.weight.object(), d.bias.object());
 }
 
-// In the order its axes have where that is one that kernels know, else in C order.
-Input image(Call& call, py::handle array, const char* argument) {
-  Input as_it_is(call, array, argument, Kind::floating, false);
-  if (as_it_is->contiguous() || (as_it_is->rank() > 2 && channels_last(as_it_is))) return as_it_is;
-  return Input(call, array, argument);
-}
-
 bool to_bool(py::handle object) {
   const int truth = PyObject_IsTrue(object.ptr());
   if (truth < 0) throw py::error_already_set();
@@ -105,7 +98,7 @@ struct Operands {
 py::object run_batch_norm(Call& call, const BatchNormParams& params, py::handle input,
                           py::handle mean, py::handle var, py::handle weight, py::handle bias,
                           bool save) {
-  const Input x = image(call, input, "input");
+  const Input x = Input::image(call, input, "input");
   const Operands a(call, mean, var, weight, bias);
   const BatchNormOperands operands{a.running_mean.view(), a.running_var.view(), a.weight.view(),
                                    a.bias.view()};
@@ -193,7 +186,7 @@ py::object batch_norm_gradient(py::handle framework, py::handle grad, py::handle
   Call call("batch_norm_backward", framework);
   const BatchNormParams params =
       batch_norm_params(call.op(), training, py::float_(0.0), eps, activation);
-  const Input x = image(call, input, "input");
+  const Input x = Input::image(call, input, "input");
   const Input g = like(call, grad, x, "grad");
   const Input s(call, statistics, "statistics", Kind::exact);
   const Input w = Input::optional(call, weight, "weight");
@@ -214,7 +207,7 @@ py::object batch_norm_add(py::handle framework, py::handle input, py::handle res
                           py::handle activation, bool save) {
   Call call("batch_norm", framework);
   const BatchNormParams params = batch_norm_params(call.op(), training, momentum, eps, activation);
-  const Input x = image(call, input, "input"), r = like(call, residual, x, "residual");
+  const Input x = Input::image(call, input, "input"), r = like(call, residual, x, "residual");
   const Operands a(call, running_mean, running_var, weight, bias);
   const BatchNormOperands operands{a.running_mean.view(), a.running_var.view(), a.weight.view(),
                                    a.bias.view()};
@@ -241,7 +234,7 @@ py::object batch_norm_add_gradient(py::handle framework, py::handle grad, py::ha
   const BatchNormParams params =
       batch_norm_params(call.op(), training, py::float_(0.0), eps, activation);
   const bool gated = params.activation != Activation::none;
-  const Input x = image(call, input, "input");
+  const Input x = Input::image(call, input, "input");
   const Input g = like(call, grad, x, "grad");
   const Input s(call, statistics, "statistics", Kind::exact);
   const Input gates = Input::optional(call, saved, "saved", Kind::byte);

@@ -6,6 +6,7 @@
 
 #include <cuda_runtime_api.h>
 
+#include "cuda/core/layout.h"
 #include "ops/norm/batch_norm.h"
 #include "ops/norm/group_norm.h"
 #include "ops/norm/layer_norm.h"
@@ -23,8 +24,6 @@ void layer_norm_backward(const LayerNormParams& params, const TensorView& grad,
                          const TensorView& grad_weight, const TensorView& grad_bias,
                          const TensorView& workspace, cudaStream_t stream);
 
-// Whether an array of (N, C, ...) lies with its channels last and no gaps.
-bool channels_last(const TensorView& x);
 std::int64_t batch_norm_workspace(const TensorView& input);
 std::int64_t batch_norm_gates(const TensorView& input);  // bytes
 // `residual`, where defined, is added before the activation and lies as the input does; `gates`,

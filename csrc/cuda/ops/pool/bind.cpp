@@ -2,6 +2,7 @@
 #include <optional>
 
 #include "cuda/core/call.h"
+#include "cuda/core/layout.h"
 #include "cuda/ops/pool/pool.h"
 #include "ops/pool/arguments.h"
 
@@ -21,13 +22,19 @@ void require_small(const PoolParams& p) {
   }
 }
 
-py::object max_forward(const Call& call, const PoolParams& params, const Input& x,
+bool is_last(const TensorView& x) { return x.rank() == 4 && channels_last(x); }
+
+// Positions are numbered in C order, and so are their arrays; taps lie as the input does.
+py::object max_forward(Call& call, const PoolParams& params, const Input& x,
                        std::optional<DType> index) {
   require_small(params);
-  const Output y(call, x->dtype, params.output_shape);
-  const Output indices =
-      Output::optional(index.has_value(), call, index.value_or(DType::i64), params.output_shape);
-  run(call, max_pool_forward, params, x.view(), y.view(), indices.view());
+  const bool last = is_last(x) && index != DType::i64;
+  const Input in = last ? x : Input(call, x.object(), "input");
+  const OrderedOutput y(call, x->dtype, params.output_shape, last);
+  const OrderedOutput indices =
+      index ? OrderedOutput(call, *index, params.output_shape, last) : OrderedOutput();
+  run(call, last ? max_pool_channels : max_pool_forward, params, in.view(), y.view(),
+      indices.view());
   if (!index) return y.object();
   return py::make_tuple(y.object(), indices.object());
 }
@@ -37,7 +44,7 @@ py::object max_pool(py::handle framework, py::handle input, py::handle kernel_si
                     py::handle stride, py::handle padding, py::handle dilation, bool ceil_mode,
                     bool return_indices) {
   Call call(spatial == 1 ? "max_pool1d" : "max_pool2d", framework);
-  const Input x(call, input, "input");
+  const Input x = Input::image(call, input, "input");
   const auto sizes =
       window_sizes<spatial>(call.op(), kernel_size, stride, padding, dilation, ceil_mode);
   return max_forward(call, check_max_pool(call.op(), spatial, x->shape, sizes), x,
@@ -49,7 +56,7 @@ py::object max_pool_taps(py::handle framework, py::handle input, py::handle kern
                          py::handle stride, py::handle padding, py::handle dilation,
                          bool ceil_mode) {
   Call call(spatial == 1 ? "max_pool1d" : "max_pool2d", framework);
-  const Input x(call, input, "input");
+  const Input x = Input::image(call, input, "input");
   const auto sizes =
       window_sizes<spatial>(call.op(), kernel_size, stride, padding, dilation, ceil_mode);
   const PoolParams params = check_max_pool(call.op(), spatial, x->shape, sizes);
@@ -61,15 +68,20 @@ py::object max_pool_taps_gradient(py::handle framework, py::handle grad, py::han
                                   py::handle input_shape, py::handle kernel_size, py::handle stride,
                                   py::handle padding, py::handle dilation, bool ceil_mode) {
   Call call(spatial == 1 ? "max_pool1d_taps_backward" : "max_pool2d_taps_backward", framework);
-  const Input g(call, grad, "grad"), where(call, taps, "taps", Kind::byte);
+  const Input lying(call, taps, "taps", Kind::byte, false);
+  const Input image = Input::image(call, grad, "grad");
+  const bool last = is_last(image) && is_last(lying);
+  const Input g = last ? image : Input(call, grad, "grad");
+  const Input where = last ? lying : Input(call, taps, "taps", Kind::byte);
   const Dims shape = to_shape(input_shape, {call.op(), "input_shape"});
   const auto sizes =
       window_sizes<spatial>(call.op(), kernel_size, stride, padding, dilation, ceil_mode);
   const PoolParams params = check_max_pool(call.op(), spatial, shape, sizes);
   check_max_pool_taps(params, g, where);
   require_small(params);
-  const Output dx(call, g->dtype, shape);
-  run(call, max_pool_taps_backward, params, g.view(), where.view(), dx.view());
+  const OrderedOutput dx(call, g->dtype, shape, last);
+  run(call, last ? max_pool_channels_backward : max_pool_taps_backward, params, g.view(),
+      where.view(), dx.view());
   return dx.object();
 }
 
@@ -92,7 +104,7 @@ template <int spatial>
 py::object adaptive_max_pool(py::handle framework, py::handle input, py::handle output_size,
                              bool return_indices) {
   Call call(spatial == 1 ? "adaptive_max_pool1d" : "adaptive_max_pool2d", framework);
-  const Input x(call, input, "input");
+  const Input x = Input::image(call, input, "input");
   const auto sizes = output_sizes<spatial>(call.op(), output_size);
   return max_forward(call, check_adaptive_pool(call.op(), spatial, x->shape, sizes), x,
                      positions_if(return_indices));
@@ -100,8 +112,9 @@ py::object adaptive_max_pool(py::handle framework, py::handle input, py::handle 
 
 py::object avg_forward(const Call& call, const PoolParams& params, const Input& x) {
   require_small(params);
-  const Output y(call, x->dtype, params.output_shape);
-  run(call, avg_pool_forward, params, x.view(), y.view());
+  const bool last = is_last(x);
+  const OrderedOutput y(call, x->dtype, params.output_shape, last);
+  run(call, last ? avg_pool_channels : avg_pool_forward, params, x.view(), y.view());
   return y.object();
 }
 
@@ -109,8 +122,9 @@ py::object avg_backward(const Call& call, const PoolParams& params, const Input&
                         const Dims& input_shape) {
   check_pool_backward(params, grad);
   require_small(params);
-  const Output dx(call, grad->dtype, input_shape);
-  run(call, avg_pool_backward, params, grad.view(), dx.view());
+  const bool last = is_last(grad);
+  const OrderedOutput dx(call, grad->dtype, input_shape, last);
+  run(call, last ? avg_pool_channels_backward : avg_pool_backward, params, grad.view(), dx.view());
   return dx.object();
 }
 
@@ -119,7 +133,7 @@ py::object avg_pool(py::handle framework, py::handle input, py::handle kernel_si
                     py::handle stride, py::handle padding, bool ceil_mode, bool count_include_pad,
                     py::handle divisor_override) {
   Call call(spatial == 1 ? "avg_pool1d" : "avg_pool2d", framework);
-  const Input x(call, input, "input");
+  const Input x = Input::image(call, input, "input");
   return avg_forward(call,
                      avg_params<spatial>(call.op(), x->shape, kernel_size, stride, padding,
                                          ceil_mode, count_include_pad, divisor_override),
@@ -131,7 +145,7 @@ py::object avg_pool_gradient(py::handle framework, py::handle grad, py::handle i
                              py::handle kernel_size, py::handle stride, py::handle padding,
                              bool ceil_mode, bool count_include_pad, py::handle divisor_override) {
   Call call(spatial == 1 ? "avg_pool1d_backward" : "avg_pool2d_backward", framework);
-  const Input g(call, grad, "grad");
+  const Input g = Input::image(call, grad, "grad");
   const Dims shape = to_shape(input_shape, {call.op(), "input_shape"});
   return avg_backward(call,
                       avg_params<spatial>(call.op(), shape, kernel_size, stride, padding, ceil_mode,
@@ -142,7 +156,7 @@ py::object avg_pool_gradient(py::handle framework, py::handle grad, py::handle i
 template <int spatial>
 py::object adaptive_avg_pool(py::handle framework, py::handle input, py::handle output_size) {
   Call call(spatial == 1 ? "adaptive_avg_pool1d" : "adaptive_avg_pool2d", framework);
-  const Input x(call, input, "input");
+  const Input x = Input::image(call, input, "input");
   const auto sizes = output_sizes<spatial>(call.op(), output_size);
   return avg_forward(call, check_adaptive_pool(call.op(), spatial, x->shape, sizes), x);
 }
@@ -152,7 +166,7 @@ py::object adaptive_avg_pool_gradient(py::handle framework, py::handle grad, py:
                                       py::handle output_size) {
   Call call(spatial == 1 ? "adaptive_avg_pool1d_backward" : "adaptive_avg_pool2d_backward",
             framework);
-  const Input g(call, grad, "grad");
+  const Input g = Input::image(call, grad, "grad");
   const Dims shape = to_shape(input_shape, {call.op(), "input_shape"});
   const auto sizes = output_sizes<spatial>(call.op(), output_size);
   return avg_backward(call, check_adaptive_pool(call.op(), spatial, shape, sizes), g, shape);

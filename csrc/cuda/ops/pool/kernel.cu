@@ -106,20 +106,10 @@ __global__ void __launch_bounds__(kThreads)
   dx[at] = from_float<T>(sum);
 }
 
-struct Divisor {
-  bool include_pad;
-  float fixed;  // 0: what the window counts
-  __device__ float operator()(const WindowAxis& rows, const WindowAxis& cols, int r, int c) const {
-    if (fixed != 0) return fixed;
-    return static_cast<float>(rows.counted(r, include_pad)) *
-           static_cast<float>(cols.counted(c, include_pad));
-  }
-};
-
 template <class T>
 __global__ void __launch_bounds__(kThreads)
     avg_forward(T* y, const T* x, std::int64_t n, WindowAxis rows, WindowAxis cols,
-                Divisor divisor) {
+                PoolDivisor divisor) {
   const std::int64_t i = thread();
   if (i >= n) return;
   const Place at(i, rows.out, cols.out);
@@ -134,7 +124,7 @@ __global__ void __launch_bounds__(kThreads)
 template <class T>
 __global__ void __launch_bounds__(kThreads)
     avg_backward(T* dx, const T* g, std::int64_t n, WindowAxis rows, WindowAxis cols,
-                 Divisor divisor) {
+                 PoolDivisor divisor) {
   const std::int64_t i = thread();
   if (i >= n) return;
   const Place at(i, rows.in, cols.in);
@@ -209,7 +199,7 @@ void avg_pool_forward(const PoolParams& params, const TensorView& input, const T
                       cudaStream_t stream) {
   const std::int64_t n = output.numel();
   if (n == 0) return;
-  const Divisor divisor{params.count_include_pad, static_cast<float>(params.divisor_override)};
+  const PoolDivisor divisor(params);
   visit_gpu(input.dtype, [&]<class T>() {
     avg_forward<<<blocks_for(n, kThreads), kThreads, 0, stream>>>(
         output.as<T>(), input.as<const T>(), n, window_axis(params.rows), window_axis(params.cols),
@@ -221,7 +211,7 @@ void avg_pool_backward(const PoolParams& params, const TensorView& grad,
                        const TensorView& grad_input, cudaStream_t stream) {
   const std::int64_t n = grad_input.numel();
   if (n == 0) return;
-  const Divisor divisor{params.count_include_pad, static_cast<float>(params.divisor_override)};
+  const PoolDivisor divisor(params);
   visit_gpu(grad.dtype, [&]<class T>() {
     avg_backward<<<blocks_for(n, kThreads), kThreads, 0, stream>>>(
         grad_input.as<T>(), grad.as<const T>(), n, window_axis(params.rows),

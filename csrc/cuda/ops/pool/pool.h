@@ -1,4 +1,4 @@
-// Pooling on the GPU: what csrc/ops/pool/pool.h promises, C order.
+// Pooling on the GPU: what csrc/ops/pool/pool.h promises, in C order.
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -24,5 +24,17 @@ void avg_pool_forward(const PoolParams& params, const TensorView& input, const T
                       cudaStream_t stream);
 void avg_pool_backward(const PoolParams& params, const TensorView& grad,
                        const TensorView& grad_input, cudaStream_t stream);
+
+// The same of images whose channels lie last, and so do the results; `taps` are uint8, or
+// undefined.
+void max_pool_channels(const PoolParams& params, const TensorView& input, const TensorView& output,
+                       const TensorView& taps, cudaStream_t stream);
+void max_pool_channels_backward(const PoolParams& params, const TensorView& grad,
+                                const TensorView& taps, const TensorView& grad_input,
+                                cudaStream_t stream);
+void avg_pool_channels(const PoolParams& params, const TensorView& input, const TensorView& output,
+                       cudaStream_t stream);
+void avg_pool_channels_backward(const PoolParams& params, const TensorView& grad,
+                                const TensorView& grad_input, cudaStream_t stream);
 
 }  // namespace pyfast::cuda

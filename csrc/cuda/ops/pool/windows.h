@@ -3,7 +3,7 @@
 #pragma once
 
 #include "cuda/core/host_device.h"
-#include "ops/pool/axis.h"
+#include "ops/pool/pool.h"
 
 namespace pyfast::cuda {
 
@@ -57,5 +57,20 @@ inline WindowAxis window_axis(const PoolAxis& a) {
   const auto i = [](std::int64_t v) { return static_cast<int>(v); };
   return {i(a.in), i(a.out), i(a.kernel), i(a.stride), i(a.padding), i(a.dilation), a.adaptive};
 }
+
+// What the sum of a window is divided by.
+struct PoolDivisor {
+  bool include_pad;
+  float fixed;  // 0: what the window counts
+
+  explicit PoolDivisor(const PoolParams& p)
+      : include_pad(p.count_include_pad), fixed(static_cast<float>(p.divisor_override)) {}
+  PYFAST_HOST_DEVICE float operator()(const WindowAxis& rows, const WindowAxis& cols, int r,
+                                      int c) const {
+    if (fixed != 0) return fixed;
+    return static_cast<float>(rows.counted(r, include_pad)) *
+           static_cast<float>(cols.counted(c, include_pad));
+  }
+};
 
 }  // namespace pyfast::cuda
