@@ -48,9 +48,8 @@ def in_turn(
     for _ in range(rounds):
         for name, call in calls.items():
             settle()
-            # Its data back into the caches, its own threads awake. Where one call moves 25 MB it takes
-            # three; after a single one whoever came first seemed up to 30 % slower than behind itself.
-            for _ in range(max(warm, 3 + counts[name] // 4)):
+            # Its data back into the caches (25 MB took three calls), its own threads awake.
+            for _ in range(max(warm, 1 + counts[name] // 4)):
                 call()
             start = time.perf_counter()
             for _ in range(counts[name]):
