@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 
 #include "core/isa.h"
 #include "gemm/epilogue.h"
@@ -95,9 +96,9 @@ template <class T>
 struct LanesSource {
   const T* data;
   const std::int64_t* offsets;
-  std::int64_t row_step;                 // between rows of points
-  std::int64_t ahead;                    // what will be read next, fetched into L2
-  std::int64_t run;                      // depths of a sum from zero
+  std::int64_t row_step;  // between rows of points
+  std::int64_t ahead;     // what will be read next, fetched into L2
+  std::int64_t run = std::numeric_limits<std::int64_t>::max();  // depths of a sum from zero
   const std::int64_t* points = nullptr;  // where each is, if they are anywhere
 };
 
