@@ -299,7 +299,7 @@ def test_broken_queries_and_gradients_stay_within_the_keys_they_see(dtype: str) 
     mask = np.ones((30, 70), bool)
     mask[1] = np.arange(70) < 4
     q[0, 1, 5] = np.nan
-    grad[1, 1, 0] = np.inf
+    grad[1, 1, 0] = np.nan  # of an infinity, what differences are depends on their order
     _, _, dk, dv = check_backward(dtype, q, k, v, mask, grad=grad)
     for x in (dk, dv):
         assert np.isfinite(x[:, 4:]).all()

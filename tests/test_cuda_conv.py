@@ -227,8 +227,7 @@ def test_depthwise(channels: int, lie: Any, dtype: str) -> None:
         image = (2, channels, 11, 14)
         args = (dtype, image, channels, kernel, stride, padding, dilation, lie, channels)
         case = Case(*args)
-        case.forward(TILES, residual=True, activation="relu", **terms)
-        case.forward(TILES, residual=True, activation="silu", linear=True, **terms)
+        case.forward(TILES, residual=True, activation="relu", linear=True, **terms)
         case.gradients(TILES, "image")
         case.gradients(TILES, "weight")
 

@@ -4,7 +4,6 @@
 
 #include "cuda/core/launch.cuh"
 #include "cuda/core/parameter.cuh"
-#include "cuda/ops/activation/functions.h"
 #include "cuda/ops/conv/conv.h"
 #include "cuda/ops/conv/depthwise.h"
 
@@ -36,7 +35,7 @@ struct DepthwisePut {
   T *out, *linear;
   const T* residual;
   Parameter<T> scale, bias;
-  Activation activation;
+  bool relu;  // another activation is a pass of its own: around its calls registers would spill
   int terms;  // channels that scale and bias are for
 
   template <int kWidth>
@@ -51,21 +50,10 @@ struct DepthwisePut {
              other[k];
     }
     if (linear) store(linear + at, v);
-    if (activation != Activation::none) activate_all(v);
-    store(out + at, v);
-  }
-
- private:
-  // In turn, each from the first register: the switch is there once, and nothing is indexed.
-  template <int kWidth>
-  __device__ __forceinline__ void activate_all(float (&v)[kWidth]) const {
-#pragma unroll 1
-    for (int turn = 0; turn < kWidth; ++turn) {
-      const float done = activate(activation, v[0]);
+    if (relu)
 #pragma unroll
-      for (int k = 0; k + 1 < kWidth; ++k) v[k] = v[k + 1];
-      v[kWidth - 1] = done;
-    }
+      for (float& one : v) one = one <= 0 ? 0.0f : one;
+    store(out + at, v);
   }
 };
 
@@ -189,7 +177,7 @@ add_depthwise_parts_kernel(const float* parts, T* weight, std::int64_t chunks, s
   weight[place] = from_float<T>(sum);
 }
 
-// Writes the maps, or the image, from the other.
+// Writes the maps, or the image, from the other. The activation is none or relu.
 template <class Launch>
 void depthwise_into(const Depthwise& d, bool of_image, const TensorView& read,
                     const TensorView& weight, const ConvEpilogue& e, const TensorView& written,
@@ -201,7 +189,7 @@ void depthwise_into(const Depthwise& d, bool of_image, const TensorView& read,
                               e.residual.as<T>(),
                               {e.scale, 1.0f},
                               {e.bias, 0.0f},
-                              e.activation,
+                              e.activation == Activation::relu,
                               e.terms(static_cast<int>(d.channels))};
     const std::int64_t pixels = of_image ? d.image_pixels() : d.map_pixels();
     const std::int64_t packs = pixels * d.channels / kWidth;

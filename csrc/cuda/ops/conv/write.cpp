@@ -80,18 +80,30 @@ bool write_depthwise(const Call& call, const ConvIndices& n, bool of_image, cons
   const bool copies_written = of_image ? d.stage.image : d.stage.maps;
   const PixelCopy &there = of_image ? d.stage.maps_copy : d.stage.image_copy,
                   &back = of_image ? d.stage.image_copy : d.stage.maps_copy;
-  const Copied from(call, read, copies_read, there), to(call, written, copies_written, back);
-  const Copied linear(call, epilogue.linear, copies_written && epilogue.linear.defined, back);
+  // Those kernels know relu; another activation is a pass of its own, over rounded sums.
+  const bool fused =
+      epilogue.activation == Activation::none || epilogue.activation == Activation::relu;
+  const Output room =
+      Output::optional(!fused && !epilogue.linear.defined, call, written.dtype, written.shape);
+  const TensorView before = fused                     ? written
+                            : epilogue.linear.defined ? epilogue.linear
+                                                      : TensorView(room.view().data, written.dtype,
+                                                                   written.shape, written.strides);
+  const bool keeps = fused && epilogue.linear.defined;
+  const Copied from(call, read, copies_read, there), to(call, before, copies_written, back);
+  const Copied linear(call, epilogue.linear, copies_written && keeps, back);
   const Copied residual(call, epilogue.residual, copies_written && epilogue.residual.defined, back);
   const CopiedWeight w(call, weight, true, d.weight);
   from.pack();
   residual.pack();
   ConvEpilogue inner = epilogue;
-  inner.linear = linear.view();
+  if (!fused) inner.activation = Activation::none;
+  inner.linear = keeps ? linear.view() : TensorView();
   inner.residual = residual.view();
   run(call, conv_depthwise, d.shape, of_image, from.view(), w.view(), inner, to.view());
-  to.unpack(written);
+  to.unpack(before);
   linear.unpack(epilogue.linear);
+  if (!fused) run(call, conv_activate, epilogue.activation, before, written);
   return true;
 }
 
