@@ -235,21 +235,27 @@ class Engine {
     const bool whole = step.last && step.total == 0 && sink_.plain && cols == width;
     T* tile = slot ? slot : one_tile;
     T* const out = whole ? sink_.plain + row * sink_.stride + col : tile;
-    const T *a = step.a.panel(r, height), *b = step.b.panel(c, width);
-    const T* start = step.first ? nullptr : slot;
-    MicroNext<T> ahead = next;
-    std::int64_t depth = step.depth;
-    for (; depth > chain_; depth -= chain_, start = tile) {
-      micro(height, width)(chain_, a, b, start, tile, width, ahead);
-      a += chain_ * height, b += chain_ * width;
-      ahead.panel += chain_ / 4 * (64 / std::int64_t{sizeof(T)});
-    }
-    micro(height, width)(depth, a, b, start, out, whole ? sink_.stride : width, ahead);
+    const T* const start = step.first ? nullptr : slot;
+    const std::int64_t done =
+        step.depth > chain_ ? add_chains(step, r, c, height, width, start, tile, next) : 0;
+    micro(height, width)(step.depth - done, step.a.panel(r, height) + done * height,
+                         step.b.panel(c, width) + done * width, done > 0 ? tile : start, out,
+                         whole ? sink_.stride : width, next);
     if (step.total != 0 && step.ends) {
       kernels_.add(tile + step.total, tile, height * width);
       tile += step.total;
     }
     if (step.last && !whole) sink_.store(sink_.context, tile, width, row, height, col, cols);
+  }
+
+  // All chains of a tile but the last; returns their depths.
+  std::int64_t add_chains(const Step<T>& step, std::int64_t r, std::int64_t c, int height,
+                          int width, const T* start, T* tile, const MicroNext<T>& next) const {
+    const T *a = step.a.panel(r, height), *b = step.b.panel(c, width);
+    std::int64_t done = 0;
+    for (; step.depth - done > chain_; done += chain_, start = tile)
+      micro(height, width)(chain_, a + done * height, b + done * width, start, tile, width, next);
+    return done;
   }
 
   MicroKernel<T> micro(int rows, int cols) const {

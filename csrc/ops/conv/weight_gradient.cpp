@@ -43,8 +43,12 @@ void by_product(const ConvGeometry& g, const Image<const T>& image, const Image<
   constexpr std::int64_t kLeastDepthOfTiles = 256;
   const std::int64_t m = g.maps, n = g.channels * g.taps(), k = g.batch * g.pixels();
   const auto product = k < kLeastDepthOfTiles ? &gemm::fma_gemm<T> : &gemm::gemm<T>;
-  // PyTorch's threads share out the samples, and add up their sums.
-  const std::int64_t chain = k > 0 ? even_pieces(k, std::clamp<std::int64_t>(k / 3, 40, 96)) : 1;
+  // PyTorch's threads share out the samples, and add up their sums; those of more points are longer
+  // than the engine's chains.
+  constexpr std::int64_t kFewPoints = 384, kLeastChain = 49, kMostChain = 96;
+  const bool few = k > kLeastChain && k < kFewPoints;
+  const std::int64_t chain =
+      few ? even_pieces(k, std::clamp(k / 3, kLeastChain, kMostChain)) : kFewPoints;
   const Workspace<std::int64_t> samples(g.batch);
   for (std::int64_t i = 0; i < g.batch; ++i) samples[i] = i * maps.sample;
   gemm::for_each_product(g.groups, m, n, k, [&](std::int64_t group) {
