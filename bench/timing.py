@@ -48,8 +48,8 @@ def in_turn(
     for _ in range(rounds):
         for name, call in calls.items():
             settle()
-            # Its data back into the caches, its own threads awake. Where one call moves 25 MB it takes
-            # three; after a single one whoever came first seemed up to 30 % slower than behind itself.
+            # Its data back into the caches, its own threads awake. Where one call moves 25 MB it
+            # takes three; after a single one whoever came first seemed up to 30 % slower.
             for _ in range(max(warm, min(3, counts[name]) + counts[name] // 4)):
                 call()
             start = time.perf_counter()

@@ -1,8 +1,8 @@
 """How far float32 results lie from float64's, beside PyTorch's own, over kinds of numbers.
 
-``python tests/precision.py`` draws every record of tests/cases, and some larger calls, from every
-kind of numbers, and prints where pyfast's error is the larger one. test_precision.py keeps a thin
-slice of it.
+``python tests/precision.py`` (in a checkout with PYTHONPATH=.) draws every record of tests/cases,
+and some larger calls, from every kind of numbers, and prints where pyfast's error is the larger
+one. test_precision.py keeps a thin slice of it.
 """
 
 from __future__ import annotations

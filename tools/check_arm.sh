@@ -8,7 +8,7 @@ flags="-std=c++20 -O1 -fPIC -ffp-contract=off -fno-math-errno -Wall -Wextra -Wco
 count=0
 while read -r file; do
   case $file in
-    */bind.cpp | */core/arguments.cpp | */python.cpp | */module.cpp | */amx_kernel*.cpp) continue ;;
+    */bind*.cpp | */core/arguments.cpp | */python.cpp | */module.cpp | */amx_kernel*.cpp) continue ;;
     */kernel*.cpp)
       for isa in scalar neon; do
         $compiler $flags -DPYFAST_ISA=$isa -DPYFAST_ISA_"${isa^^}" -c "$file" -o /dev/null
