@@ -262,6 +262,7 @@ with multiprocessing.get_context("fork").Pool(3) as pool:
 # Ctrl-C
 
 INTERRUPT = """
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where pytest runs behind an &
 one = np.float32(1)  # seen as large arrays: no memory, but half a minute of work
 image, weight = np.broadcast_to(one, (1, 512, 256, 256)), np.broadcast_to(one, (512, 512, 15, 15))
 def press():
