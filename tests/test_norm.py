@@ -325,3 +325,12 @@ def test_short_rows_together_are_rows_alone(n: int) -> None:
     spread = pf.ops.layer_norm(x, (n,))
     if n > 1:
         assert abs(float(np.std(spread[3].astype(np.float64))) - 1) < 1e-5
+
+
+@pytest.mark.parametrize("n", [17, 300, 1000])
+def test_a_row_of_one_large_value_has_finite_gradients(n: int) -> None:
+    """Lanes beyond the row hold no numbers whose distance from the mean overflows."""
+    x = pf.Tensor(np.full((3, n), 1e37, np.float32), requires_grad=True)
+    pf.ops.layer_norm(x, n).backward(normal(3, n).astype(np.float32))
+    assert x.grad is not None
+    assert np.isfinite(np.asarray(x.grad)).all()

@@ -271,9 +271,9 @@ class Engine {
 };
 
 // A few rows times a B that is packed already, which is bound by reading B: panel after panel, each
-// from its first depth to its last, in the order of memory. A panel of A alone asks for what lies a
-// little ahead; several share out the block that comes next. Adds up the same blocks as the engine,
-// and so gives its bits.
+// from its first depth to its last, in the order of memory; panels of A share out asking for the
+// block that comes next. Adds up the same blocks as the engine, and so gives its bits. The fewest
+// rows of all, if deep, are low_rows.h's.
 template <class T>
 class FewRows {
  public:
@@ -293,19 +293,15 @@ class FewRows {
   }
 
   void run() const {
-    // A weight of this size is likely to be in L2 still: then arithmetic counts, not reading.
-    constexpr std::int64_t kCached = 512 << 10;
-    const bool cached = problem_.n * problem_.k * std::int64_t{sizeof(T)} <= kCached;
-    const std::int64_t work = problem_.m * problem_.k * plan_.cols / (cached ? 16 : 4);
-    parallel_for((problem_.n + plan_.cols - 1) / plan_.cols, grain_for(work),
+    parallel_for((problem_.n + plan_.cols - 1) / plan_.cols,
+                 panel_grain(problem_.m, problem_.n, problem_.k, tile_of<T>()),
                  [&](std::int64_t begin, std::int64_t end) {
                    for (std::int64_t p = begin; p < end; ++p) run_panel(p * plan_.cols);
                  });
   }
 
  private:
-  static constexpr std::int64_t kMostPanels = 4;                 // of A
-  static constexpr std::int64_t kAhead = (1 << 14) / sizeof(T);  // sooner, it comes too late
+  static constexpr std::int64_t kMostPanels = 4;  // of A
 
   void run_panel(std::int64_t col) const {
     alignas(64) T total[kMostPanels * kMaxTile], group[kMostPanels * kMaxTile];
@@ -320,7 +316,7 @@ class FewRows {
         const int height = height_at(r);
         T* const slot = sums + r * width;
         const std::int64_t block = depth * width, share = block * (r / a_.tile) / panels_;
-        const MicroNext<T> next{right + (panels_ > 1 ? block + share : kAhead), slot, lines_};
+        const MicroNext<T> next{right + block + share, slot, lines_};
         kernels_.micro[(height - 1) * kernels_.vectors + width / kernels_.width - 1](
             depth, left_.data() + r * problem_.k + k * height, right, first ? nullptr : slot, slot,
             width, next);

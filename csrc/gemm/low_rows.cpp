@@ -30,11 +30,8 @@ class LowRows {
   }
 
   void run() const {
-    // A weight of this size is likely to be in L2 still: then arithmetic counts, not reading.
-    constexpr std::int64_t kCached = 512 << 10;
-    const bool cached = problem_.n * problem_.k * std::int64_t{sizeof(T)} <= kCached;
-    const std::int64_t work = problem_.m * problem_.k * cols_ / (cached ? 16 : 4);
-    parallel_for((problem_.n + cols_ - 1) / cols_, grain_for(work),
+    parallel_for((problem_.n + cols_ - 1) / cols_,
+                 panel_grain(problem_.m, problem_.n, problem_.k, tile_of<T>()),
                  [&](std::int64_t begin, std::int64_t end) {
                    for (std::int64_t p = begin; p < end; ++p) run_panel(p * cols_);
                  });

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "core/parallel.h"
+
 namespace pyfast::gemm {
 
 namespace {
@@ -121,6 +123,13 @@ int panel_cols(std::int64_t n, const Tile& tile) {
 
 std::int64_t group_depth(std::int64_t k, std::int64_t kc) {
   return kc * even(ceil_div(at_least_one(k), kc), at_least_one(kGroupDepth / kc));
+}
+
+std::int64_t panel_grain(std::int64_t m, std::int64_t n, std::int64_t k, const Tile& tile) {
+  // A weight of this size is likely to be in L2 still: then arithmetic counts, not reading.
+  constexpr std::int64_t kCached = 512 << 10;
+  const bool cached = n * k * tile.item_size <= kCached;
+  return grain_for(m * k * panel_cols(n, tile) / (cached ? 16 : 4));
 }
 
 Plan make_plan(std::int64_t m, std::int64_t n, std::int64_t k, const Tile& tile) {

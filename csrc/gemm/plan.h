@@ -49,6 +49,9 @@ std::int64_t group_depth(std::int64_t k, std::int64_t kc);
 
 Plan make_plan(std::int64_t m, std::int64_t n, std::int64_t k, const Tile& tile);
 
+// Panels of a packed B that a chunk takes where few rows are multiplied with it.
+std::int64_t panel_grain(std::int64_t m, std::int64_t n, std::int64_t k, const Tile& tile);
+
 // Multiply-adds' worth of work in a product, storing it included.
 double product_cost(std::int64_t m, std::int64_t n, std::int64_t k);
 

@@ -30,6 +30,20 @@ class WideSum {
   vec<double> low_, high_;
 };
 
+// step(i, at) for every four vectors of n values, the last ones padded: at(p, j) is the vector at
+// p + j, with at(p, j, fill) in lanes beyond n.
+template <class T, class Step>
+PYFAST_INLINE void by_fours(std::int64_t n, Step step) {
+  constexpr int four = 4 * vec<T>::size;
+  std::int64_t i = 0;
+  for (; i + four <= n; i += four)
+    step(i,
+         [](const T* p, std::int64_t j, T = T{0}) PYFAST_INLINED { return vec<T>::load(p + j); });
+  if (i < n)
+    step(i, [n](const T* p, std::int64_t j, T fill = T{0})
+                PYFAST_INLINED { return load_within(p, j, n, fill); });
+}
+
 // The lanes added up.
 PYFAST_INLINE double lane_sum(vec<float> v) { return reduce_add(widen_low(v) + widen_high(v)); }
 PYFAST_INLINE double lane_sum(vec<double> v) { return reduce_add(v); }

@@ -48,23 +48,17 @@ void sums(const T* g, const T* x, std::int64_t n, const T* w, RowStatistics<T> s
   const Spread<T> xhat(s);
   const vec<T> one(T{1});
   WideSum<T> sum, weighted;
-  // four vectors from i on; of all but the last ones each is whole
-  const auto step = [&](std::int64_t i, auto at) PYFAST_INLINED {
+  by_fours<T>(n, [&](std::int64_t i, auto at) PYFAST_INLINED {
     vec<T> gw[4], from[4];
 #pragma GCC unroll 4
     for (int k = 0; k < 4; ++k) {
       fetch(dx + i + k * size);
       gw[k] = at(g, i + k * size) * (w ? at(w, i + k * size) : one);
-      from[k] = xhat(at(x, i + k * size));
+      from[k] = xhat(at(x, i + k * size, s.origin));  // 0 times an infinity would be NaN
     }
     sum.add(gw[0], gw[1], gw[2], gw[3]);
     weighted.add(fma(gw[0], from[0], gw[1] * from[1]) + fma(gw[2], from[2], gw[3] * from[3]));
-  };
-  std::int64_t i = 0;
-  for (; i + 4 * size <= n; i += 4 * size)
-    step(i, [](const T* p, std::int64_t j) PYFAST_INLINED { return vec<T>::load(p + j); });
-  if (i < n)
-    step(i, [n](const T* p, std::int64_t j) PYFAST_INLINED { return load_within(p, j, n); });
+  });
   totals[0] = sum.total();
   totals[1] = weighted.total();
 }

@@ -169,18 +169,13 @@ template <bool log, class T>
 T backward_sum(const T* g, const T* y, std::int64_t n) {
   constexpr int w = vec<T>::size;
   WideSum<T> sum;
-  const auto step = [&](std::int64_t i, auto at) PYFAST_INLINED {
+  by_fours<T>(n, [&](std::int64_t i, auto at) PYFAST_INLINED {
     const vec<T> a = at(g, i), b = at(g, i + w), c = at(g, i + 2 * w), d = at(g, i + 3 * w);
     if constexpr (log)
       sum.add(a, b, c, d);
     else
       sum.add(fma(a, at(y, i), b * at(y, i + w)) + fma(c, at(y, i + 2 * w), d * at(y, i + 3 * w)));
-  };
-  std::int64_t i = 0;
-  for (; i + 4 * w <= n; i += 4 * w)
-    step(i, [](const T* p, std::int64_t j) PYFAST_INLINED { return vec<T>::load(p + j); });
-  if (i < n)
-    step(i, [n](const T* p, std::int64_t j) PYFAST_INLINED { return load_within(p, j, n); });
+  });
   return static_cast<T>(sum.total());
 }
 
