@@ -116,8 +116,8 @@ def test_errors() -> None:
     for bad, heads, groups, message in (
         (x[0], 2, 2, "heads_attention: projection must have 3 dimensions"),
         (x, 2, 3, "projection must have a width that 8 heads divide"),
-        (x, 0, 2, "heads and groups must be positive, got 0 and 2"),
-        (x, 2, 1 << 62, "heads and groups must be positive"),
+        (x, 0, 2, "heads and groups must be between 1 and 1048576, got 0 and 2"),
+        (x, 2, 1 << 62, f"between 1 and 1048576, got 2 and {1 << 62}"),
         (x, 3, 2, "projection must have a width that 7 heads divide"),
     ):
         with pytest.raises(ValueError, match=message):
