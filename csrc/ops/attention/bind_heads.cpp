@@ -52,9 +52,10 @@ struct Call : AttentionSettings {
         groups(key_heads),
         batch_first(is_batch_first) {
     require_rank({op, "projection"}, projection, 3);
-    if (heads < 1 || groups < 1 || heads > 1 << 20 || groups > 1 << 20)
-      throw ValueError(
-          concat(op, ": heads and groups must be positive, got ", heads, " and ", groups));
+    constexpr std::int64_t kMost = 1 << 20;
+    if (heads < 1 || groups < 1 || heads > kMost || groups > kMost)
+      throw ValueError(concat(op, ": heads and groups must be between 1 and ", kMost, ", got ",
+                              heads, " and ", groups));
     const std::int64_t all = heads + 2 * groups;
     if (projection->shape[2] % all != 0)
       throw ValueError(concat(op, ": projection must have a width that ", all,

@@ -6,6 +6,7 @@
 //
 // (Dao et al., 2022, algorithm 4). P and dS are tiles [query][key]: for dkey and dvalue, products
 // read them turned.
+#include "ops/attention/kernel_slopes.h"
 #include "ops/attention/kernel_tiles_backward.h"
 
 namespace pyfast::PYFAST_ISA {
@@ -46,7 +47,7 @@ class Backward {
   }
 
  private:
-  static constexpr Index w = vec<T>::size, kMostBlocks = 4;
+  static constexpr Index w = vec<T>::size;
   using Tile = Left<T>;
   using TurnedTile = Left<T, true>;
 
@@ -80,6 +81,7 @@ class Backward {
     const bool all = range.key_begin == 0 && range.key_end == head_.keys;
     if (all && ceil_div(head_.keys, kAttentionKeys) == whole_blocks(head_))
       return by_whole_rows(range);
+    RowSlopes<T> slopes(head_, upstream_);
     for (Index j = range.key_begin; j < range.key_end; j += kAttentionKeys) {
       const Index columns = least(kAttentionKeys, range.key_end - j);
       bool packed = false;
@@ -93,8 +95,9 @@ class Backward {
         pack_panel(b);
         find_scores(b, plain);
         for (Index r = 0; r < b.rows; ++r)
-          if (const Stretch row = stretch(b, r, plain); row.keys.begin < row.keys.end)
-            plain ? row_slopes<false>(b, r, row) : row_slopes<true>(b, r, row);
+          if (const Stretch<T> row = stretch(b, r, plain); row.keys.begin < row.keys.end)
+            plain ? slopes.template of_block<false>(b, r, row)
+                  : slopes.template of_block<true>(b, r, row);
         add_gradients(b, plain);
       }
       if (packed) close_block(j, columns);
@@ -104,6 +107,7 @@ class Backward {
   // The same where a panel meets all keys together.
   void by_whole_rows(const AttentionRange& range) {
     const Index blocks = whole_blocks(head_);
+    RowSlopes<T> slopes(head_, upstream_);
     const auto block = [&](Index n, Index i) {
       const Index j = n * kAttentionKeys;
       return Block{i, least(kAttentionPanel, range.query_end - i), j,
@@ -132,7 +136,7 @@ class Backward {
       };
       each([&](const Block& b, bool plain) { find_scores(b, plain); });
       for (Index r = 0; r < block(0, i).rows; ++r) {
-        Stretch row[kMostBlocks];
+        Stretch<T> row[kMostBlocks];
         Index count = 0;
         bool masked = false;
         each([&](const Block& b, bool plain) {
@@ -140,8 +144,8 @@ class Backward {
           count += row[count].keys.begin < row[count].keys.end;
           masked |= !plain;
         });
-        masked ? whole_row_slopes<true>(i + r, row, count)
-               : whole_row_slopes<false>(i + r, row, count);
+        masked ? slopes.template of_row<true>(i + r, row, count)
+               : slopes.template of_row<false>(i + r, row, count);
       }
       each([&](const Block& b, bool plain) { add_gradients(b, plain); });
     }
@@ -223,16 +227,7 @@ class Backward {
     if (to_.mask) add_mask(b);
   }
 
-  // A row's scores, which become P, and dP, which becomes dS, and the keys of a block they belong
-  // to; scores are `unit` each in units of log 2.
-  struct Stretch {
-    T *weights, *slopes;
-    Keys keys;
-    T unit;
-    Index j, columns;
-    bool plain;
-  };
-  Stretch stretch(const Block& b, Index r, bool plain) const {
+  Stretch<T> stretch(const Block& b, Index r, bool plain) const {
     const Index of_span = plain ? 0 : (b.i + r) % kAttentionRows, first = most(0, r - of_span);
     const Block rows = b.part(first, span_rows(b, first));
     return {weights_ + r * kAttentionKeys,
@@ -242,99 +237,6 @@ class Backward {
             b.j,
             b.columns,
             plain};
-  }
-
-  // What came out where a mask forbids becomes 0.
-  template <bool masked>
-  PYFAST_INLINE static vec<T> guard(vec<T> exponent, vec<T> x) {
-    return masked ? select(exponent == vec<T>(-kInfinity<T>), vec<T>(), x) : x;
-  }
-
-  // P and dS of a row and a block.
-  template <bool masked>
-  PYFAST_INLINE void row_slopes(const Block& b, Index r, Stretch row) {
-    if (has_whole_row(b, r)) return whole_row_slopes<masked>(b.i + r, &row, 1);
-    const T top = upstream_.row_max[b.i + r], sum = upstream_.row_sum[b.i + r];
-    const vec<T> shift(top == -kInfinity<T> ? T{0} : top), grad_dot(upstream_.grad_dot[b.i + r]);
-    const vec<T> share(sum == T{0} ? T{0} : T{1} / sum);  // the query saw nothing: weights of 0
-    T keep[kAttentionKeys];
-    if (head_.dropout) fill_keep(head_, b.i + r, b.j, b.columns, keep);
-    const vec<T> unit(exponent_unit(row.weights, row.keys, row.unit, top));
-    for (Index k = row.keys.begin / w * w; k < row.keys.end; k += w) {
-      const vec<T> s = fma(vec<T>::load(row.weights + k), unit, -shift);
-      const vec<T> weight = exp2(s) * share;
-      vec<T> kept = weight, slope = vec<T>::load(row.slopes + k);
-      if (head_.dropout) {
-        const vec<T> factor = vec<T>::load(keep + k);
-        kept *= factor;
-        slope *= factor;
-      }
-      guard<masked>(s, kept).store(row.weights + k);
-      guard<masked>(s, weight * (slope - grad_dot)).store(row.slopes + k);
-    }
-  }
-
-  // Whether the block has all keys that the band leaves query r.
-  bool has_whole_row(const Block& b, Index r) const {
-    const Index first = most(0, b.i + r - head_.before), last = b.i + r + head_.after;
-    return first >= b.j && least(head_.keys - 1, last) < b.j + b.columns;
-  }
-
-  // The same of all keys of a row: P adds up to 1 and dS to 0 but for rounding them once. By the
-  // sum of forward's weights and D of the rounded output, rows of a few keys, whose P is near 1 and
-  // whose dP is near D, had 1.3 to 5 times PyTorch's error.
-  template <bool masked>
-  void whole_row_slopes(Index i, Stretch* row, Index count) {
-    alignas(64) T distances[kMostBlocks * kAttentionKeys];
-    T keep[kAttentionKeys];
-    // body(stretch, key, where it is in `distances`)
-    const auto each = [&](auto body) PYFAST_INLINED {
-      for (Index n = 0; n < count; ++n)
-        for (Index k = row[n].keys.begin / w * w; k < row[n].keys.end; k += w)
-          body(row[n], k, distances + n * kAttentionKeys + k);
-    };
-    const auto mend = [](const Stretch& s, vec<T> exponent, vec<T> x) PYFAST_INLINED {
-      return masked && !s.plain ? guard<masked>(exponent, x) : x;
-    };
-    vec<T> tops(-kInfinity<T>), sums, dots;
-    each([&](const Stretch& s, Index k, T*)
-             PYFAST_INLINED { tops = max(vec<T>::load(s.weights + k) * vec<T>(s.unit), tops); });
-    const T top = backend::reduce_max(tops.v);
-    const vec<T> shift(magnitude(top) < kInfinity<T> ? top : T{0});
-    for (Index n = 0; n < count; ++n) {
-      row[n].unit = exponent_unit(row[n].weights, row[n].keys, row[n].unit, top);
-      if (head_.dropout) drop(i, row[n], keep, row[n].slopes);
-    }
-    each([&](const Stretch& s, Index k, T* distance) PYFAST_INLINED {
-      const vec<T> d = fma(vec<T>::load(s.weights + k), vec<T>(s.unit), -shift);
-      const vec<T> weight = mend(s, d, exp2(d));
-      d.store(distance);
-      weight.store(s.weights + k);
-      sums += weight;
-    });
-    const T sum = reduce_add(sums);
-    const vec<T> total(sum), share(sum == T{0} ? T{0} : T{1} / sum);
-    each([&](const Stretch& s, Index k, T* distance) PYFAST_INLINED {
-      const vec<T> d = vec<T>::load(distance), weight = vec<T>::load(s.weights + k);
-      const vec<T> near = weight * share;  // exact: weight / total
-      const vec<T> exact = mend(s, d, fma(fma(-near, total, weight), share, near));
-      exact.store(s.weights + k);
-      dots += mend(s, d, exact * vec<T>::load(s.slopes + k));
-    });
-    const vec<T> dot(reduce_add(dots));
-    each([&](const Stretch& s, Index k, T* distance) PYFAST_INLINED {
-      const vec<T> weight = vec<T>::load(s.weights + k), slope = vec<T>::load(s.slopes + k) - dot;
-      mend(s, vec<T>::load(distance), weight * slope).store(s.slopes + k);
-    });
-    if (!head_.dropout) return;
-    for (Index n = 0; n < count; ++n) drop(i, row[n], keep, row[n].weights);
-  }
-
-  // x, of query i and some keys, times what dropout leaves of their weights.
-  void drop(Index i, const Stretch& row, T* keep, T* x) {
-    fill_keep(head_, i, row.j, row.columns, keep);
-    for (Index k = row.keys.begin / w * w; k < row.keys.end; k += w)
-      (vec<T>::load(x + k) * vec<T>::load(keep + k)).store(x + k);
   }
 
   // target[key] += sum over queries of tile[query][key] rows[query].

@@ -11,6 +11,7 @@
 namespace pyfast {
 
 inline std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
+inline std::int64_t round_up(std::int64_t n, std::int64_t unit) { return ceil_div(n, unit) * unit; }
 
 // The size of equal pieces, none above `limit`, that cover `total`.
 inline std::int64_t even_pieces(std::int64_t total, std::int64_t limit) {

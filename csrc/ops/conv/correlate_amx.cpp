@@ -33,8 +33,6 @@ constexpr std::int64_t kLeastRow = 20;   // of grid points, under a stride
 constexpr int kMostParts = 3;            // at the highest precision
 constexpr std::int64_t kLeastUses = 40;  // of a weight, as digits
 
-std::int64_t round_up(std::int64_t n, std::int64_t unit) { return ceil_div(n, unit) * unit; }
-
 class AmxBand {
  public:
   explicit AmxBand(const Correlation<float>& c)

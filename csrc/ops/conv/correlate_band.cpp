@@ -93,9 +93,6 @@ class Band {
   }
 
   std::int64_t depth() const { return c_.in * c_.taps(); }
-  static std::int64_t round_up(std::int64_t n, std::int64_t unit) {
-    return ceil_div(n, unit) * unit;
-  }
   std::int64_t even_rows(std::int64_t limit, std::int64_t total) const {
     return rows_ * even_pieces(ceil_div(total, rows_), limit / rows_);
   }

@@ -43,7 +43,6 @@ constexpr std::int64_t kRow = 8;         // tiles that are computed in a row
 // float32 multiply-adds.
 constexpr float kMostSpread = 512.0f * 512.0f;
 
-std::int64_t round_up(std::int64_t n, std::int64_t unit) { return ceil_div(n, unit) * unit; }
 constexpr float kUnfit = std::numeric_limits<float>::infinity();
 
 // Every filter's own scale. A filter of one number is exact where it multiplies; it would be here

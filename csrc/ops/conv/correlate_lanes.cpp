@@ -25,8 +25,6 @@ constexpr std::int64_t kWeightBytes = 8 << 20;  // packed at a time
 // for filling its band.
 constexpr std::int64_t kItems = 8, kLeastOut = 128;
 
-std::int64_t round_up(std::int64_t n, std::int64_t unit) { return ceil_div(n, unit) * unit; }
-
 template <class T>
 class Lanes {
  public:

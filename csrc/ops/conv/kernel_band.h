@@ -29,7 +29,8 @@ PYFAST_INLINE void fill_plane(const BandFill<T>& p, T* band, const T* from, std:
                               const Inside& inside) {
   constexpr std::int64_t line = 64 / static_cast<std::int64_t>(sizeof(T));
   const std::int64_t step = p.x.stride * p.column;
-  const bool whole = step == 1 && p.pitch == p.row && inside.end - inside.begin == p.x.count;
+  const bool whole = step == 1 && p.pitch == p.row && p.pitch == p.x.count &&
+                     inside.end - inside.begin == p.x.count;
   const bool gapless = whole && p.y.stride == 1 && y >= 0 && y + p.y.count <= p.y.size;
   for (std::int64_t c = 0; c < p.channels; ++c, band += p.channel_pitch, from += p.channel)
     for (std::int64_t s = 0; s < p.samples; ++s) {

@@ -12,6 +12,7 @@
 #include "core/parallel.h"
 #include "gemm/amx.h"
 #include "gemm/kernel.h"
+#include "ops/conv/weight_cut.h"
 #include "ops/conv/weight_gradient.h"
 #include "ops/conv/weight_rows.h"
 
@@ -26,12 +27,8 @@ constexpr std::int64_t kPoints = 400, kDigitPoints = 512;
 // What digits are held against (amx_digit_products): PyTorch's sums run over all the points of a
 // thread, save those of 1 x 1 kernels.
 constexpr std::int64_t kLongestSum = 1024, kLongestOfOneTap = 192;
-constexpr std::int64_t kItemBytes = 1536 << 10;  // operands and sums, in L2
-constexpr std::int64_t kMostPanels = 24;         // of an item's channels, or maps
-constexpr std::int64_t kItems = 8;               // that keep several threads busy
-constexpr double kMostProducts = 1e9;            // of an item, before signals are looked for
-
-std::int64_t round_up(std::int64_t n, std::int64_t unit) { return ceil_div(n, unit) * unit; }
+constexpr std::int64_t kMostPanels = 24;  // of an item's channels, or maps
+constexpr double kMostProducts = 1e9;     // of an item, before signals are looked for
 
 class AmxWeights {
  public:
@@ -47,24 +44,23 @@ class AmxWeights {
         pitch_(pitch_of(kAmxDepth)),
         digit_pitch_(pitch_of(kAmxDigitDepth)),
         summed_(std::min(ceil_div(g.batch * g.pixels(), 2),
-                         g.taps() > 1 ? kLongestSum : kLongestOfOneTap)) {
-    cut();
-  }
+                         g.taps() > 1 ? kLongestSum : kLongestOfOneTap)),
+        cut_(cut()) {}
 
   // False where the magnitudes do not suit the tiles; what is written then is of no use.
   bool run(float* result) const {
-    const std::int64_t items = g_.groups * c_blocks_ * o_blocks_ * splits_;
-    const bool alone = splits_ * rounds_ == 1;  // an item's sums are the result
+    const std::int64_t items = cut_.items();
+    const bool alone = cut_.splits() * cut_.rounds() == 1;  // an item's sums are the result
     const Workspace<float> sums(alone ? 0 : items * block_sums());
     std::atomic<bool> fits{true};
-    for (std::int64_t round = 0; round < rounds_ && fits; ++round)
+    for (std::int64_t round = 0; round < cut_.rounds() && fits; ++round)
       parallel_for(items, 1, [&](std::int64_t begin, std::int64_t end) {
         const gemm::AmxTiles tiles;
         const Workspace<float> own(alone ? block_sums() : 0);
         for (std::int64_t i = begin; i < end; ++i) {
           float* const to = alone ? own.data() : sums.data() + i * block_sums();
-          if (!add(item(i), round, to)) fits = false;
-          if (alone) write_block(item(i), to, result);
+          if (!add(cut_.item(i), round, to)) fits = false;
+          if (alone) write_block(cut_.item(i), to, result);
         }
       });
     if (fits && !alone) write_all(items, sums.data(), result);
@@ -74,44 +70,27 @@ class AmxWeights {
  private:
   static constexpr int kMostParts = 3;  // at the highest precision
 
-  struct Item {
-    std::int64_t group, c, o, split;  // first channel and map, of the group
-  };
-  Item item(std::int64_t i) const {
-    const std::int64_t split = i % splits_, o = i / splits_ % o_blocks_;
-    const std::int64_t c = i / splits_ / o_blocks_ % c_blocks_;
-    return {i / splits_ / o_blocks_ / c_blocks_, c * block_c_, o * block_o_, split};
-  }
-  std::int64_t block_sums() const { return block_c_ * block_o_ * g_.taps(); }
+  using Item = WeightCut::Item;
+  std::int64_t block_sums() const { return cut_.block_sums(); }
 
   // Between the rows of the image's parts: an odd number of cache lines of so many elements.
   std::int64_t pitch_of(std::int64_t line) const {
     return (ceil_div(plan_.channel_pitch() + line, line) | 1) * line;
   }
 
-  // Channels and maps of an item: operands and sums within L2, and as little as possible split more
-  // than once.
-  void cut() {
+  // As little as possible is split more than once.
+  WeightCut cut() const {
     const std::int64_t c = ceil_div(g_.channels, kTile), o = ceil_div(g_.maps, kTile);
     const std::int64_t bytes_c = digits_ ? kAmxDigits * digit_pitch_ : 2 * parts_ * pitch_;
     const std::int64_t bytes_o = digits_ ? kAmxDigits * depth_ : 2 * parts_ * depth_;
-    std::int64_t best = -1;
-    for (std::int64_t most_c = 1; most_c <= std::min(c, kMostPanels); ++most_c)
-      for (std::int64_t most_o = 1; most_o <= std::min(o, kMostPanels); ++most_o) {
-        const std::int64_t cs = even_pieces(c, most_c), os = even_pieces(o, most_o);
-        const std::int64_t bytes =
-            kTile * (cs * bytes_c + os * bytes_o) + 4 * kTile * kTile * cs * os * g_.taps();
-        const std::int64_t cost = ceil_div(o, os) * c * pitch_ + ceil_div(c, cs) * o * depth_;
-        if (best >= 0 && (bytes > kItemBytes || cost >= best)) continue;
-        best = cost;
-        block_c_ = cs * kTile, block_o_ = os * kTile;
-      }
-    c_blocks_ = ceil_div(g_.channels, block_c_), o_blocks_ = ceil_div(g_.maps, block_o_);
-    splits_ = std::min(ceil_div(kItems, g_.groups * c_blocks_ * o_blocks_), plan_.blocks());
-    const double products =
-        static_cast<double>(block_sums() * plan_.blocks() * depth_) / static_cast<double>(splits_);
-    const std::int64_t share = ceil_div(plan_.blocks(), splits_);
-    rounds_ = std::min(static_cast<std::int64_t>(products / kMostProducts) + 1, share);
+    WeightCut cut(g_, c, o, kMostPanels, [&](std::int64_t cs, std::int64_t os) {
+      return WeightCut::Block{
+          cs * kTile, os * kTile,
+          kTile * (cs * bytes_c + os * bytes_o) + 4 * kTile * kTile * cs * os * g_.taps(),
+          ceil_div(o, os) * c * pitch_ + ceil_div(c, cs) * o * depth_};
+    });
+    cut.share(plan_.blocks(), depth_, kMostProducts);
+    return cut;
   }
 
   // ---- one item's share of a round
@@ -127,8 +106,8 @@ class AmxWeights {
     std::int8_t* right_digits() const { return reinterpret_cast<std::int8_t*>(right.data()); }
   };
   Operands operands(const Item& item) const {
-    const std::int64_t channels = std::min(block_c_, g_.channels - item.c);
-    const std::int64_t maps = std::min(block_o_, g_.maps - item.o);
+    const std::int64_t channels = cut_.channels(item);
+    const std::int64_t maps = cut_.maps(item);
     return {item.group * g_.channels + item.c,
             item.group * g_.maps + item.o,
             channels,
@@ -144,11 +123,7 @@ class AmxWeights {
   }
 
   bool add(const Item& item, std::int64_t round, float* sums) const {
-    const std::int64_t share = ceil_div(plan_.blocks(), splits_), step = ceil_div(share, rounds_);
-    const std::int64_t first = item.split * share;
-    const std::int64_t last = std::min(first + share, plan_.blocks());
-    const std::int64_t begin = std::min(first + round * step, last);
-    const std::int64_t end = std::min(begin + step, last);
+    const auto [begin, end] = cut_.stretches(item, round);
     const Operands x = operands(item);
     if (round == 0 && begin == end) std::fill_n(sums, block_sums(), 0.0f);
     for (std::int64_t i = begin; i < end; ++i) {
@@ -271,7 +246,8 @@ class AmxWeights {
   // 32 channels by 32 maps of a tap,
   template <class Float>
   Float* slot(Float* sums, std::int64_t c, std::int64_t t, std::int64_t o) const {
-    return sums + ((c / kTile * (block_o_ / kTile) + o / kTile) * g_.taps() + t) * kTile * kTile;
+    return sums +
+           ((c / kTile * (cut_.block_o() / kTile) + o / kTile) * g_.taps() + t) * kTile * kTile;
   }
   // of which this is the place of 16 by 16.
   float* tile(float* sums, std::int64_t c, std::int64_t t, std::int64_t o,
@@ -283,29 +259,29 @@ class AmxWeights {
   // ---- the result: 32 maps of an item, the sums of its splits added in order
 
   void write_all(std::int64_t items, float* sums, float* result) const {
-    const std::int64_t panels = block_o_ / kTile;
-    parallel_for(items / splits_ * panels, grain_for(kTile * block_c_ * g_.taps()),
+    const std::int64_t panels = cut_.block_o() / kTile;
+    parallel_for(items / cut_.splits() * panels, grain_for(kTile * cut_.block_c() * g_.taps()),
                  [&](std::int64_t begin, std::int64_t end) {
                    for (std::int64_t i = begin; i < end; ++i)
-                     write(item(i / panels * splits_), i % panels * kTile,
-                           sums + i / panels * splits_ * block_sums(), result);
+                     write(cut_.item(i / panels * cut_.splits()), i % panels * kTile,
+                           sums + i / panels * cut_.splits() * block_sums(), result);
                  });
   }
   void write_block(const Item& item, float* sums, float* result) const {
-    for (std::int64_t o = 0; o < block_o_; o += kTile) write(item, o, sums, result);
+    for (std::int64_t o = 0; o < cut_.block_o(); o += kTile) write(item, o, sums, result);
   }
 
   void write(const Item& item, std::int64_t o, float* sums, float* result) const {
     const auto& gemm = gemm_kernels<float>();
-    const std::int64_t maps = std::min(block_o_, g_.maps - item.o);
-    const std::int64_t channels = std::min(block_c_, g_.channels - item.c);
+    const std::int64_t maps = cut_.maps(item);
+    const std::int64_t channels = cut_.channels(item);
     const std::int64_t width = map_width(maps - o);
     const Workspace<float> total(g_.taps() * kTile * kTile);
     for (std::int64_t c = 0; c < channels && o < maps; c += kTile) {
       const std::int64_t rows = std::min(kTile, channels - c);  // turned: total[tap][map][channel]
       for (std::int64_t t = 0; t < g_.taps(); ++t) {
         float* const whole = slot(sums, c, t, o);
-        for (std::int64_t s = 1; s < splits_; ++s)
+        for (std::int64_t s = 1; s < cut_.splits(); ++s)
           gemm.add(whole, slot(sums + s * block_sums(), c, t, o), rows * width);
         gemm.pack(total.data() + t * kTile * kTile, whole, width, 1, static_cast<int>(rows), kTile,
                   width);
@@ -332,8 +308,7 @@ class AmxWeights {
   std::int64_t depth_;                // of a stretch at most, whole steps
   std::int64_t pitch_, digit_pitch_;  // between the rows of the image's parts, or digits
   std::int64_t summed_;
-  std::int64_t block_c_ = 0, block_o_ = 0, c_blocks_ = 0, o_blocks_ = 0;
-  std::int64_t splits_ = 0, rounds_ = 0;  // of the stretches: side by side, one after the other
+  WeightCut cut_;
 };
 
 }  // namespace

@@ -7,18 +7,17 @@
 #include "core/parallel.h"
 #include "gemm/kernel.h"
 #include "ops/conv/lanes_plan.h"
+#include "ops/conv/weight_cut.h"
 #include "ops/conv/weight_gradient.h"
 
 namespace pyfast {
 
 namespace {
 
-constexpr std::int64_t kPoints = 448;            // of a stretch
-constexpr std::int64_t kDepth = 128;             // of it summed at a time: a panel of maps in L1,
-constexpr std::int64_t kChain = 32;              // as sums of chains of products
-constexpr std::int64_t kItemBytes = 1536 << 10;  // operands and sums, in L2
-constexpr std::int64_t kItems = 8;               // that keep several threads busy
-constexpr double kMostProducts = 5e8;            // of an item, before signals are looked for
+constexpr std::int64_t kPoints = 448;  // of a stretch
+constexpr std::int64_t kDepth = 128;   // of it summed at a time: a panel of maps in L1,
+constexpr std::int64_t kChain = 32;    // as sums of chains of products
+constexpr double kMostProducts = 5e8;  // of an item, before signals are looked for
 
 template <class T>
 class LanesWeights {
@@ -31,66 +30,44 @@ class LanesWeights {
         gemm_(gemm_kernels<T>()),
         lanes_(std::min<std::int64_t>(kernels_.weight_vectors * gemm_.width,
                                       round_up(g.maps, gemm_.width))),
-        plan_(gather_axis(g.y), gather_axis(g.x), g.batch, image, kPoints, 1) {
-    cut();
-  }
+        plan_(gather_axis(g.y), gather_axis(g.x), g.batch, image, kPoints, 1),
+        cut_(cut()) {}
 
   void run(T* result) const {
-    const std::int64_t items = g_.groups * c_blocks_ * o_blocks_ * splits_;
-    const bool alone = splits_ * rounds_ == 1;  // an item's sums are the result
+    const std::int64_t items = cut_.items();
+    const bool alone = cut_.splits() * cut_.rounds() == 1;  // an item's sums are the result
     const Workspace<T> sums(alone ? 0 : items * block_sums());
-    for (std::int64_t round = 0; round < rounds_; ++round)
+    for (std::int64_t round = 0; round < cut_.rounds(); ++round)
       parallel_for(items, 1, [&](std::int64_t begin, std::int64_t end) {
         const Workspace<T> own(alone ? block_sums() : 0);
         for (std::int64_t i = begin; i < end; ++i) {
           T* const to = alone ? own.data() : sums.data() + i * block_sums();
-          add(item(i), round, to);
-          if (alone) write(item(i), 0, block_o_, to, result);
+          add(cut_.item(i), round, to);
+          if (alone) write(cut_.item(i), 0, cut_.block_o(), to, result);
         }
       });
     if (!alone) write_all(items, sums.data(), result);
   }
 
  private:
-  struct Item {
-    std::int64_t group, c, o, split;  // first channel and map, of the group
-  };
-  Item item(std::int64_t i) const {
-    const std::int64_t split = i % splits_, o = i / splits_ % o_blocks_;
-    const std::int64_t c = i / splits_ / o_blocks_ % c_blocks_;
-    return {i / splits_ / o_blocks_ / c_blocks_, c * block_c_, o * block_o_, split};
-  }
-  static std::int64_t round_up(std::int64_t n, std::int64_t unit) {
-    return ceil_div(n, unit) * unit;
-  }
-  std::int64_t block_sums() const { return block_c_ * g_.taps() * block_o_; }
+  using Item = WeightCut::Item;
+  std::int64_t block_sums() const { return cut_.block_sums(); }
 
-  // Channels and maps of an item: operands and sums within L2, and as little as possible copied or
-  // turned more than once.
-  void cut() {
+  // As little as possible is copied or turned more than once.
+  WeightCut cut() const {
     const std::int64_t size = static_cast<std::int64_t>(sizeof(T)), points = plan_.points();
-    const std::int64_t o = ceil_div(g_.maps, lanes_),
-                       c_unit = std::min<std::int64_t>(16, g_.channels);
-    const std::int64_t c = ceil_div(g_.channels, c_unit);
-    std::int64_t best = -1;
-    for (std::int64_t most_c = 1; most_c <= c; ++most_c)
-      for (std::int64_t most_o = 1; most_o <= o; ++most_o) {
-        const std::int64_t cs = even_pieces(c, most_c), os = even_pieces(o, most_o);
-        const std::int64_t channels = std::min(cs * c_unit, g_.channels), maps = os * lanes_;
-        const std::int64_t bytes =
-            size * (channels * plan_.channel_pitch() + maps * points + channels * g_.taps() * maps);
-        const std::int64_t cost = ceil_div(o, os) * g_.channels * plan_.channel_pitch() +
-                                  ceil_div(c, cs) * g_.maps * points;
-        if (best >= 0 && (bytes > kItemBytes || cost >= best)) continue;
-        best = cost;
-        block_c_ = channels, block_o_ = maps;
-      }
-    c_blocks_ = ceil_div(g_.channels, block_c_), o_blocks_ = ceil_div(g_.maps, block_o_);
-    splits_ = std::min(ceil_div(kItems, g_.groups * c_blocks_ * o_blocks_), plan_.blocks());
-    const double products =
-        static_cast<double>(block_sums() * plan_.blocks() * points) / static_cast<double>(splits_);
-    const std::int64_t share = ceil_div(plan_.blocks(), splits_);
-    rounds_ = std::min(static_cast<std::int64_t>(products / kMostProducts) + 1, share);
+    const std::int64_t unit = std::min<std::int64_t>(16, g_.channels);
+    const std::int64_t c = ceil_div(g_.channels, unit), o = ceil_div(g_.maps, lanes_);
+    WeightCut cut(g_, c, o, std::max(c, o), [&](std::int64_t cs, std::int64_t os) {
+      const std::int64_t channels = std::min(cs * unit, g_.channels), maps = os * lanes_;
+      return WeightCut::Block{
+          channels, maps,
+          size * (channels * plan_.channel_pitch() + maps * points + channels * g_.taps() * maps),
+          ceil_div(o, os) * g_.channels * plan_.channel_pitch() +
+              ceil_div(c, cs) * g_.maps * points};
+    });
+    cut.share(plan_.blocks(), points, kMostProducts);
+    return cut;
   }
 
   // ---- one item's share of a round
@@ -102,14 +79,10 @@ class LanesWeights {
   };
 
   void add(const Item& item, std::int64_t round, T* sums) const {
-    const std::int64_t share = ceil_div(plan_.blocks(), splits_), step = ceil_div(share, rounds_);
-    const std::int64_t first = item.split * share;
-    const std::int64_t last = std::min(first + share, plan_.blocks());
-    const std::int64_t begin = std::min(first + round * step, last);
-    const std::int64_t end = std::min(begin + step, last);
+    const auto [begin, end] = cut_.stretches(item, round);
     if (round == 0 && begin == end) std::fill_n(sums, block_sums(), T{0});
-    const std::int64_t channels = std::min(block_c_, g_.channels - item.c);
-    const std::int64_t maps = std::min(block_o_, g_.maps - item.o);
+    const std::int64_t channels = cut_.channels(item);
+    const std::int64_t maps = cut_.maps(item);
     const Operands x{item.group * g_.channels + item.c,
                      item.group * g_.maps + item.o,
                      channels,
@@ -118,8 +91,7 @@ class LanesWeights {
                      Workspace<T>(round_up(maps, lanes_) * plan_.points()),
                      Workspace<std::int64_t>(channels * g_.taps()),
                      Workspace<std::int64_t>(plan_.points())};
-    for (std::int64_t i = 0; i < x.rows.size(); ++i)
-      x.rows[i] = plan_.offset(i / g_.taps(), i % g_.taps());
+    list_offsets(plan_, g_.y.kernel, g_.x.kernel, x.rows);
     for (std::int64_t i = begin; i < end; ++i)
       add_block(plan_.block(i), x, round > 0 || i > begin, sums);
   }
@@ -172,7 +144,7 @@ class LanesWeights {
       const std::int64_t lanes = width(x.maps - o), vectors = lanes / gemm_.width;
       LanesSource<T> from{source, x.points.data() + d, 0, plan_.channel_pitch(),
                           even_pieces(depth, kChain)};
-      T* const to = sums + o * block_c_ * g_.taps();
+      T* const to = sums + o * cut_.block_c() * g_.taps();
       for (std::int64_t r = 0; r < all; r += most) {
         from.points = x.rows.data() + r;
         const std::int64_t rows = std::min(most, all - r);
@@ -185,13 +157,13 @@ class LanesWeights {
   // ---- the result, the sums of an item's splits added in order
 
   void write_all(std::int64_t items, T* sums, T* result) const {
-    const std::int64_t panels = ceil_div(block_o_, lanes_);
-    parallel_for(items / splits_ * panels, grain_for(lanes_ * block_c_ * g_.taps()),
+    const std::int64_t panels = ceil_div(cut_.block_o(), lanes_);
+    parallel_for(items / cut_.splits() * panels, grain_for(lanes_ * cut_.block_c() * g_.taps()),
                  [&](std::int64_t begin, std::int64_t end) {
                    for (std::int64_t i = begin; i < end; ++i) {
                      const std::int64_t o = i % panels * lanes_;
-                     write(item(i / panels * splits_), o, o + lanes_,
-                           sums + i / panels * splits_ * block_sums(), result);
+                     write(cut_.item(i / panels * cut_.splits()), o, o + lanes_,
+                           sums + i / panels * cut_.splits() * block_sums(), result);
                    }
                  });
   }
@@ -199,12 +171,13 @@ class LanesWeights {
   // Maps [begin, end) of an item.
   void write(const Item& item, std::int64_t begin, std::int64_t end, T* sums, T* result) const {
     const std::int64_t maps = std::min(end, g_.maps - item.o);
-    const std::int64_t channels = std::min(block_c_, g_.channels - item.c);
+    const std::int64_t channels = cut_.channels(item);
     const std::int64_t rows = channels * g_.taps(), ld = g_.channels * g_.taps();
     for (std::int64_t o = begin; o < maps; o += lanes_) {
-      T* const to = sums + o * block_c_ * g_.taps();
-      const std::int64_t lanes = width(std::min(block_o_, g_.maps - item.o) - o);
-      for (std::int64_t s = 1; s < splits_; ++s) gemm_.add(to, to + s * block_sums(), rows * lanes);
+      T* const to = sums + o * cut_.block_c() * g_.taps();
+      const std::int64_t lanes = width(cut_.maps(item) - o);
+      for (std::int64_t s = 1; s < cut_.splits(); ++s)
+        gemm_.add(to, to + s * block_sums(), rows * lanes);
       gemm::Epilogue<T> e;
       e.c = result + (item.group * g_.maps + item.o + o) * ld + item.c * g_.taps();
       e.row_stride = ld;
@@ -220,8 +193,7 @@ class LanesWeights {
   const GemmKernels<T>& gemm_;
   std::int64_t lanes_;  // maps of a panel
   LanesPlan plan_;
-  std::int64_t block_c_ = 0, block_o_ = 0, c_blocks_ = 0, o_blocks_ = 0;
-  std::int64_t splits_ = 0, rounds_ = 0;  // of the stretches: side by side, one after the other
+  WeightCut cut_;
 };
 
 }  // namespace

@@ -65,9 +65,6 @@ class WeightRows {
   }
 
  private:
-  static std::int64_t round_up(std::int64_t n, std::int64_t unit) {
-    return ceil_div(n, unit) * unit;
-  }
   static AxisPlan line(std::int64_t points) { return {points, points, 1, 1, 0, 1, 0, 1, 0, 1}; }
 
   // A 1 x 1 kernel over whole planes without gaps sees each as one row.
