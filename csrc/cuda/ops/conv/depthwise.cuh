@@ -32,7 +32,7 @@ struct DepthwisePlace {
 
 template <class T>
 struct DepthwisePut {
-  T *out, *linear;
+  T* out;
   const T* residual;
   Parameter<T> scale, bias;
   bool relu;  // another activation is a pass of its own: around its calls registers would spill
@@ -49,7 +49,6 @@ struct DepthwisePut {
       v[k] = fmaf(v[k], inside ? scale[channel + k] : 0.0f, inside ? bias[channel + k] : 0.0f) +
              other[k];
     }
-    if (linear) store(linear + at, v);
     if (relu)
 #pragma unroll
       for (float& one : v) one = one <= 0 ? 0.0f : one;
@@ -177,7 +176,8 @@ add_depthwise_parts_kernel(const float* parts, T* weight, std::int64_t chunks, s
   weight[place] = from_float<T>(sum);
 }
 
-// Writes the maps, or the image, from the other. The activation is none or relu.
+// Writes the maps, or the image, from the other. The activation is none or relu; its
+// linear is not written.
 template <class Launch>
 void depthwise_into(const Depthwise& d, bool of_image, const TensorView& read,
                     const TensorView& weight, const ConvEpilogue& e, const TensorView& written,
@@ -185,7 +185,6 @@ void depthwise_into(const Depthwise& d, bool of_image, const TensorView& read,
   visit_gpu(written.dtype, [&]<class T>() {
     constexpr int kWidth = kVector<T>;
     const DepthwisePut<T> put{written.as<T>(),
-                              e.linear.as<T>(),
                               e.residual.as<T>(),
                               {e.scale, 1.0f},
                               {e.bias, 0.0f},
