@@ -37,7 +37,7 @@ def memory_bound(
                 lambda x=x, w=w, b=b, n=n: pf.ops.layer_norm(x, n, w, b),
                 {
                     "eager": lambda x=x, w=w, b=b, n=n: functional.layer_norm(x, (n,), w, b),
-                    "compile": lambda x=x, w=w, b=b, n=n, f=compiled: f(x, (n,), w, b),
+                    COMPILED: lambda x=x, w=w, b=b, n=n, f=compiled: f(x, (n,), w, b),
                 },
                 [x, w, b], (2, 3),
             )  # fmt: skip
