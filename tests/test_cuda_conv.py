@@ -6,122 +6,18 @@ test_cuda_hopper_conv.py, whose cases these are; here they lie in memory in ever
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
-from test_cuda_attention import SPACING, decode, draw, encode, host, largest
-from test_cuda_hopper_conv import GEOMETRIES, out_size
+from cuda_conv_case import SM90A, TILES, Case, Shape, apart, first, last
+from test_cuda_attention import host
+from test_cuda_hopper_conv import GEOMETRIES
 
-import pyfast as pf
-from pyfast.nn.epilogue import apply_named
-
-Shape = tuple[int, int, int, int]
-TILES = 0  # blocks of threads: those of no kernel of sm_90a
-KERNELS = [TILES, 3]
+KERNELS = [TILES, SM90A]
 NAMES = ["tiles", "sm_90a"]
-
-
-def first(x: Any) -> Any:
-    return np.ascontiguousarray(x)
-
-
-def last(x: Any) -> Any:
-    return np.ascontiguousarray(x.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
-
-
-def apart(x: Any) -> Any:
-    """Part of a larger array: nothing beside anything, nothing at a multiple of 16 bytes."""
-    room = np.zeros((*x.shape[:3], 2 * x.shape[3] + 1), x.dtype)
-    room[..., 1::2] = x
-    return room[..., 1::2]
-
-
 ORDERS = [first, last, apart]
-
-
-class Case:
-    """One convolution, its arrays in memory as `lie` puts them."""
-
-    def __init__(
-        self, dtype: str, image: Shape, maps: int, kernel: Any, stride: Any = 1, padding: Any = 0,
-        dilation: Any = 1, lie: Callable[[Any], Any] = first, groups: int = 1,
-    ) -> None:  # fmt: skip
-        def two(n: Any) -> tuple[int, int]:
-            return (n, n) if isinstance(n, int) else n
-
-        self.dtype, self.lie, self.shape = dtype, lie, image
-        steps = tuple(map(two, (stride, padding, dilation)))
-        self.settings = (*steps, groups)
-        kernel = two(kernel)
-        sizes = [out_size(image[2 + i], kernel[i], *(s[i] for s in steps)) for i in range(2)]
-        self.out_shape = (image[0], maps, *sizes)
-        channels = image[1] // groups
-        fan = channels * kernel[0] * kernel[1]
-        self.weight = lie(encode(draw(maps, channels, *kernel, seed=1) / fan**0.5, dtype))
-
-    def array(self, shape: Any, seed: int) -> Any:
-        return self.lie(encode(draw(*shape, seed=seed), self.dtype))
-
-    def room(self, shape: Any) -> Any:
-        """NaN in either type."""
-        wide = self.dtype == "float32"
-        return self.lie(np.full(shape, np.nan if wide else 0x7FFF, "f4" if wide else "u2"))
-
-    def exact(self, x: Any) -> Any:
-        return decode(x, self.dtype)
-
-    def run(
-        self, which: str, x: Any, y: Any, blocks: int, tile: int | None = None, **terms: Any
-    ) -> None:
-        names = ("scale", "bias", "residual")
-        host.conv2d_sm90a(
-            which, self.dtype, x, self.weight, y, *(terms.get(n) for n in names),
-            terms.get("activation"), *self.settings, blocks, tile, terms.get("linear"),
-        )  # fmt: skip
-
-    def check(self, got: Any, want: Any) -> None:
-        got = self.exact(got)
-        bound = SPACING[self.dtype] * np.maximum(np.abs(want), 2.0**-4) * 0.51
-        bound += 2e-6 * (1 + largest(want))
-        assert np.all(np.abs(got - want) <= bound), np.abs(got - want).max()
-
-    def forward(self, blocks: int, **terms: Any) -> Any:
-        x, y = self.array(self.shape, 0), self.room(self.out_shape)
-        if terms.pop("residual", False):
-            terms["residual"] = self.array(self.out_shape, 5)
-        if terms.pop("linear", False):
-            terms["linear"] = self.room(self.out_shape)
-        self.run("maps", x, y, blocks, **terms)
-        operands = (self.exact(x), self.exact(self.weight), None)
-        want = pf._core.conv2d(*operands, *self.settings, None)
-        for name, term in terms.items():
-            if name == "scale":
-                want = want * term.astype(np.float64)[:, None, None]
-            if name == "bias":
-                want = want + term.astype(np.float64)[:, None, None]
-            if name == "residual":
-                want = want + self.exact(term)
-        if "linear" in terms:
-            self.check(terms["linear"], want)
-        self.check(y, apply_named(terms.get("activation"), want))
-        return y
-
-    def gradients(self, blocks: int, which: str) -> Any:
-        """Of the image or the weight."""
-        grad, x = self.array(self.out_shape, 7), self.array(self.shape, 0)
-        operands = [self.exact(a) for a in (grad, x, self.weight)]
-        wanted = (which == "image", which == "weight", False)
-        wants = pf._core.conv2d_backward(*operands, None, wanted, *self.settings, None)
-        if which == "image":
-            x = self.room(self.shape)
-        else:
-            self.weight = self.room(self.weight.shape)
-        self.run(which, x, grad, blocks)
-        got = x if which == "image" else self.weight
-        self.check(got, wants[0 if which == "image" else 1])
-        return got
 
 
 @pytest.fixture(params=["late", "early"], ids=lambda p: f"{p} copies")
@@ -143,7 +39,7 @@ def test_every_tile(dtype: str, size: tuple[int, int], columns: int, copies: Non
     kernel: dict[str, Any] = {"kernel": (1, 3), "padding": (0, 1), "lie": last}
     Case(dtype, (1, 40, *size), columns, **kernel).forward(TILES)
     if size[1] == 7:
-        Case(dtype, (1, columns, *size), 40, **kernel).gradients(TILES, "image")
+        Case(dtype, (1, columns, *size), 40, **kernel).gradient("image", TILES)
 
 
 @pytest.mark.parametrize("blocks", KERNELS, ids=NAMES)
@@ -152,9 +48,9 @@ def test_every_tile(dtype: str, size: tuple[int, int], columns: int, copies: Non
 def test_geometries(named: dict[str, Any], lie: Any, blocks: int) -> None:
     case = Case("float16", (2, 11, 11, 12), 13, lie=lie, **named)
     case.forward(blocks)
-    case.gradients(blocks, "image")
+    case.gradient("image", blocks)
     if blocks != TILES:
-        case.gradients(blocks, "weight")
+        case.gradient("weight", blocks)
 
 
 @pytest.mark.parametrize("blocks", KERNELS, ids=NAMES)
@@ -167,7 +63,7 @@ def test_rows_of_taps_become_channels(channels: int, lie: Any, blocks: int) -> N
         case = Case("bfloat16", image, 24, kernel, stride, (3, 2), dilation, lie)
         case.forward(blocks)
         if blocks != TILES:
-            case.gradients(blocks, "weight")
+            case.gradient("weight", blocks)
 
 
 @pytest.mark.parametrize("blocks", KERNELS, ids=NAMES)
@@ -175,7 +71,7 @@ def test_rows_of_taps_become_channels(channels: int, lie: Any, blocks: int) -> N
 def test_planes_that_are_moved_by_vectors(shape: Shape, blocks: int) -> None:
     case = Case("float16", shape, 72, 1)
     case.forward(blocks, residual=True, activation="relu")
-    case.gradients(blocks, "image")
+    case.gradient("image", blocks)
     Case("float32", shape, 72, 1).forward(TILES)
 
 
@@ -210,7 +106,7 @@ def test_what_is_no_number_stays_where_it_is(blocks: int) -> None:
 def test_float32_gradients_and_many_channels() -> None:
     case = Case("float32", (2, 40, 9, 13), 72, 3, 2, 1)
     case.forward(TILES, residual=True, activation="relu")
-    case.gradients(TILES, "image")
+    case.gradient("image", TILES)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
@@ -227,10 +123,10 @@ def test_depthwise(channels: int, lie: Any, dtype: str) -> None:
         image = (2, channels, 11, 14)
         args = (dtype, image, channels, kernel, stride, padding, dilation, lie, channels)
         case = Case(*args)
-        case.forward(TILES, residual=True, activation="relu", linear=True, **terms)
-        case.gradients(TILES, "image")
-        case.gradients(TILES, "weight")
+        case.forward(TILES, residual=True, activation="relu", **terms)
+        case.gradient("image", TILES)
+        case.gradient("weight", TILES)
 
 
 def test_chunks_of_pixels_add_up_to_a_weights_gradient() -> None:
-    Case("float32", (3, 8, 30, 30), 8, 3, 1, 1, lie=last, groups=8).gradients(TILES, "weight")
+    Case("float32", (3, 8, 30, 30), 8, 3, 1, 1, lie=last, groups=8).gradient("weight", TILES)

@@ -278,7 +278,7 @@ def test_broken_queries_and_gradients_reach_only_the_keys_they_see(hopper: None)
     mask = np.ones((130, 170), bool)
     mask[1] = np.arange(170) < 4
     q[0, 0, 1, 5] = np.nan
-    grad[0, 3, 1, 0] = np.inf
+    grad[0, 3, 1, 0] = np.nan  # of an infinity, what differences are depends on their order
     _, _, dk, dv = check_backward("float16", q, k, v, mask, grad=grad, enable_gqa=True)
     for x in (dk, dv):
         assert np.isfinite(x[:, :, 4:]).all()

@@ -114,6 +114,14 @@ Input Input::image(Call& call, py::handle array, const char* argument) {
   return Input(call, array, argument);
 }
 
+Input Input::like(Call& call, py::handle array, const char* argument, py::handle other,
+                  const TensorView& view) {
+  Input as_it_is(call, array, argument, Kind::floating, false);
+  if (!(as_it_is->shape == view.shape) || as_it_is->strides == view.strides) return as_it_is;
+  return Input(call, call.framework().attr("ordered_like")(array, other), argument, Kind::floating,
+               false);
+}
+
 Output::Output(const Call& call, DType dtype, const Dims& shape) {
   checked_numel(call.op(), shape);
   py::tuple sizes(static_cast<std::size_t>(shape.rank()));
@@ -130,6 +138,8 @@ Output::Output(const Call& call, const Input& like) {
   const auto pointer = py::cast<std::uintptr_t>(framework.attr("pointer")(object_));
   view_ = TensorView(reinterpret_cast<void*>(pointer), like->dtype, like->shape, like->strides);
 }
+
+bool is_last(const TensorView& x) { return x.rank() == 4 && channels_last(x); }
 
 OrderedOutput::OrderedOutput(const Call& call, DType dtype, const Dims& s, bool last) {
   const Output out(call, dtype, last ? Dims{s[0], s[2], s[3], s[1]} : s);

@@ -58,6 +58,10 @@ class Input {
 
   // In C order, or as it lies where its channels lie last (core/layout.h); else a copy in C order.
   static Input image(Call& call, py::handle array, const char* argument);
+  // In the strides of `other`, which `view` shows: a copy where its own differ. Of another shape it
+  // stays as it is.
+  static Input like(Call& call, py::handle array, const char* argument, py::handle other,
+                    const TensorView& view);
 
   operator const TensorView&() const { return view_; }
   const TensorView* operator->() const { return &view_; }
@@ -88,6 +92,9 @@ class Output {
   py::object object_;
   TensorView view_;
 };
+
+// Whether an array of four axes has its channels last.
+bool is_last(const TensorView& x);
 
 // A fresh array of four axes, of which the second lies last where `last`; else in C order.
 class OrderedOutput {

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "cuda/core/launch.cuh"
+#include "cuda/ops/conv/add_rows.cuh"
 #include "cuda/ops/conv/pixel_sum.h"
 
 namespace pyfast::cuda {
@@ -30,16 +31,9 @@ sum_pixels_kernel(const T* dz, float* parts, const PYFAST_GRID_CONSTANT PixelSum
       load(v, dz + s.place(p) + channel * s.c);
       for (int i = 0; i < kWidth; ++i) sum[i] += v[i];
     }
-  auto* shared = reinterpret_cast<float*>(shared_memory());
-  float* mine = shared + row * kChannels + across * kWidth;
-  for (int i = 0; i < kWidth; ++i) mine[i] = sum[i];
-  for (int half = kRows / 2; half > 0; half /= 2) {
-    sync_block();
-    if (row < half)
-      for (int i = 0; i < kWidth; ++i) mine[i] += mine[half * kChannels + i];
-  }
+  add_rows<kSumThreads, kAcross>(sum);
   if (row == 0 && channel < s.channels)
-    for (int i = 0; i < kWidth; ++i) parts[chunk * s.channels + channel + i] = mine[i];
+    for (int i = 0; i < kWidth; ++i) parts[chunk * s.channels + channel + i] = sum[i];
 }
 
 template <class T>

@@ -1,5 +1,4 @@
 #include "cuda/core/call.h"
-#include "cuda/core/layout.h"
 #include "cuda/ops/conv/write.h"
 
 namespace pyfast::cuda {
@@ -32,8 +31,6 @@ ConvOptions options(const char* op, int spatial, bool transposed, const Settings
   o.activation = to_activation(s.activation, {op, "activation"});
   return o;
 }
-
-bool is_last(const TensorView& x) { return x.rank() == 4 && channels_last(x); }
 
 py::object forward(py::handle framework, const ConvOptions& o, py::handle input, py::handle weight,
                    py::handle bias, bool save) {
@@ -70,7 +67,6 @@ py::object fused(py::handle framework, const ConvOptions& o, py::handle input, p
   const Input x(call, input, "input", Kind::floating, false);
   const Input w(call, weight, "weight", Kind::floating, false);
   const Input b = Input::optional(call, bias, "bias"), s = Input::optional(call, scale, "scale");
-  const Input r = Input::optional(call, residual, "residual", Kind::floating, false);
   const ConvParams p = check_convolution(o, x, w, TensorView());
   check_terms(o, "bias", b, x, p);
   check_terms(o, "scale", s, x, p);
@@ -79,17 +75,14 @@ py::object fused(py::handle framework, const ConvOptions& o, py::handle input, p
   epilogue.bias = b;
   epilogue.activation = p.activation;
   epilogue.scale = s;
-  if (!r->defined) {
+  if (residual.is_none()) {
     write_maps(call, p, x, w, epilogue, y.view());
     return y.object();
   }
+  const Input r = Input::like(call, residual, "residual", y.object(), y.view());
   require_same_dtype({o.op, "residual"}, r, "input", x);
   require_shape({o.op, "residual"}, r, p.output_shape);
-  const bool ordered = r->strides == y.view().strides;
-  const py::object same =
-      ordered ? r.object() : framework.attr("ordered_like")(r.object(), y.object());
-  const Input kept(call, same, "residual", Kind::floating, false);
-  epilogue.residual = kept;
+  epilogue.residual = r;
   write_maps(call, p, x, w, epilogue, y.view());
   return y.object();
 }

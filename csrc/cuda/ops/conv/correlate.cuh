@@ -1,8 +1,7 @@
 // A tile of the result is up to 128 pixels by 128 channels of a block of four warps. Slabs of the
 // sum, 64 bytes deep, of one tap each, are copied 16 bytes a thread (cp.async), two ahead of the
-// one that is multiplied: a tile of 128 by 128 does 64 operations for a byte that it copies, where
-// one gathered element by element spent its time on places. Where pixels lie is worked out once a
-// tile.
+// one that is multiplied: a tile of 128 by 128 does 64 operations for a byte that it copies. Where
+// pixels lie is worked out once a tile, not once an element.
 #pragma once
 
 #include "cuda/core/launch.cuh"

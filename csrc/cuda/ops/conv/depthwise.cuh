@@ -4,6 +4,7 @@
 
 #include "cuda/core/launch.cuh"
 #include "cuda/core/parameter.cuh"
+#include "cuda/ops/conv/add_rows.cuh"
 #include "cuda/ops/conv/conv.h"
 #include "cuda/ops/conv/depthwise.h"
 
@@ -32,7 +33,7 @@ struct DepthwisePlace {
 
 template <class T>
 struct DepthwisePut {
-  T *out, *linear;
+  T* out;
   const T* residual;
   Parameter<T> scale, bias;
   bool relu;  // another activation is a pass of its own: around its calls registers would spill
@@ -49,13 +50,22 @@ struct DepthwisePut {
       v[k] = fmaf(v[k], inside ? scale[channel + k] : 0.0f, inside ? bias[channel + k] : 0.0f) +
              other[k];
     }
-    if (linear) store(linear + at, v);
     if (relu)
 #pragma unroll
       for (float& one : v) one = one <= 0 ? 0.0f : one;
     store(out + at, v);
   }
 };
+
+// sum += a b, element by element.
+template <class T, int kWidth>
+__device__ __forceinline__ void add_products(float (&sum)[kWidth], const T* a, const T* b) {
+  float left[kWidth], right[kWidth];
+  load(left, a);
+  load(right, b);
+#pragma unroll
+  for (int k = 0; k < kWidth; ++k) sum[k] = fmaf(left[k], right[k], sum[k]);
+}
 
 template <class T, int kWidth>
 PYFAST_KERNEL(kDepthwiseThreads)
@@ -73,11 +83,7 @@ depthwise_maps_kernel(const PYFAST_GRID_CONSTANT Depthwise d, const T* image, co
     for (std::int64_t kx = 0; kx < d.x.kernel; ++kx, w += d.channels) {
       const std::int64_t y = first_y + ky * d.y.dilation, x = first_x + kx * d.x.dilation;
       if (y < 0 || y >= d.y.image || x < 0 || x >= d.x.image) continue;
-      float v[kWidth], factor[kWidth];
-      load(v, from + y * d.image.y + x * d.image.x);
-      load(factor, w);
-#pragma unroll
-      for (int k = 0; k < kWidth; ++k) sum[k] = fmaf(v[k], factor[k], sum[k]);
+      add_products(sum, from + y * d.image.y + x * d.image.x, w);
     }
   put(at.in(d.maps), at.channel, sum);
 }
@@ -107,11 +113,7 @@ depthwise_image_kernel(const PYFAST_GRID_CONSTANT Depthwise d, const T* maps, co
     for (std::int64_t kx = 0; kx < d.x.kernel; ++kx, w += d.channels) {
       const std::int64_t x = map_of(d.x, at.x, kx);
       if (x < 0) continue;
-      float v[kWidth], factor[kWidth];
-      load(v, from + y * d.maps.y + x * d.maps.x);
-      load(factor, w);
-#pragma unroll
-      for (int k = 0; k < kWidth; ++k) sum[k] = fmaf(v[k], factor[k], sum[k]);
+      add_products(sum, from + y * d.maps.y + x * d.maps.x, w);
     }
   }
   put(at.in(d.image), at.channel, sum);
@@ -141,26 +143,14 @@ depthwise_weight_kernel(const PYFAST_GRID_CONSTANT Depthwise d, const T* image, 
       const std::int64_t y = at.y * d.y.stride + ky * d.y.dilation - d.y.padding;
       const std::int64_t x = at.x * d.x.stride + kx * d.x.dilation - d.x.padding;
       if (y < 0 || y >= d.y.image || x < 0 || x >= d.x.image) continue;
-      float g[kWidth], v[kWidth];
-      load(g, maps + (at.in(d.maps) + channel));
-      load(v, image + (at.image * d.image.n + y * d.image.y + x * d.image.x + channel));
-#pragma unroll
-      for (int k = 0; k < kWidth; ++k) sum[k] = fmaf(g[k], v[k], sum[k]);
+      add_products(sum, maps + (at.in(d.maps) + channel),
+                   image + (at.image * d.image.n + y * d.image.y + x * d.image.x + channel));
     }
-  auto* shared = reinterpret_cast<float*>(shared_memory());
-  float* mine = shared + row * kChannels + across * kWidth;
-#pragma unroll
-  for (int k = 0; k < kWidth; ++k) mine[k] = sum[k];
-  for (int half = kRows / 2; half > 0; half /= 2) {
-    sync_block();
-    if (row < half)
-#pragma unroll
-      for (int k = 0; k < kWidth; ++k) mine[k] += mine[half * kChannels + k];
-  }
+  add_rows<kDepthwiseThreads, kAcross>(sum);
   if (row == 0 && channel < d.channels)
 #pragma unroll
     for (int k = 0; k < kWidth; ++k)
-      parts[(chunk * d.taps() + tap) * d.channels + channel + k] = mine[k];
+      parts[(chunk * d.taps() + tap) * d.channels + channel + k] = sum[k];
 }
 
 template <class T>
@@ -177,7 +167,8 @@ add_depthwise_parts_kernel(const float* parts, T* weight, std::int64_t chunks, s
   weight[place] = from_float<T>(sum);
 }
 
-// Writes the maps, or the image, from the other. The activation is none or relu.
+// Writes the maps, or the image, from the other. The activation is none or relu; its
+// linear is not written.
 template <class Launch>
 void depthwise_into(const Depthwise& d, bool of_image, const TensorView& read,
                     const TensorView& weight, const ConvEpilogue& e, const TensorView& written,
@@ -185,7 +176,6 @@ void depthwise_into(const Depthwise& d, bool of_image, const TensorView& read,
   visit_gpu(written.dtype, [&]<class T>() {
     constexpr int kWidth = kVector<T>;
     const DepthwisePut<T> put{written.as<T>(),
-                              e.linear.as<T>(),
                               e.residual.as<T>(),
                               {e.scale, 1.0f},
                               {e.bias, 0.0f},

@@ -148,16 +148,14 @@ void emulate_depthwise(const ConvIndices& n, const std::string& which, const Ten
   const Copied &from = of_image ? y : x, &to = of_image ? x : y;
   const bool copies = of_image ? d.stage.image : d.stage.maps;
   const PixelCopy& back = of_image ? d.stage.image_copy : d.stage.maps_copy;
-  const Copied residual(epilogue.residual, copies, back), linear(epilogue.linear, copies, back);
+  const Copied residual(epilogue.residual, copies, back);
   const CopiedWeight w(weight, true, d.weight);
   from.pack();
   residual.pack();
   ConvEpilogue inner = epilogue;
   inner.residual = residual.view();
-  inner.linear = linear.view();
   depthwise_into(d.shape, of_image, from.view(), w.view(), inner, to.view(), EmulatedLaunch{});
   to.unpack();
-  linear.unpack();
 }
 
 void emulate_bias(const ConvIndices& n, const TensorView& maps, const TensorView& grad_bias) {

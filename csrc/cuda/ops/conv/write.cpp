@@ -53,13 +53,43 @@ class CopiedWeight {
   TensorView view_;
 };
 
+// What kernels write that know no activation but relu: another is a pass of its own, over rounded
+// sums. Those are kept where the epilogue has a linear, which relu needs none of (saves_input).
+class Activated {
+ public:
+  Activated(const Call& call, const ConvEpilogue& e, const TensorView& written)
+      : call_(call),
+        activation_(e.activation),
+        written_(written),
+        fused_(activation_ == Activation::none || activation_ == Activation::relu),
+        room_(Output::optional(!fused_ && !e.linear.defined, call, written.dtype, written.shape)),
+        sums_(e.linear.defined ? e.linear : written) {
+    if (room_.view().defined) sums_.data = room_.view().data;
+  }
+  const TensorView& sums() const { return sums_; }
+  ConvEpilogue epilogue(const ConvEpilogue& e, const TensorView& residual) const {
+    return {e.bias, fused_ ? activation_ : Activation::none, TensorView(), e.scale, residual};
+  }
+  void finish() const {
+    if (!fused_) run(call_, conv_activate, activation_, sums_, written_);
+  }
+
+ private:
+  const Call& call_;
+  Activation activation_;
+  TensorView written_;
+  bool fused_;
+  Output room_;
+  TensorView sums_;
+};
+
 bool empty(const TensorView& x) { return x.numel() == 0; }
 
 // By tiles that any GPU has; false where the convolution is none that they take.
 bool write_by_tiles(const Call& call, const ConvIndices& n, bool of_image, const TensorView& read,
                     const TensorView& weight, const ConvEpilogue& epilogue,
                     const TensorView& written) {
-  if (!walks(n) || empty(read) || empty(weight) || weight.dtype != read.dtype) return false;
+  if (!walks(n) || empty(read) || empty(weight)) return false;
   const ConvStage stage(n, of_image ? written : read, weight, of_image ? read : written,
                         {!of_image, of_image, !of_image, of_image});
   const Copied from(call, read, of_image ? stage.maps : stage.image,
@@ -80,30 +110,16 @@ bool write_depthwise(const Call& call, const ConvIndices& n, bool of_image, cons
   const bool copies_written = of_image ? d.stage.image : d.stage.maps;
   const PixelCopy &there = of_image ? d.stage.maps_copy : d.stage.image_copy,
                   &back = of_image ? d.stage.image_copy : d.stage.maps_copy;
-  // Those kernels know relu; another activation is a pass of its own, over rounded sums.
-  const bool fused =
-      epilogue.activation == Activation::none || epilogue.activation == Activation::relu;
-  const Output room =
-      Output::optional(!fused && !epilogue.linear.defined, call, written.dtype, written.shape);
-  const TensorView before = fused                     ? written
-                            : epilogue.linear.defined ? epilogue.linear
-                                                      : TensorView(room.view().data, written.dtype,
-                                                                   written.shape, written.strides);
-  const bool keeps = fused && epilogue.linear.defined;
-  const Copied from(call, read, copies_read, there), to(call, before, copies_written, back);
-  const Copied linear(call, epilogue.linear, copies_written && keeps, back);
+  const Activated result(call, epilogue, written);
+  const Copied from(call, read, copies_read, there), to(call, result.sums(), copies_written, back);
   const Copied residual(call, epilogue.residual, copies_written && epilogue.residual.defined, back);
   const CopiedWeight w(call, weight, true, d.weight);
   from.pack();
   residual.pack();
-  ConvEpilogue inner = epilogue;
-  if (!fused) inner.activation = Activation::none;
-  inner.linear = keeps ? linear.view() : TensorView();
-  inner.residual = residual.view();
-  run(call, conv_depthwise, d.shape, of_image, from.view(), w.view(), inner, to.view());
-  to.unpack(before);
-  linear.unpack(epilogue.linear);
-  if (!fused) run(call, conv_activate, epilogue.activation, before, written);
+  run(call, conv_depthwise, d.shape, of_image, from.view(), w.view(),
+      result.epilogue(epilogue, residual.view()), to.view());
+  to.unpack(result.sums());
+  result.finish();
   return true;
 }
 
@@ -146,31 +162,19 @@ bool write_by_hopper(const Call& call, const ConvIndices& n, bool of_image, cons
     return false;
   const PixelCopy &how = of_image ? stage.maps_copy : stage.image_copy,
                   &back = of_image ? stage.image_copy : stage.maps_copy;
-  const Copied from(call, read, copies_read, how), to(call, written, copies_written, back);
+  const Activated result(call, epilogue, written);
+  const Copied from(call, read, copies_read, how), to(call, result.sums(), copies_written, back);
   const Copied residual(call, epilogue.residual, copies_written && epilogue.residual.defined, back);
   const CopiedWeight w(call, weight, stage);
-  const TensorView& terms = epilogue.residual.defined ? residual.view() : epilogue.residual;
   const DeviceCorrelations parts =
-      encoded<CUtensorMap, CUtensorMap>(boxes(from.view(), w.view(), terms, to.view()));
+      encoded<CUtensorMap, CUtensorMap>(boxes(from.view(), w.view(), residual.view(), to.view()));
   if (parts.empty()) return false;
   from.pack();
   residual.pack();
-  // Those kernels know relu; another activation is a pass of its own, over rounded sums.
-  const bool fused =
-      epilogue.activation == Activation::none || epilogue.activation == Activation::relu;
-  ConvEpilogue inner = epilogue;
-  inner.residual = terms;
-  if (!fused) inner.activation = Activation::none;
-  const Output room =
-      Output::optional(!fused && !epilogue.linear.defined, call, written.dtype, written.shape);
-  const TensorView linear =
-      epilogue.linear.defined ? epilogue.linear
-      : fused ? written
-              : TensorView(room.view().data, written.dtype, written.shape, written.strides);
-  run(call, of_image ? conv_image_sm90a : conv_maps_sm90a, parts, inner,
-      to.copies() ? to.view() : linear);
-  to.unpack(linear);
-  if (linear.data != written.data) run(call, conv_activate, epilogue.activation, linear, written);
+  run(call, of_image ? conv_image_sm90a : conv_maps_sm90a, parts,
+      result.epilogue(epilogue, residual.view()), to.view());
+  to.unpack(result.sums());
+  result.finish();
   return true;
 }
 

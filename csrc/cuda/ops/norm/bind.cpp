@@ -79,10 +79,7 @@ BatchNormParams batch_norm_params(const char* op, py::handle training, py::handl
 
 // An array brought into the order that the input has.
 Input like(Call& call, py::handle array, const Input& x, const char* argument) {
-  Input a(call, array, argument, Kind::floating, false);
-  if (!(a->shape == x->shape) || a->strides == x->strides) return a;
-  return Input(call, call.framework().attr("ordered_like")(array, x.object()), argument,
-               Kind::floating, false);
+  return Input::like(call, array, argument, x.object(), x);
 }
 
 // The arrays that batch, instance and group norm take beside their input.

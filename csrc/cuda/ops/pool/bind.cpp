@@ -2,7 +2,6 @@
 #include <optional>
 
 #include "cuda/core/call.h"
-#include "cuda/core/layout.h"
 #include "cuda/ops/pool/pool.h"
 #include "ops/pool/arguments.h"
 
@@ -21,8 +20,6 @@ void require_small(const PoolParams& p) {
       throw ValueError(concat(p.op, ": an axis of ", a->in, " elements is too long for a GPU"));
   }
 }
-
-bool is_last(const TensorView& x) { return x.rank() == 4 && channels_last(x); }
 
 // Positions are numbered in C order, and so are their arrays; taps lie as the input does.
 py::object max_forward(Call& call, const PoolParams& params, const Input& x,
@@ -71,7 +68,7 @@ py::object max_pool_taps_gradient(py::handle framework, py::handle grad, py::han
   const Input lying(call, taps, "taps", Kind::byte, false);
   const Input image = Input::image(call, grad, "grad");
   const bool last = is_last(image) && is_last(lying);
-  const Input g = last ? image : Input(call, grad, "grad");
+  const Input g = last ? image : Input(call, image.object(), "grad");
   const Input where = last ? lying : Input(call, taps, "taps", Kind::byte);
   const Dims shape = to_shape(input_shape, {call.op(), "input_shape"});
   const auto sizes =
