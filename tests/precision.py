@@ -235,7 +235,9 @@ def worst(case: OpCase, kind: str) -> float:
     ratios = [e.ratio for e in found if e.size >= SINGLE]
     for what in {e.what for e in found}:
         few = [np.log(e.ratio) for e in found if e.what == what and e.size < SINGLE]
-        ratios.append(float(np.exp(np.mean(few))) if len(few) >= 20 else 0.0)
+        if len(few) >= 20:
+            ratios.append(float(np.exp(np.mean(few))))
+    assert ratios, f"{case.name}: nothing was large enough to be compared"
     return max(ratios)
 
 
@@ -249,6 +251,7 @@ def typical(case: OpCase, kind: str, seeds: int) -> float:
                 if e.size >= SINGLE:
                     ratios.setdefault(e.what, []).append(np.log(e.ratio))
         largest = max([largest, *(float(np.exp(np.mean(r))) for r in ratios.values())])
+    assert largest, f"{case.name}: nothing was large enough to be compared"
     return largest
 
 
